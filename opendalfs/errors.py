@@ -1,0 +1,239 @@
+"""OpenDAL's errors as the OSErrors that Python programs handle: one table, one function.
+
+Every error raised here has an errno, the path as ``filename`` and a first line that says what to do;
+OpenDAL's own text is its cause. Secrets are cut out of both.
+
+::
+
+    OSError
+    ├── FileNotFoundError       NotFound; a container that does not exist
+    ├── FileExistsError         AlreadyExists; a condition that failed on a write
+    ├── PermissionError         PermissionDenied; no credentials
+    ├── IsADirectoryError       IsADirectory
+    ├── NotADirectoryError      NotADirectory
+    ├── TimeoutError            no answer in time
+    ├── ConnectionError         the server cannot be reached
+    ├── ChangedError            the object is not the one that was opened
+    ├── RangeError              a range past the end
+    ├── OptionError             also a ValueError: an option is wrong or missing
+    └── UnsupportedError        also a NotImplementedError: the service cannot do it
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import re
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import opendal.exceptions as native
+
+__all__ = ["ChangedError", "OptionError", "RangeError", "UnsupportedError", "redact", "translated"]
+
+
+class ChangedError(OSError):
+    """The object changed while it was being read; what was read so far is of an older version."""
+
+
+class RangeError(OSError):
+    """The range reaches past the end of the object; only calls below the filesystem raise it."""
+
+
+class OptionError(OSError, ValueError):
+    """An option is unknown, missing or of a wrong form."""
+
+
+class UnsupportedError(OSError, NotImplementedError):
+    """The service cannot do what was asked."""
+
+
+class _Rule(NamedTuple):
+    raises: type[OSError]
+    errno: int
+    says: str
+
+
+_RULES: Final[dict[str, _Rule]] = {
+    "NotFound": _Rule(FileNotFoundError, errno.ENOENT, "No such file or directory"),
+    "PermissionDenied": _Rule(
+        PermissionError,
+        errno.EACCES,
+        "Access denied: check the credentials and what they may do in this place",
+    ),
+    "AlreadyExists": _Rule(FileExistsError, errno.EEXIST, "File exists"),
+    "IsADirectory": _Rule(IsADirectoryError, errno.EISDIR, "Is a directory"),
+    "NotADirectory": _Rule(NotADirectoryError, errno.ENOTDIR, "Not a directory"),
+    "IsSameFile": _Rule(OSError, errno.EINVAL, "Source and target are the same file"),
+    "Conflict": _Rule(OSError, errno.EBUSY, "Another writer was at work on this object: try again"),
+    "RateLimited": _Rule(
+        OSError,
+        errno.EAGAIN,
+        "The service asks for fewer requests: lower `concurrency` or raise `retries`",
+    ),
+    "RangeNotSatisfied": _Rule(RangeError, errno.EINVAL, "The range lies outside the object"),
+    "ConfigInvalid": _Rule(OptionError, errno.EINVAL, "The service refuses these options"),
+    "Unsupported": _Rule(UnsupportedError, errno.ENOTSUP, "The service cannot do this"),
+    "Unexpected": _Rule(OSError, errno.EIO, "The service answered unexpectedly"),
+}
+
+_CHANGED: Final = _Rule(
+    ChangedError, errno.ESTALE, "The object changed while it was being read: open it again"
+)
+_EXISTS: Final = _Rule(
+    FileExistsError, errno.EEXIST, "The object exists, or is not the one that was expected"
+)
+_NO_CONTAINER: Final = _Rule(
+    FileNotFoundError,
+    errno.ENOENT,
+    "No such bucket or container: create it with the service's own tools, or check its name",
+)
+
+# OpenDAL has one kind, Unexpected, for all that its services did not foresee, so the text must do.
+# The first pattern that is found decides.
+_TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
+    (re.compile(r"NoSuchBucket|ContainerNotFound|FilesystemNotFound", re.I), _NO_CONTAINER),
+    (
+        re.compile(r"timed? ?out|deadline has elapsed|timeout", re.I),
+        _Rule(
+            TimeoutError,
+            errno.ETIMEDOUT,
+            "No answer in time: check the endpoint, or raise `timeout` and `io_timeout` (seconds)",
+        ),
+    ),
+    (
+        re.compile(r"credential|no valid .*sign|failed to sign|imds|metadata server|request signing", re.I),
+        _Rule(
+            PermissionError,
+            errno.EACCES,
+            "No usable credentials: give them as options or in the environment, or pass anon=True "
+            "for public data",
+        ),
+    ),
+    (
+        re.compile(
+            r"dns error|connection refused|connection reset|connect error|tcp connect|"
+            r"error sending request|send http request|broken pipe|connection closed",
+            re.I,
+        ),
+        _Rule(
+            ConnectionError,
+            errno.ECONNREFUSED,
+            "Cannot reach the server: check the endpoint and the network",
+        ),
+    ),
+    (
+        re.compile(r"not a directory", re.I),
+        _Rule(NotADirectoryError, errno.ENOTDIR, "Not a directory"),
+    ),
+    (
+        re.compile(r"is a directory", re.I),
+        _Rule(IsADirectoryError, errno.EISDIR, "Is a directory"),
+    ),
+    (
+        re.compile(r"too little data", re.I),
+        _Rule(RangeError, errno.EINVAL, "The range reaches past the end of the object"),
+    ),
+)
+
+_KIND: Final = re.compile(r"^(\w+) \((?:temporary|persistent|permanent)\)")
+_CONTEXT: Final = re.compile(r"\n\s*Context:.*?(?=\n\s*Source:|\Z)", re.S)
+_BACKTRACE: Final = re.compile(r"\n\s*Backtrace:.*", re.S)
+_SIGNED: Final = re.compile(
+    r"((?:sig|signature|x-amz-(?:signature|credential|security-token)|token|access_token|"
+    r"password|secret)[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+",
+    re.I,
+)
+_USERINFO: Final = re.compile(r"(\w://)[^/@\s]+@")
+_WRITES: Final = frozenset({"write", "copy", "rename", "delete"})
+
+
+def kind_of(exc: BaseException) -> str | None:
+    """Name of OpenDAL's error kind, or None when OpenDAL did not raise it.
+
+    Its File objects raise bare OSErrors that hold the kind in their text alone.
+    """
+    name = type(exc).__name__
+    if type(exc).__module__.startswith("opendal") and name in _RULES:
+        return name
+    if type(exc) is OSError:
+        found = _KIND.match(str(exc))
+        if found is not None and found.group(1) in _RULES:
+            return found.group(1)
+    return None
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Cut secrets out of a text.
+
+    Parameters
+    ----------
+    text : str
+        Any text, such as an error of OpenDAL, which may hold signed URLs.
+    secrets : iterable of str
+        Values to cut out wherever they stand.
+
+    Returns
+    -------
+    str
+    """
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return _USERINFO.sub(r"\1***@", _SIGNED.sub(r"\1***", text))
+
+
+def translated(
+    exc: BaseException,
+    operation: str,
+    path: str,
+    *,
+    where: str,
+    secrets: Iterable[str] = (),
+    pinned: bool = False,
+) -> OSError | None:
+    """Turn an error of OpenDAL into an OSError that a person can act on.
+
+    Parameters
+    ----------
+    exc : BaseException
+        What was raised.
+    operation : str
+        What was being done, such as ``"read"``.
+    path : str
+        Where, as the user wrote it.
+    where : str
+        The service and its endpoint, for the message.
+    secrets : iterable of str
+        Values that must not show.
+    pinned : bool
+        Whether the call asked for one version; a failed condition then means the object changed.
+
+    Returns
+    -------
+    OSError or None
+        None when OpenDAL did not raise `exc`.
+    """
+    kind = kind_of(exc)
+    if kind is None:
+        return None
+    text = redact(_BACKTRACE.sub("", str(exc)).strip(), secrets)
+    rule = _rule(kind, text, operation, pinned)
+    error = rule.raises(rule.errno, f"{rule.says} ({operation} on {where})", path)
+    error.__cause__ = getattr(native, kind, builtins.OSError)(text)
+    error.__suppress_context__ = True
+    return error
+
+
+def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
+    if kind == "ConditionNotMatch":
+        return _CHANGED if pinned or operation not in _WRITES else _EXISTS
+    if kind in ("Unexpected", "ConfigInvalid"):
+        # The context names the path and the URL, which may hold any word.
+        reason = _CONTEXT.sub("", text)
+        for pattern, rule in _TEXTS:
+            if pattern.search(reason):
+                return rule
+    return _RULES[kind]
+
+
+_RULES["ConditionNotMatch"] = _CHANGED

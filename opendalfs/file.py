@@ -1,0 +1,291 @@
+"""The file objects that ``open()`` returns: one to read, one to write.
+
+Reading is fsspec's buffered file over a `Reader`, so every cache type of fsspec works; it may be read from
+several threads, each read being whole. Writing publishes on a successful close and only then: leaving a
+``with`` block on an exception, `discard`, or losing the last reference publishes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from fsspec.spec import AbstractBufferedFile
+
+from .reader import Reader, Version
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from .fs import OpendalFileSystem
+
+__all__ = ["CompressedWriteFile", "ReadFile", "WriteFile"]
+
+logger = logging.getLogger("opendalfs")
+
+
+class ReadFile(AbstractBufferedFile):
+    """A file open for reading, pinned to the version that was there when it was opened.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Where it is.
+    path : str
+        Its path, stripped.
+    details : dict, optional
+        What ``info`` tells of it; asked for when needed.
+    **kwargs
+        As fsspec's `AbstractBufferedFile` takes them: ``block_size`` (bytes), ``cache_type``,
+        ``cache_options``, ``size``.
+    """
+
+    def __init__(
+        self,
+        fs: OpendalFileSystem,
+        path: str,
+        *,
+        details: dict[str, Any] | None = None,
+        version_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._details = details if details is not None else fs.info(path, version_id=version_id)
+        if self._details["type"] != "file":
+            raise IsADirectoryError(21, "Is a directory", path)
+        connection, key = fs.locate(path)
+        self.reader = Reader(connection, key, Version.from_info(self._details))
+        kwargs["size"] = self._details["size"]
+        super().__init__(fs, path, "rb", **kwargs)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return self.reader.read(start, end - start)
+
+    def read(self, length: int | None = -1) -> bytes:
+        """Read from the position on; all of the rest for -1."""
+        with self._lock:
+            data: bytes = super().read(length)
+            return data
+
+    def seek(self, loc: int, whence: int = 0) -> int:
+        """Move the position."""
+        with self._lock:
+            return int(super().seek(loc, whence))
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read a range, whatever the position is; from any number of threads at the same time.
+
+        Parameters
+        ----------
+        offset : int
+            First byte, inclusive.
+        size : int
+            Bytes; what lies past the end is left out.
+
+        Returns
+        -------
+        bytes
+        """
+        return self.reader.read(offset, size)
+
+
+class WriteFile(io.RawIOBase):
+    """A file open for writing.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Where it goes.
+    path : str
+        Its path, stripped.
+    mode : {"wb", "xb", "ab"}
+        Replace, create, or append.
+    writer : Writer
+        What takes the bytes.
+    autocommit : bool
+        Publish at close; otherwise at `commit`, as in a transaction.
+
+    Notes
+    -----
+    An exception that began after the file was opened and is being handled when it is closed counts as a
+    failure of the block that writes, because wrappers (text, compression, fsspec's OpenFile) pass on only
+    the close: nothing is published then, and a warning is logged. Use `commit` to publish in an
+    ``except`` block.
+    """
+
+    def __init__(
+        self, fs: OpendalFileSystem, path: str, mode: str, writer: Writer, autocommit: bool = True
+    ) -> None:
+        super().__init__()
+        self.fs = fs
+        self.path = path
+        self.mode = mode
+        self.autocommit = autocommit
+        self._writer: Writer | None = writer
+        self._failed = False
+        self._handled = sys.exc_info()[1]
+        self._base = writer.size
+
+    @property
+    def full_name(self) -> str:
+        """URL of the file."""
+        return self.fs.unstrip_protocol(self.path)
+
+    @property
+    def name(self) -> str:
+        """Path of the file."""
+        return self.path
+
+    def writable(self) -> bool:
+        """Tell that it takes bytes."""
+        return True
+
+    def tell(self) -> int:
+        """Give the bytes written so far; for "ab" those that were there included."""
+        return 0 if self._writer is None else self._writer.size
+
+    def write(self, data: Any) -> int:
+        """Take bytes; waits while as many parts as may be are in flight."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        if self._writer is None:
+            # Discarded: a compressor still has its trailer to write.
+            return memoryview(data).nbytes
+        try:
+            return self._writer.write(data)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def flush(self, force: bool = False) -> None:
+        """Do nothing: parts go up when they are full, the rest at close."""
+
+    def close(self) -> None:
+        """Publish, unless the block that wrote has failed or the file belongs to a transaction."""
+        if self.closed:
+            return
+        try:
+            if self._writer is None:
+                return
+            passing = sys.exc_info()[1]
+            if self._failed or (passing is not None and passing is not self._handled):
+                logger.warning(
+                    "%s was not published: it was closed while %s was passing",
+                    self.path,
+                    type(passing).__name__ if passing is not None else "the failure of a write",
+                )
+                self.discard()
+            elif self.autocommit:
+                self.commit()
+        finally:
+            super().close()
+
+    def commit(self) -> None:
+        """Publish what was written."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+        finally:
+            self.fs.invalidate_cache(self.path)
+
+    def discard(self) -> None:
+        """Publish nothing."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.abort()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; on an exception publish nothing."""
+        if exc is not None:
+            self.discard()
+        self.close()
+
+    def __enter__(self) -> Self:
+        """Give the file."""
+        return self
+
+    def _dealloc_warn(self, source: object) -> None:
+        """Drop what was written: CPython's text wrapper calls this before it closes a lost file."""
+        self._lost()
+
+    def __del__(self) -> None:
+        """Publish nothing: a file that nobody closed may be half written."""
+        self._lost()
+
+    def _lost(self) -> None:
+        writer = getattr(self, "_writer", None)
+        if writer is None or not self.autocommit:
+            return
+        self._writer = None
+        if writer.size > self._base:
+            warnings.warn(
+                f"{self.path} was never closed, so it was not published",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a file open for writing cannot be pickled")
+
+
+class CompressedWriteFile(io.BufferedIOBase):
+    """A compressor over a `WriteFile`; closing it closes both, which fsspec's own compressors do not.
+
+    Parameters
+    ----------
+    compressor : file-like
+        Compresses into `target`.
+    target : WriteFile
+        Takes the compressed bytes.
+    """
+
+    def __init__(self, compressor: Any, target: WriteFile) -> None:
+        super().__init__()
+        self._compressor = compressor
+        self._target = target
+
+    def writable(self) -> bool:
+        """Tell that it takes bytes."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Compress bytes."""
+        self._compressor.write(data)
+        return memoryview(data).nbytes
+
+    def close(self) -> None:
+        """Finish the compressed stream and publish it."""
+        if self.closed:
+            return
+        try:
+            self._compressor.close()
+        except BaseException:
+            self._target.discard()
+            raise
+        finally:
+            super().close()
+            self._target.close()
+
+    def __exit__(self, *details: Any) -> None:
+        """Close; on an exception publish nothing."""
+        if details[1] is not None:
+            self._target.discard()
+        self.close()
+
+    def _dealloc_warn(self, source: object) -> None:
+        self._target._dealloc_warn(source)

@@ -1,0 +1,411 @@
+"""The filesystem classes that serve URLs, one per service, and their registration with fsspec."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, ClassVar
+
+import fsspec
+from fsspec.utils import stringify_path
+
+from . import listing, paths
+from .errors import UnsupportedError
+from .fs import OpendalFileSystem
+from .listing import Info
+from .operators import Connection
+from .services import SERVICES, Form, lookup
+
+__all__ = [
+    "AliyunDriveFileSystem",
+    "AlluxioFileSystem",
+    "AzblobFileSystem",
+    "AzdlsFileSystem",
+    "AzfileFileSystem",
+    "B2FileSystem",
+    "CacacheFileSystem",
+    "CosFileSystem",
+    "DashmapFileSystem",
+    "DropboxFileSystem",
+    "FsFileSystem",
+    "FtpFileSystem",
+    "GcsFileSystem",
+    "GcsGrpcFileSystem",
+    "GdriveFileSystem",
+    "GhacFileSystem",
+    "GridfsFileSystem",
+    "HdfsNativeFileSystem",
+    "HfFileSystem",
+    "HttpFileSystem",
+    "IpfsFileSystem",
+    "IpmfsFileSystem",
+    "KoofrFileSystem",
+    "MemcachedFileSystem",
+    "MemoryFileSystem",
+    "MiniMokaFileSystem",
+    "MokaFileSystem",
+    "MongodbFileSystem",
+    "MysqlFileSystem",
+    "ObsFileSystem",
+    "OnedriveFileSystem",
+    "OssFileSystem",
+    "PersyFileSystem",
+    "PostgresqlFileSystem",
+    "RedbFileSystem",
+    "RedisFileSystem",
+    "S3FileSystem",
+    "SeafileFileSystem",
+    "ServiceFileSystem",
+    "SledFileSystem",
+    "SqliteFileSystem",
+    "SwiftFileSystem",
+    "TosFileSystem",
+    "UpyunFileSystem",
+    "VercelArtifactsFileSystem",
+    "WebdavFileSystem",
+    "WebhdfsFileSystem",
+    "YandexDiskFileSystem",
+    "filesystem",
+    "filesystem_class",
+    "register",
+]
+
+
+class ServiceFileSystem(OpendalFileSystem):
+    """Base of the classes that serve a service's URLs: one instance for all its containers.
+
+    Parameters
+    ----------
+    **options
+        As `OpendalFileSystem` takes them, but for the container, which is the first part of each path.
+
+    Examples
+    --------
+    >>> fs = MemoryFileSystem()
+    >>> fs.pipe({"reports/a.csv": b"1", "reports/b.csv": b"2"})
+    >>> fs.ls("opendal+memory://reports", detail=False)
+    ['reports/a.csv', 'reports/b.csv']
+    """
+
+    scheme: ClassVar[str] = ""
+    cachable = True
+    _bound = False
+
+    def __init_subclass__(cls, scheme: str = "", **kwargs: Any) -> None:
+        """Bind the class to its service."""
+        super().__init_subclass__(**kwargs)
+        if scheme:
+            cls.scheme = scheme
+            cls.service = SERVICES[scheme]
+            cls.protocol = cls.service.protocols
+            cls.root_marker = "/" if cls.service.form is Form.ABSOLUTE else ""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(self.scheme, **options)
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(p) for p in path]
+        return paths.strip(cls.service, stringify_path(path))
+
+    @classmethod
+    def _get_kwargs_from_urls(cls, path: str) -> dict[str, str]:
+        return paths.url_options(cls.service, path)
+
+    @classmethod
+    def _parent(cls, path: str) -> str:
+        return paths.parent(cls.service, cls._strip_protocol(path))
+
+    def unstrip_protocol(self, name: str) -> str:
+        """Turn a path into a URL that finds it again, given the same options."""
+        return paths.unstrip(self.service, name, self._endpoint)
+
+    def _split(self, path: str) -> tuple[str, str]:
+        return paths.split(self.service, path)
+
+    def locate(self, path: str) -> tuple[Connection, str]:
+        """Give the connection and the key behind a path: the way to a `Reader` or `Writer`."""
+        told = paths.url_options(self.service, path).get("endpoint")
+        if told and self._endpoint and told.rstrip("/") != self._endpoint.rstrip("/"):
+            raise ValueError(f"{path!r} is on another server than {self!r}")
+        if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
+            raise UnsupportedError(
+                f"OpenDAL cannot list the {self.service.container or 'repositories'}s of "
+                f"{self.service.scheme}: name one, as in '{self.protocol[0]}://name/'"
+            )
+        return super().locate(path)
+
+    async def _info(
+        self, path: str, refresh: bool = False, version_id: str | None = None, **kwargs: Any
+    ) -> Info:
+        if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
+            return listing.directory("")
+        return await super()._info(path, refresh, version_id, **kwargs)
+
+    async def _isdir(self, path: str) -> bool:
+        if not self._strip_protocol(path):
+            return True
+        return await super()._isdir(path)
+
+    async def _root_info(self, connection: Connection, path: str) -> Info:
+        if connection.container and connection.can("list"):
+            # Raises FileNotFoundError when there is no such container.
+            await connection.holds_any("/")
+        return listing.directory(path)
+
+
+class AliyunDriveFileSystem(ServiceFileSystem, scheme="aliyun-drive"):
+    """aliyun-drive as a filesystem; see `ServiceFileSystem`."""
+
+
+class AlluxioFileSystem(ServiceFileSystem, scheme="alluxio"):
+    """alluxio as a filesystem; see `ServiceFileSystem`."""
+
+
+class AzblobFileSystem(ServiceFileSystem, scheme="azblob"):
+    """azblob as a filesystem; see `ServiceFileSystem`."""
+
+
+class AzdlsFileSystem(ServiceFileSystem, scheme="azdls"):
+    """azdls as a filesystem; see `ServiceFileSystem`."""
+
+
+class AzfileFileSystem(ServiceFileSystem, scheme="azfile"):
+    """azfile as a filesystem; see `ServiceFileSystem`."""
+
+
+class B2FileSystem(ServiceFileSystem, scheme="b2"):
+    """b2 as a filesystem; see `ServiceFileSystem`."""
+
+
+class CacacheFileSystem(ServiceFileSystem, scheme="cacache"):
+    """cacache as a filesystem; see `ServiceFileSystem`."""
+
+
+class CosFileSystem(ServiceFileSystem, scheme="cos"):
+    """cos as a filesystem; see `ServiceFileSystem`."""
+
+
+class DashmapFileSystem(ServiceFileSystem, scheme="dashmap"):
+    """dashmap as a filesystem; see `ServiceFileSystem`."""
+
+
+class DropboxFileSystem(ServiceFileSystem, scheme="dropbox"):
+    """dropbox as a filesystem; see `ServiceFileSystem`."""
+
+
+class FsFileSystem(ServiceFileSystem, scheme="fs"):
+    """fs as a filesystem; see `ServiceFileSystem`."""
+
+
+class FtpFileSystem(ServiceFileSystem, scheme="ftp"):
+    """ftp as a filesystem; see `ServiceFileSystem`."""
+
+
+class GcsFileSystem(ServiceFileSystem, scheme="gcs"):
+    """gcs as a filesystem; see `ServiceFileSystem`."""
+
+
+class GcsGrpcFileSystem(ServiceFileSystem, scheme="gcs-grpc"):
+    """gcs-grpc as a filesystem; see `ServiceFileSystem`."""
+
+
+class GdriveFileSystem(ServiceFileSystem, scheme="gdrive"):
+    """gdrive as a filesystem; see `ServiceFileSystem`."""
+
+
+class GhacFileSystem(ServiceFileSystem, scheme="ghac"):
+    """ghac as a filesystem; see `ServiceFileSystem`."""
+
+
+class GridfsFileSystem(ServiceFileSystem, scheme="gridfs"):
+    """gridfs as a filesystem; see `ServiceFileSystem`."""
+
+
+class HdfsNativeFileSystem(ServiceFileSystem, scheme="hdfs-native"):
+    """hdfs-native as a filesystem; see `ServiceFileSystem`."""
+
+
+class HfFileSystem(ServiceFileSystem, scheme="hf"):
+    """hf as a filesystem; see `ServiceFileSystem`."""
+
+
+class HttpFileSystem(ServiceFileSystem, scheme="http"):
+    """http as a filesystem; see `ServiceFileSystem`."""
+
+
+class IpfsFileSystem(ServiceFileSystem, scheme="ipfs"):
+    """ipfs as a filesystem; see `ServiceFileSystem`."""
+
+
+class IpmfsFileSystem(ServiceFileSystem, scheme="ipmfs"):
+    """ipmfs as a filesystem; see `ServiceFileSystem`."""
+
+
+class KoofrFileSystem(ServiceFileSystem, scheme="koofr"):
+    """koofr as a filesystem; see `ServiceFileSystem`."""
+
+
+class MemcachedFileSystem(ServiceFileSystem, scheme="memcached"):
+    """memcached as a filesystem; see `ServiceFileSystem`."""
+
+
+class MemoryFileSystem(ServiceFileSystem, scheme="memory"):
+    """memory as a filesystem; see `ServiceFileSystem`."""
+
+
+class MiniMokaFileSystem(ServiceFileSystem, scheme="mini-moka"):
+    """mini-moka as a filesystem; see `ServiceFileSystem`."""
+
+
+class MokaFileSystem(ServiceFileSystem, scheme="moka"):
+    """moka as a filesystem; see `ServiceFileSystem`."""
+
+
+class MongodbFileSystem(ServiceFileSystem, scheme="mongodb"):
+    """mongodb as a filesystem; see `ServiceFileSystem`."""
+
+
+class MysqlFileSystem(ServiceFileSystem, scheme="mysql"):
+    """mysql as a filesystem; see `ServiceFileSystem`."""
+
+
+class ObsFileSystem(ServiceFileSystem, scheme="obs"):
+    """obs as a filesystem; see `ServiceFileSystem`."""
+
+
+class OnedriveFileSystem(ServiceFileSystem, scheme="onedrive"):
+    """onedrive as a filesystem; see `ServiceFileSystem`."""
+
+
+class OssFileSystem(ServiceFileSystem, scheme="oss"):
+    """oss as a filesystem; see `ServiceFileSystem`."""
+
+
+class PersyFileSystem(ServiceFileSystem, scheme="persy"):
+    """persy as a filesystem; see `ServiceFileSystem`."""
+
+
+class PostgresqlFileSystem(ServiceFileSystem, scheme="postgresql"):
+    """postgresql as a filesystem; see `ServiceFileSystem`."""
+
+
+class RedbFileSystem(ServiceFileSystem, scheme="redb"):
+    """redb as a filesystem; see `ServiceFileSystem`."""
+
+
+class RedisFileSystem(ServiceFileSystem, scheme="redis"):
+    """redis as a filesystem; see `ServiceFileSystem`."""
+
+
+class S3FileSystem(ServiceFileSystem, scheme="s3"):
+    """s3 as a filesystem; see `ServiceFileSystem`."""
+
+
+class SeafileFileSystem(ServiceFileSystem, scheme="seafile"):
+    """seafile as a filesystem; see `ServiceFileSystem`."""
+
+
+class SledFileSystem(ServiceFileSystem, scheme="sled"):
+    """sled as a filesystem; see `ServiceFileSystem`."""
+
+
+class SqliteFileSystem(ServiceFileSystem, scheme="sqlite"):
+    """sqlite as a filesystem; see `ServiceFileSystem`."""
+
+
+class SwiftFileSystem(ServiceFileSystem, scheme="swift"):
+    """swift as a filesystem; see `ServiceFileSystem`."""
+
+
+class TosFileSystem(ServiceFileSystem, scheme="tos"):
+    """tos as a filesystem; see `ServiceFileSystem`."""
+
+
+class UpyunFileSystem(ServiceFileSystem, scheme="upyun"):
+    """upyun as a filesystem; see `ServiceFileSystem`."""
+
+
+class VercelArtifactsFileSystem(ServiceFileSystem, scheme="vercel-artifacts"):
+    """vercel-artifacts as a filesystem; see `ServiceFileSystem`."""
+
+
+class WebdavFileSystem(ServiceFileSystem, scheme="webdav"):
+    """webdav as a filesystem; see `ServiceFileSystem`."""
+
+
+class WebhdfsFileSystem(ServiceFileSystem, scheme="webhdfs"):
+    """webhdfs as a filesystem; see `ServiceFileSystem`."""
+
+
+class YandexDiskFileSystem(ServiceFileSystem, scheme="yandex-disk"):
+    """yandex-disk as a filesystem; see `ServiceFileSystem`."""
+
+
+_CLASSES: dict[str, type[ServiceFileSystem]] = {cls.scheme: cls for cls in ServiceFileSystem.__subclasses__()}
+for _cls in _CLASSES.values():
+    # An instance lives as long as somebody holds it; the operators behind it are kept elsewhere.
+    _cls._cache = weakref.WeakValueDictionary()
+
+
+def filesystem_class(name: str) -> type[ServiceFileSystem]:
+    """Give the class that serves a service's URLs.
+
+    Parameters
+    ----------
+    name : str
+        Of the service, as `opendalfs.services.lookup` takes it.
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    ValueError
+        For a name that no service goes by, with the nearest ones.
+    """
+    return _CLASSES[lookup(name).scheme]
+
+
+def filesystem(name: str, **options: Any) -> ServiceFileSystem:
+    """Make the filesystem of a service; paths are ``container/key``, as in s3fs.
+
+    Parameters
+    ----------
+    name : str
+        Of the service: ``"s3"``, ``"opendal+s3"``, or another library's name such as ``"gs"``.
+    **options
+        As `OpendalFileSystem` takes them.
+
+    Returns
+    -------
+    ServiceFileSystem
+
+    Examples
+    --------
+    >>> filesystem("memory")
+    MemoryFileSystem()
+    """
+    return filesystem_class(name)(**options)
+
+
+def register(*schemes: str) -> None:
+    """Serve native schemes too: afterwards ``fsspec.open("s3://...")`` comes here.
+
+    Parameters
+    ----------
+    *schemes : str
+        Such as ``"s3"``, ``"gs"``, ``"az"``; what served them before no longer does.
+
+    Raises
+    ------
+    ValueError
+        For a scheme that no service goes by.
+
+    Examples
+    --------
+    >>> register("gs", "az")
+    """
+    for scheme in schemes:
+        fsspec.register_implementation(scheme, filesystem_class(scheme), clobber=True)

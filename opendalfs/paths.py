@@ -1,0 +1,318 @@
+"""Paths and URLs: pure functions between what users write and where OpenDAL looks.
+
+The paths of a filesystem
+-------------------------
+``S3FileSystem`` and its siblings, one per service, are what URLs and the engine adapters use:
+
+================  =================================  ==========================================
+form of service   path                               URL
+================  =================================  ==========================================
+container         ``container/key``                  ``opendal+s3://container/key``
+hub               ``datasets/owner/name@rev/key``    ``opendal+hf://datasets/owner/name@rev/key``
+endpoint          ``key``                            ``opendal+webdav://host:port/key``
+path              ``key``                            ``opendal+gdrive://key``
+absolute          ``/folder/file``                   ``opendal+fs:///folder/file``
+================  =================================  ==========================================
+
+``OpendalFileSystem(scheme, **options)`` is rooted at exactly what its options say; its paths are keys.
+A path has no trailing slash and, but for ``fs``, no leading one; the root is ``""`` (``"/"`` for ``fs``).
+
+Directories in object stores
+----------------------------
+An object store has keys, not directories. Here a directory exists when some key starts with its name and a
+slash, or when a marker does: the empty object ``name/`` that mkdir makes. A marker makes its directory
+exist and is never listed as a file. The same name may be a file and a directory at once; ``info`` then
+tells of the file, and listings hold both.
+
+Keys that cannot be reached
+---------------------------
+OpenDAL drops leading slashes, repeated slashes and white space around a path, and HTTP clients resolve
+``.`` and ``..``. A path with any of these would silently mean another key, so it is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .services import SERVICES, Form, Service
+
+__all__ = ["check_key", "container_options", "join", "split", "strip", "unstrip", "url_options"]
+
+
+def strip(service: Service, path: str) -> str:
+    """Bring a URL or path into the form that the service's filesystem uses.
+
+    Parameters
+    ----------
+    service : Service
+        Whose path it is.
+    path : str
+        A URL under one of the service's protocols, or a path.
+
+    Returns
+    -------
+    str
+        Without protocol, endpoint and trailing slash.
+
+    Examples
+    --------
+    >>> from opendalfs.services import SERVICES
+    >>> strip(SERVICES["s3"], "opendal+s3://bucket/a/b/")
+    'bucket/a/b'
+    >>> strip(SERVICES["webdav"], "opendal+webdav://host:80/a/b")
+    'a/b'
+    """
+    rest, is_url = _without_protocol(service, path)
+    if service.form is Form.ABSOLUTE:
+        return _absolute(rest, is_url)
+    if service.form is Form.ENDPOINT and is_url:
+        rest = rest.partition("/")[2]
+    if service.form is Form.CONTAINER and is_url:
+        rest = _without_account(rest)
+    return rest.lstrip("/").rstrip("/")
+
+
+def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:
+    """Turn a path of the service's filesystem into a URL that finds it again.
+
+    Parameters
+    ----------
+    service : Service
+        Whose path it is.
+    path : str
+        As `strip` returns it, or a URL, which is returned in its canonical form.
+    endpoint : str, optional
+        The server, for services whose URLs name it.
+
+    Returns
+    -------
+    str
+    """
+    plain = strip(service, path)
+    protocol = service.protocols[0]
+    if service.form is Form.ENDPOINT:
+        host = (endpoint or "").partition("://")[2] or (endpoint or "")
+        if service.scheme == "http" and (endpoint or "").startswith("https:"):
+            protocol = "opendal+https"
+        return f"{protocol}://{host.rstrip('/')}/{plain}"
+    return f"{protocol}://{plain}"
+
+
+def url_options(service: Service, url: str) -> dict[str, str]:
+    """Read the options that a URL holds besides its path.
+
+    Parameters
+    ----------
+    service : Service
+        Whose URL it is.
+    url : str
+        A URL or a path; a path holds none.
+
+    Returns
+    -------
+    dict of str
+        ``endpoint``, user and password for services that name their server; the account for Azure's
+        ``container@account.host`` form.
+
+    Examples
+    --------
+    >>> from opendalfs.services import SERVICES
+    >>> url_options(SERVICES["webdav"], "opendal+webdav://host:8080/a")
+    {'endpoint': 'http://host:8080'}
+    """
+    rest, is_url = _without_protocol(service, url)
+    if not is_url:
+        return {}
+    authority = rest.partition("/")[0]
+    if service.form is Form.CONTAINER and "@" in authority:
+        host = authority.partition("@")[2]
+        return {"account_name": host.partition(".")[0], "endpoint": f"https://{host}"}
+    if service.form is not Form.ENDPOINT or not authority:
+        return {}
+    return _endpoint_options(service, url.partition("://")[0], authority)
+
+
+def _endpoint_options(service: Service, protocol: str, authority: str) -> dict[str, str]:
+    scheme = "https" if protocol.endswith("https") else service.endpoint_scheme
+    parts = urlsplit(f"{scheme}://{authority}")
+    host = authority.rpartition("@")[2]
+    name = "name_node" if service.scheme == "hdfs-native" else "endpoint"
+    options = {name: f"{scheme}://{host}"}
+    user = next((n for n in ("username", "user", "user_name") if n in service.options), None)
+    if parts.username and user:
+        options[user] = unquote(parts.username)
+    if parts.password and "password" in service.options:
+        options["password"] = unquote(parts.password)
+    return options
+
+
+def split(service: Service, path: str) -> tuple[str, str]:
+    """Cut a stripped path into container and key.
+
+    Parameters
+    ----------
+    service : Service
+        Whose path it is.
+    path : str
+        As `strip` returns it.
+
+    Returns
+    -------
+    container : str
+        Empty for services without containers, and for the root.
+    key : str
+        What OpenDAL calls the path; empty for the root of a container.
+
+    Examples
+    --------
+    >>> from opendalfs.services import SERVICES
+    >>> split(SERVICES["s3"], "bucket/a/b")
+    ('bucket', 'a/b')
+    >>> split(SERVICES["hf"], "datasets/owner/name@main/data/x.parquet")
+    ('datasets/owner/name@main', 'data/x.parquet')
+    """
+    if service.form is Form.CONTAINER:
+        container, _, key = path.partition("/")
+        return container, key
+    if service.form is Form.HUB:
+        parts = path.split("/")
+        depth = 3 if parts[0] in ("datasets", "spaces", "models", "buckets") else 2
+        return "/".join(parts[:depth]), "/".join(parts[depth:])
+    if service.form is Form.ABSOLUTE:
+        return "", path.lstrip("/")
+    return "", path
+
+
+def join(service: Service, container: str, key: str) -> str:
+    """Put container and key together again: the inverse of `split`."""
+    if service.form is Form.ABSOLUTE:
+        return "/" + key
+    if not container:
+        return key
+    return f"{container}/{key}" if key else container
+
+
+def container_options(service: Service, container: str) -> dict[str, str]:
+    """Give the options that bind an operator to one container.
+
+    Parameters
+    ----------
+    service : Service
+        Of the container.
+    container : str
+        As `split` returns it.
+
+    Returns
+    -------
+    dict of str
+    """
+    if service.form is Form.CONTAINER and service.container is not None:
+        return {service.container: container}
+    if service.form is Form.HUB:
+        return _repository(container)
+    if service.form is Form.ABSOLUTE:
+        return {"root": "/"}
+    return {}
+
+
+def _repository(container: str) -> dict[str, str]:
+    name, _, revision = container.partition("@")
+    parts = name.split("/")
+    kinds = {"datasets": "dataset", "spaces": "space", "models": "model", "buckets": "bucket"}
+    kind = "model" if len(parts) == 2 else kinds[parts[0]]
+    options = {"repo_type": kind, "repo_id": "/".join(parts[-2:])}
+    if revision:
+        options["revision"] = unquote(revision)
+    return options
+
+
+def check_key(key: str, path: str) -> str:
+    """Refuse keys that OpenDAL would silently take for others.
+
+    Parameters
+    ----------
+    key : str
+        What would be given to OpenDAL.
+    path : str
+        What the user wrote, for the message.
+
+    Returns
+    -------
+    str
+        The key as it came.
+
+    Raises
+    ------
+    ValueError
+        For repeated slashes, for ``.`` and ``..`` as parts, and for white space at either end.
+    """
+    odd = "//" in key or key != key.strip() or "\0" in key
+    if odd or (("./" in key or key.endswith(".")) and _has_dots(key)):
+        raise ValueError(
+            f"{path!r} cannot be reached through OpenDAL, which drops repeated slashes and outer white "
+            "space and resolves '.' and '..': it would be taken for another key. Rename the object "
+            "with the service's own tools, or correct the path."
+        )
+    return key
+
+
+def _has_dots(key: str) -> bool:
+    return any(part in (".", "..") for part in key.split("/"))
+
+
+def _without_protocol(service: Service, path: str) -> tuple[str, bool]:
+    for protocol in (*service.protocols, *service.native):
+        if path.startswith(protocol):
+            for mark in ("://", "::"):
+                if path.startswith(mark, len(protocol)):
+                    return path[len(protocol) + len(mark) :], mark == "://"
+    if path.startswith(f"{service.scheme}://"):
+        return path[len(service.scheme) + 3 :], True
+    return path, False
+
+
+def _without_account(rest: str) -> str:
+    authority, slash, key = rest.partition("/")
+    return authority.partition("@")[0] + slash + key
+
+
+def _absolute(path: str, is_url: bool) -> str:
+    if is_url or path.startswith("/"):
+        whole = "/" + path.lstrip("/")
+    else:
+        whole = os.path.abspath(os.path.expanduser(path)) if path else "/"
+    return os.path.normpath(whole)
+
+
+def service_of(url: str) -> tuple[Service, str] | None:
+    """Find the service of one of our URLs.
+
+    Parameters
+    ----------
+    url : str
+        Any string.
+
+    Returns
+    -------
+    tuple of Service and str, or None
+        None when it is no ``opendal+<service>://`` URL.
+    """
+    protocol, mark, _ = url.partition("://")
+    if not mark or not protocol.startswith("opendal"):
+        return None
+    name = protocol.removeprefix("opendal").removeprefix("+")
+    service = SERVICES.get("http" if name == "https" else name)
+    return None if service is None else (service, url)
+
+
+def parent(service: Service | None, path: str) -> str:
+    """Give the directory that holds a path; the root is its own parent."""
+    above = path.rpartition("/")[0]
+    return above or ("/" if service is not None and service.form is Form.ABSOLUTE else "")
+
+
+def as_options(value: dict[str, Any]) -> dict[str, Any]:
+    """Copy options without the ones that are None."""
+    return {k: v for k, v in value.items() if v is not None}

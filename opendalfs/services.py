@@ -1,0 +1,259 @@
+"""One table, a row per OpenDAL service: how its URLs read and what its options are called.
+
+Everything that differs between services and is not a capability stands here, so that no other module
+has to compare scheme names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+import opendal.config
+
+__all__ = ["SERVICES", "Form", "Home", "Service", "lookup"]
+
+
+class Form(Enum):
+    """What the first part of a service's URL means."""
+
+    CONTAINER = "container"
+    """``opendal+s3://container/key``: a bucket, container or share; one filesystem serves many."""
+    HUB = "hub"
+    """``opendal+hf://datasets/owner/name@revision/key``: a repository takes the container's place."""
+    ENDPOINT = "endpoint"
+    """``opendal+webdav://host:port/key``: the server."""
+    PATH = "path"
+    """``opendal+gdrive://folder/key``: no authority, all of it is the path."""
+    ABSOLUTE = "absolute"
+    """``opendal+fs:///folder/file``: an absolute local path."""
+
+
+class Home(Enum):
+    """Where the bytes live, which decides on retries, timeouts and the price of a stat."""
+
+    REMOTE = "remote"
+    DISK = "disk"
+    PROCESS = "process"
+
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One OpenDAL service as this package sees it.
+
+    Parameters
+    ----------
+    scheme : str
+        OpenDAL's name, such as ``"s3"`` or ``"hdfs-native"``.
+    form : Form
+        What the first part of a URL means.
+    container : str, optional
+        The option that names the container, such as ``"bucket"``.
+    home : Home
+        Where the bytes live.
+    native : tuple of str
+        Schemes other libraries use for it, such as ``"s3a"``; accepted by `lookup`.
+    peers : Mapping
+        Option names of s3fs, gcsfs, adlfs or ossfs and the OpenDAL option each stands for.
+    endpoint_scheme : str, optional
+        Scheme put before a host taken from a URL.
+    default_endpoint : str, optional
+        Used when no endpoint is given; may hold ``{account_name}``.
+    appends : bool
+        Whether OpenDAL's append flag really appends. The capability flag does not tell: on S3 it
+        replaces the object.
+    """
+
+    scheme: str
+    form: Form = Form.PATH
+    container: str | None = None
+    home: Home = Home.REMOTE
+    native: tuple[str, ...] = ()
+    peers: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    endpoint_scheme: str | None = None
+    default_endpoint: str | None = None
+    appends: bool = False
+
+    @property
+    def class_name(self) -> str:
+        """Name of the filesystem class, such as ``"HdfsNativeFileSystem"``."""
+        return "".join(word.capitalize() for word in self.scheme.split("-")) + "FileSystem"
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """URL schemes, the canonical one first; the ones without ``+`` are for UPath and xarray."""
+        names = (self.scheme, "https") if self.scheme == "http" else (self.scheme,)
+        return tuple(f"opendal+{n}" for n in names) + tuple(f"opendal{n}" for n in names)
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """Names of OpenDAL's options for this service, and the type of each."""
+        return _config_options(self.scheme)
+
+
+_AZURE: Final[Mapping[str, str]] = MappingProxyType({"anon": "skip_signature"})
+_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "key": "access_key_id",
+        "secret": "secret_access_key",
+        "username": "access_key_id",
+        "password": "secret_access_key",
+        "token": "session_token",
+        "anon": "skip_signature",
+        "endpoint_url": "endpoint",
+        "region_name": "region",
+        "requester_pays": "enable_request_payer",
+        "version_aware": "enable_versioning",
+        "role": "role_arn",
+    }
+)
+_OSS: Final[Mapping[str, str]] = MappingProxyType(
+    {"key": "access_key_id", "secret": "access_key_secret", "token": "security_token"}
+)
+_CONTAINER: Final = Form.CONTAINER
+_ENDPOINT: Final = Form.ENDPOINT
+
+_ROWS: Final[tuple[Service, ...]] = (
+    Service("aliyun-drive"),
+    Service("alluxio", _ENDPOINT, endpoint_scheme="http"),
+    Service(
+        "azblob",
+        _CONTAINER,
+        "container",
+        native=("az", "wasb", "wasbs"),
+        peers=_AZURE,
+        default_endpoint="https://{account_name}.blob.core.windows.net",
+    ),
+    Service(
+        "azdls",
+        _CONTAINER,
+        "filesystem",
+        native=("abfs", "abfss", "adl"),
+        default_endpoint="https://{account_name}.dfs.core.windows.net",
+    ),
+    Service(
+        "azfile",
+        _CONTAINER,
+        "share_name",
+        default_endpoint="https://{account_name}.file.core.windows.net",
+    ),
+    Service("b2", _CONTAINER, "bucket"),
+    Service("cacache", home=Home.DISK),
+    Service("cos", _CONTAINER, "bucket", native=("cosn",)),
+    Service("dashmap", home=Home.PROCESS),
+    Service("dropbox"),
+    Service("fs", Form.ABSOLUTE, home=Home.DISK, native=("file", "local"), appends=True),
+    Service("ftp", _ENDPOINT, endpoint_scheme="ftp"),
+    Service(
+        "gcs",
+        _CONTAINER,
+        "bucket",
+        native=("gs",),
+        peers=MappingProxyType({"endpoint_url": "endpoint", "anon": "skip_signature"}),
+    ),
+    Service("gcs-grpc", _CONTAINER, "bucket"),
+    Service("gdrive"),
+    Service("ghac"),
+    Service("gridfs"),
+    Service("hdfs-native", _ENDPOINT, endpoint_scheme="hdfs", native=("hdfs",), appends=True),
+    Service("hf", Form.HUB, native=("huggingface",)),
+    Service("http", _ENDPOINT, endpoint_scheme="http", native=("https",)),
+    Service("ipfs", _ENDPOINT, endpoint_scheme="https"),
+    Service("ipmfs", _ENDPOINT, endpoint_scheme="http"),
+    Service("koofr", _ENDPOINT, endpoint_scheme="https"),
+    Service("memcached", _ENDPOINT, endpoint_scheme="tcp"),
+    Service("memory", home=Home.PROCESS),
+    Service("mini-moka", home=Home.PROCESS),
+    Service("moka", home=Home.PROCESS),
+    Service("mongodb"),
+    Service("mysql"),
+    Service("obs", _CONTAINER, "bucket"),
+    Service("onedrive"),
+    Service("oss", _CONTAINER, "bucket", peers=_OSS),
+    Service("persy", home=Home.DISK),
+    Service("postgresql", native=("postgres",)),
+    Service("redb", home=Home.DISK),
+    Service("redis", _ENDPOINT, endpoint_scheme="redis"),
+    Service("s3", _CONTAINER, "bucket", native=("s3a", "s3n", "r2"), peers=_KEYS),
+    Service("seafile", _ENDPOINT, endpoint_scheme="https"),
+    Service("sled", home=Home.DISK),
+    Service("sqlite", home=Home.DISK),
+    Service("swift", _CONTAINER, "container"),
+    Service("tos", _CONTAINER, "bucket"),
+    Service("upyun", _CONTAINER, "bucket"),
+    Service("vercel-artifacts"),
+    Service("webdav", _ENDPOINT, endpoint_scheme="http", native=("dav",)),
+    Service("webhdfs", _ENDPOINT, endpoint_scheme="http", appends=True),
+    Service("yandex-disk"),
+)
+
+SERVICES: Final[Mapping[str, Service]] = MappingProxyType({row.scheme: row for row in _ROWS})
+"""Every service of the ``opendal`` wheel, by OpenDAL's name."""
+
+_NATIVE: Final[Mapping[str, str]] = MappingProxyType(
+    {alias: row.scheme for row in _ROWS for alias in row.native}
+)
+
+
+def lookup(name: str) -> Service:
+    """Find a service by any name it goes by.
+
+    Parameters
+    ----------
+    name : str
+        OpenDAL's name (``"s3"``), ours (``"opendal+s3"``, ``"opendals3"``), one of other libraries
+        (``"s3a"``, ``"gs"``, ``"abfss"``), or any of these with ``_`` for ``-``.
+
+    Returns
+    -------
+    Service
+
+    Raises
+    ------
+    ValueError
+        If no service has that name; the message holds the nearest ones.
+
+    Examples
+    --------
+    >>> lookup("opendal+s3").scheme
+    's3'
+    >>> lookup("gs").scheme
+    'gcs'
+    """
+    plain = name.lower().replace("_", "-")
+    for prefix in ("opendal+", "opendal"):
+        if plain.startswith(prefix):
+            plain = plain[len(prefix) :]
+            break
+    found = SERVICES.get(_NATIVE.get(plain, plain))
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(plain, [*SERVICES, *_NATIVE], n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ValueError(f"no OpenDAL service is called {name!r}.{hint} The services are: {', '.join(SERVICES)}.")
+
+
+@functools.cache
+def _config_options(scheme: str) -> Mapping[str, str]:
+    """Read a service's options off the wheel's own TypedDict, so that they cannot drift."""
+    name = "".join(word.capitalize() for word in scheme.split("-")) + "Config"
+    annotations = getattr(opendal.config, name).__annotations__
+    return MappingProxyType(
+        {option: _option_type(kind) for option, kind in annotations.items() if option != "scheme"}
+    )
+
+
+def _option_type(annotation: object) -> str:
+    text = getattr(annotation, "__forward_arg__", None) or str(annotation)
+    found = re.search(r"Required\[(.*)\]", text)
+    kind = found.group(1) if found else text
+    return "path" if "PathLike" in kind else kind
