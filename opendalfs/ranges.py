@@ -151,14 +151,30 @@ def plan(ranges: Iterable[Range], *, gap: int, part: int) -> list[Fetch]:
     Returns
     -------
     list of Fetch
-        In order of offset, without overlap. A range that was cut is a member of several.
+        In order of offset, without overlap; each serves at least one range. A range that was cut is a
+        member of several.
     """
     wanted = list(ranges)
     fetches: list[Fetch] = []
     for whole, members in coalesce(wanted, gap):
-        for piece in split(whole, part):
-            inside = tuple(
-                i for i in members if wanted[i].start < piece.stop and wanted[i].stop > piece.start
-            )
-            fetches.append(Fetch(piece, inside))
+        pieces = split(whole, part)
+        for piece, inside in zip(pieces, _members(wanted, members, pieces), strict=True):
+            # With a gap wider than a part, a whole part may lie in a hole.
+            if inside:
+                fetches.append(Fetch(piece, tuple(inside)))
     return fetches
+
+
+def _members(wanted: Sequence[Range], members: Iterable[int], pieces: Sequence[Range]) -> list[list[int]]:
+    """Tell which ranges lie in which piece; members come in order of their start, as pieces do."""
+    inside: list[list[int]] = [[] for _ in pieces]
+    first = 0
+    for i in members:
+        start, stop = wanted[i].start, wanted[i].stop
+        while pieces[first].stop <= start:
+            first += 1
+        at = first
+        while at < len(pieces) and pieces[at].start < stop:
+            inside[at].append(i)
+            at += 1
+    return inside
