@@ -6,10 +6,10 @@ credentials. Here an unknown option is an error that names the nearest known one
 
 from __future__ import annotations
 
-import base64
 import configparser
 import difflib
-import json
+import math
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .errors import OptionError
+from .peers import expand
 from .services import Service
 
 __all__ = ["Tuning", "check", "secret_values"]
@@ -60,6 +61,9 @@ _SECRETS: Final = frozenset(
         "token",
     }
 )
+_IDS: Final = frozenset({"access_key_id", "application_key_id", "secret_id"})
+"""Names of keys: no secrets, yet nothing to show around. Too short and common to be cut out of texts."""
+
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -116,6 +120,7 @@ class Tuning:
 
 _TUNING: Final = {f.name: f.type for f in fields(Tuning)}
 _TUNING_PEERS: Final = {"default_block_size": "block_size", "max_concurrency": "concurrency"}
+_MOST: Final = 1 << 40
 _MINIMUM: Final = {"retries": 0, "retry_min_delay": 0.0, "retry_max_delay": 0.0, "max_gap": 0}
 
 
@@ -149,7 +154,7 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
     >>> check(lookup("s3"), {"key": "k", "secret": "s", "retries": 2}, container=False)[0]["access_key_id"]
     'k'
     """
-    given = _expand(service, {k: v for k, v in options.items() if v is not None})
+    given = expand(service, {k: v for k, v in options.items() if v is not None})
     tuning: dict[str, Any] = {}
     native: dict[str, str] = {}
     for name, value in given.items():
@@ -166,7 +171,9 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
                 f"of each path, as in '{given[name]}/key'. "
                 f"OpendalFileSystem('{service.scheme}', {known}=...) takes it as an option."
             )
-        native[known] = _text(name, value, service.options[known])
+        text = _text(name, value, service.options[known])
+        if native.setdefault(known, text) != text:
+            raise OptionError(f"{name} and another option both stand for {known}, with different values")
     _defaults(service, native)
     return native, Tuning(**tuning)
 
@@ -189,137 +196,8 @@ def secret_values(native: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether an option holds a secret."""
-    return name in _SECRETS
-
-
-def _expand(service: Service, options: dict[str, Any]) -> dict[str, Any]:
-    """Unfold the nested options of peer libraries into flat ones."""
-    if service.scheme == "s3":
-        return _expand_s3(options)
-    if service.scheme.startswith("gcs"):
-        return _expand_gcs(options)
-    if service.scheme.startswith("az"):
-        return _expand_azure(options)
-    return options
-
-
-_S3_CLIENT: Final = {
-    "endpoint_url": "endpoint",
-    "region_name": "region",
-    "aws_access_key_id": "access_key_id",
-    "aws_secret_access_key": "secret_access_key",
-    "aws_session_token": "session_token",
-}
-_S3_ADDITIONAL: Final = {
-    "ServerSideEncryption": "server_side_encryption",
-    "SSEKMSKeyId": "server_side_encryption_aws_kms_key_id",
-    "SSECustomerAlgorithm": "server_side_encryption_customer_algorithm",
-    "SSECustomerKey": "server_side_encryption_customer_key",
-    "SSECustomerKeyMD5": "server_side_encryption_customer_key_md5",
-    "ACL": "default_acl",
-    "StorageClass": "default_storage_class",
-}
-
-
-def _expand_s3(options: dict[str, Any]) -> dict[str, Any]:
-    client = dict(options.pop("client_kwargs", {}))
-    config = dict(options.pop("config_kwargs", {}))
-    additional = dict(options.pop("s3_additional_kwargs", {}))
-    flat = dict(options)
-    use_ssl = client.pop("use_ssl", flat.pop("use_ssl", True))
-    flat |= _renamed("client_kwargs", client, _S3_CLIENT)
-    flat |= _renamed("s3_additional_kwargs", additional, _S3_ADDITIONAL)
-    flat |= _s3_config(config)
-    endpoint = flat.get("endpoint_url", flat.get("endpoint"))
-    if endpoint is not None and "://" not in str(endpoint):
-        scheme = "https" if use_ssl else "http"
-        flat.pop("endpoint_url", None)
-        flat["endpoint"] = f"{scheme}://{endpoint}"
-    return flat
-
-
-def _s3_config(config: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    s3 = dict(config.pop("s3", {}))
-    style = s3.pop("addressing_style", None)
-    if style is not None:
-        flat["enable_virtual_host_style"] = style == "virtual"
-    if s3:
-        raise OptionError(f"config_kwargs['s3'] takes addressing_style, not {', '.join(s3)}")
-    if config.pop("signature_version", None) is not None:
-        flat["skip_signature"] = True
-    attempts = config.pop("retries", {}).get("max_attempts")
-    if attempts is not None:
-        flat["retries"] = attempts
-    names = {
-        "connect_timeout": "timeout",
-        "read_timeout": "io_timeout",
-        "max_pool_connections": "concurrency",
-    }
-    return flat | _renamed("config_kwargs", config, names)
-
-
-def _expand_gcs(options: dict[str, Any]) -> dict[str, Any]:
-    flat = dict(options)
-    # gcsfs needs the project to make buckets and to list them; OpenDAL does neither.
-    flat.pop("project", None)
-    token = flat.pop("token", None)
-    if token == "anon":
-        flat["skip_signature"] = True
-    elif isinstance(token, Mapping):
-        text = json.dumps(dict(token))
-        flat["credential"] = base64.b64encode(text.encode()).decode()
-    elif isinstance(token, str) and token.endswith(".json"):
-        flat["credential_path"] = token
-    elif token is not None and token not in ("google_default", "cloud", "cache"):
-        flat["token"] = token
-    return flat
-
-
-_AZURE: Final = {
-    "accountname": "account_name",
-    "accountkey": "account_key",
-    "sharedaccesssignature": "sas_token",
-}
-
-
-def _expand_azure(options: dict[str, Any]) -> dict[str, Any]:
-    flat = dict(options)
-    connection = flat.pop("connection_string", None)
-    parts = [p.partition("=") for p in (connection or "").split(";") if p]
-    given = {name.lower(): value for name, _, value in parts}
-    for name, option in _AZURE.items():
-        if name in given:
-            flat.setdefault(option, given[name])
-    endpoint = given.get("blobendpoint")
-    if endpoint is None and "endpointsuffix" in given:
-        scheme = given.get("defaultendpointsprotocol", "https")
-        endpoint = f"{scheme}://{given['accountname']}.blob.{given['endpointsuffix']}"
-    if endpoint is not None:
-        flat.setdefault("endpoint", endpoint)
-    credential = flat.pop("credential", None)
-    if isinstance(credential, str):
-        flat.setdefault("sas_token" if "sig=" in credential else "account_key", credential)
-    elif credential is not None:
-        raise OptionError(
-            "credential= takes an account key or a SAS token as a string; OpenDAL finds managed "
-            "identities and AZURE_* variables by itself when no credential is given"
-        )
-    if isinstance(flat.get("sas_token"), str):
-        flat["sas_token"] = flat["sas_token"].lstrip("?")
-    return flat
-
-
-def _renamed(where: str, given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise OptionError(
-                f"{where}[{name!r}] has no counterpart in OpenDAL{hint} It takes: {', '.join(names)}."
-            )
-    return {names[name]: value for name, value in given.items()}
+    """Tell whether an option holds a secret, or the name that goes with one."""
+    return name in _SECRETS or name in _IDS
 
 
 def _unknown(service: Service, name: str) -> OptionError:
@@ -334,15 +212,19 @@ def _unknown(service: Service, name: str) -> OptionError:
 
 
 def _number(name: str, value: Any) -> float | int:
-    kind = int if "int" in str(_TUNING[name]) else float
     try:
-        number = kind(value)
+        number = float(value)
     except (TypeError, ValueError):
         raise OptionError(f"{name} takes a number, not {value!r}") from None
+    whole = "int" in str(_TUNING[name])
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        raise OptionError(f"{name} takes a {'whole ' if whole else ''}number, not {value!r}")
     least = _MINIMUM.get(name)
     if (least is None and number <= 0) or (least is not None and number < least):
         raise OptionError(f"{name} is {value!r}, which is too small")
-    return number
+    if number > _MOST:
+        raise OptionError(f"{name} is {value!r}, which is too large")
+    return int(number) if whole else number
 
 
 def _text(name: str, value: Any, kind: str) -> str:
@@ -352,25 +234,31 @@ def _text(name: str, value: Any, kind: str) -> str:
         if word in _TRUE | _FALSE:
             return "true" if word in _TRUE else "false"
         raise OptionError(f"{name} takes True or False, not {value!r}")
-    if kind == "path":
-        return str(os.fspath(value))
-    if isinstance(value, Mapping):
+    if kind == "int":
+        try:
+            return str(operator.index(value) if not isinstance(value, str) else int(value))
+        except (TypeError, ValueError):
+            raise OptionError(f"{name} takes a whole number, not {value!r}") from None
+    if isinstance(value, Mapping) and kind.startswith("dict"):
         return ",".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
         return ",".join(str(v) for v in value)
-    return str(value)
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return str(value)
+    # The value may be a secret, so only its type is told.
+    raise OptionError(f"{name} takes a string, not a {type(value).__name__}")
 
 
 def _defaults(service: Service, native: dict[str, str]) -> None:
     if "endpoint" not in native and service.default_endpoint and "account_name" in native:
         native["endpoint"] = service.default_endpoint.format(**native)
     if service.scheme == "s3" and "region" not in native:
-        region = _aws_region(native.get("profile"))
-        if region is not None:
-            native["region"] = region
+        native["region"] = _aws_region(native.get("profile"))
 
 
-def _aws_region(profile: str | None) -> str | None:
+def _aws_region(profile: str | None) -> str:
     """Give the region to put in, where OpenDAL would find none and refuse to start.
 
     OpenDAL reads AWS_REGION itself. Most servers that are not AWS take any region; ``us-east-1`` is
@@ -381,10 +269,10 @@ def _aws_region(profile: str | None) -> str | None:
             return os.environ[name]
     path = Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser()
     name = profile or os.environ.get("AWS_PROFILE", "default")
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read(path)
-    except (OSError, configparser.Error):
+        parser.read(path, "utf-8")
+    except (OSError, UnicodeDecodeError, configparser.Error):
         return "us-east-1"
     section = "default" if name == "default" else f"profile {name}"
     return parser.get(section, "region", fallback="us-east-1")

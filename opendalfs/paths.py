@@ -33,12 +33,25 @@ OpenDAL drops leading slashes, repeated slashes and white space around a path, a
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from .services import SERVICES, Form, Service
 
-__all__ = ["check_key", "container_options", "join", "split", "strip", "unstrip", "url_options"]
+__all__ = [
+    "check_key",
+    "container_options",
+    "join",
+    "same_server",
+    "split",
+    "strip",
+    "unstrip",
+    "url_options",
+    "url_server",
+]
+
+_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model", "buckets": "bucket"}
+"""First part of a path of the Hugging Face hub, and what kind of repository it stands for."""
 
 
 def strip(service: Service, path: str) -> str:
@@ -92,12 +105,14 @@ def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:
     """
     plain = strip(service, path)
     protocol = service.protocols[0]
-    if service.form is Form.ENDPOINT:
-        host = (endpoint or "").partition("://")[2] or (endpoint or "")
-        if service.scheme == "http" and (endpoint or "").startswith("https:"):
-            protocol = "opendal+https"
-        return f"{protocol}://{host.rstrip('/')}/{plain}"
-    return f"{protocol}://{plain}"
+    if service.form is not Form.ENDPOINT:
+        return f"{protocol}://{plain}"
+    server = (endpoint or "").rstrip("/")
+    if service.scheme == "http" and server.startswith("https:"):
+        protocol = "opendal+https"
+    url = f"{protocol}://{server.partition('://')[2] or server}/{plain}"
+    # A URL has no room for a path of the endpoint or for a scheme other than the usual one.
+    return url if same_server(url_server(service, url), server) else f"{protocol}:///{plain}"
 
 
 def url_options(service: Service, url: str) -> dict[str, str]:
@@ -137,15 +152,37 @@ def url_options(service: Service, url: str) -> dict[str, str]:
 def _endpoint_options(service: Service, protocol: str, authority: str) -> dict[str, str]:
     scheme = "https" if protocol.endswith("https") else service.endpoint_scheme
     parts = urlsplit(f"{scheme}://{authority}")
-    host = authority.rpartition("@")[2]
-    name = "name_node" if service.scheme == "hdfs-native" else "endpoint"
-    options = {name: f"{scheme}://{host}"}
+    options = {service.endpoint: f"{scheme}://{authority.rpartition('@')[2]}"}
     user = next((n for n in ("username", "user", "user_name") if n in service.options), None)
-    if parts.username and user:
-        options[user] = unquote(parts.username)
-    if parts.password and "password" in service.options:
-        options["password"] = unquote(parts.password)
+    for name, value in ((user, parts.username), ("password", parts.password)):
+        if not value:
+            continue
+        if name not in service.options:
+            raise ValueError(f"{service.scheme} takes no user or password in its URL")
+        options[str(name)] = unquote(value)
     return options
+
+
+def url_server(service: Service, url: str) -> str | None:
+    """Give the server that a URL names; None for a path and for a URL that names none.
+
+    Parameters
+    ----------
+    service : Service
+        Whose URL it is.
+    url : str
+        A URL or a path.
+
+    Returns
+    -------
+    str or None
+    """
+    return url_options(service, url).get(service.endpoint)
+
+
+def same_server(one: str | None, other: str | None) -> bool:
+    """Tell whether two endpoints are the same, or one of them is not told."""
+    return not one or not other or one.rstrip("/") == other.rstrip("/")
 
 
 def split(service: Service, path: str) -> tuple[str, str]:
@@ -161,7 +198,7 @@ def split(service: Service, path: str) -> tuple[str, str]:
     Returns
     -------
     container : str
-        Empty for services without containers, and for the root.
+        Empty for services without containers, and for the root; ``"/"`` for absolute paths.
     key : str
         What OpenDAL calls the path; empty for the root of a container.
 
@@ -178,19 +215,19 @@ def split(service: Service, path: str) -> tuple[str, str]:
         return container, key
     if service.form is Form.HUB:
         parts = path.split("/")
-        depth = 3 if parts[0] in ("datasets", "spaces", "models", "buckets") else 2
+        depth = 3 if parts[0] in _KINDS else 2
         return "/".join(parts[:depth]), "/".join(parts[depth:])
     if service.form is Form.ABSOLUTE:
-        return "", path.lstrip("/")
+        return "/", path.lstrip("/")
     return "", path
 
 
 def join(service: Service, container: str, key: str) -> str:
     """Put container and key together again: the inverse of `split`."""
-    if service.form is Form.ABSOLUTE:
-        return "/" + key
     if not container:
         return key
+    if service.form is Form.ABSOLUTE:
+        return container + key
     return f"{container}/{key}" if key else container
 
 
@@ -213,16 +250,18 @@ def container_options(service: Service, container: str) -> dict[str, str]:
     if service.form is Form.HUB:
         return _repository(container)
     if service.form is Form.ABSOLUTE:
-        return {"root": "/"}
+        return {"root": container}
     return {}
 
 
 def _repository(container: str) -> dict[str, str]:
     name, _, revision = container.partition("@")
     parts = name.split("/")
-    kinds = {"datasets": "dataset", "spaces": "space", "models": "model", "buckets": "bucket"}
-    kind = "model" if len(parts) == 2 else kinds[parts[0]]
-    options = {"repo_type": kind, "repo_id": "/".join(parts[-2:])}
+    kind = _KINDS.get(parts[0])
+    owned = parts[1:] if kind else parts
+    if len(owned) != 2 or not all(owned):
+        raise ValueError(f"{container!r} names no repository: write 'owner/name' or 'datasets/owner/name'")
+    options = {"repo_type": kind or "model", "repo_id": "/".join(owned)}
     if revision:
         options["revision"] = unquote(revision)
     return options
@@ -246,9 +285,9 @@ def check_key(key: str, path: str) -> str:
     Raises
     ------
     ValueError
-        For repeated slashes, for ``.`` and ``..`` as parts, and for white space at either end.
+        For outer and repeated slashes, for ``.`` and ``..`` as parts, and for white space at either end.
     """
-    odd = "//" in key or key != key.strip() or "\0" in key
+    odd = "//" in key or key != key.strip() or key[:1] == "/" or "\0" in key
     if odd or (("./" in key or key.endswith(".")) and _has_dots(key)):
         raise ValueError(
             f"{path!r} cannot be reached through OpenDAL, which drops repeated slashes and outer white "
@@ -263,6 +302,8 @@ def _has_dots(key: str) -> bool:
 
 
 def _without_protocol(service: Service, path: str) -> tuple[str, bool]:
+    if "::" not in path and "://" not in path:
+        return path, False
     for protocol in (*service.protocols, *service.native):
         if path.startswith(protocol):
             for mark in ("://", "::"):

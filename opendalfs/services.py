@@ -95,6 +95,11 @@ class Service:
         return tuple(f"opendal+{n}" for n in names) + tuple(f"opendal{n}" for n in names)
 
     @property
+    def endpoint(self) -> str:
+        """Name of the option that says which server."""
+        return "name_node" if "name_node" in self.options else "endpoint"
+
+    @property
     def options(self) -> Mapping[str, str]:
         """Names of OpenDAL's options for this service, and the type of each."""
         return _config_options(self.scheme)
@@ -117,7 +122,13 @@ _KEYS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _OSS: Final[Mapping[str, str]] = MappingProxyType(
-    {"key": "access_key_id", "secret": "access_key_secret", "token": "security_token"}
+    {
+        "key": "access_key_id",
+        "secret": "access_key_secret",
+        "token": "security_token",
+        "anon": "skip_signature",
+        "endpoint_url": "endpoint",
+    }
 )
 _CONTAINER: Final = Form.CONTAINER
 _ENDPOINT: Final = Form.ENDPOINT
@@ -152,7 +163,7 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("dashmap", home=Home.PROCESS),
     Service("dropbox"),
     Service("fs", Form.ABSOLUTE, home=Home.DISK, native=("file", "local"), appends=True),
-    Service("ftp", _ENDPOINT, endpoint_scheme="ftp"),
+    Service("ftp", _ENDPOINT, endpoint_scheme="ftp", peers=MappingProxyType({"username": "user"})),
     Service(
         "gcs",
         _CONTAINER,
