@@ -9,7 +9,7 @@ import fsspec
 from fsspec.utils import stringify_path
 
 from . import listing, paths
-from .errors import UnsupportedError
+from .errors import OptionError, UnsupportedError
 from .fs import OpendalFileSystem
 from .listing import Info
 from .operators import Connection
@@ -66,7 +66,9 @@ __all__ = [
     "YandexDiskFileSystem",
     "filesystem",
     "filesystem_class",
+    "from_source",
     "register",
+    "resolve",
 ]
 
 
@@ -101,6 +103,11 @@ class ServiceFileSystem(OpendalFileSystem):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(self.scheme, **options)
+        if self.service.form is Form.ABSOLUTE and "root" in self.native:
+            raise OptionError(
+                f"root= does not go here: paths of {self.service.class_name} are absolute. "
+                f"OpendalFileSystem({self.scheme!r}, root=...) takes it as an option."
+            )
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -114,7 +121,7 @@ class ServiceFileSystem(OpendalFileSystem):
 
     @classmethod
     def _parent(cls, path: str) -> str:
-        return paths.parent(cls.service, cls._strip_protocol(path))
+        return cls._strip_protocol(path).rpartition("/")[0] or cls.root_marker
 
     def unstrip_protocol(self, name: str) -> str:
         """Turn a path into a URL that finds it again, given the same options."""
@@ -125,9 +132,6 @@ class ServiceFileSystem(OpendalFileSystem):
 
     def locate(self, path: str) -> tuple[Connection, str]:
         """Give the connection and the key behind a path: the way to a `Reader` or `Writer`."""
-        told = paths.url_options(self.service, path).get("endpoint")
-        if told and self._endpoint and told.rstrip("/") != self._endpoint.rstrip("/"):
-            raise ValueError(f"{path!r} is on another server than {self!r}")
         if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
             raise UnsupportedError(
                 f"OpenDAL cannot list the {self.service.container or 'repositories'}s of "
@@ -388,6 +392,54 @@ def filesystem(name: str, **options: Any) -> ServiceFileSystem:
     MemoryFileSystem()
     """
     return filesystem_class(name)(**options)
+
+
+def from_source(source: str | OpendalFileSystem, **options: Any) -> OpendalFileSystem:
+    """Make a filesystem of what an engine adapter was given.
+
+    Parameters
+    ----------
+    source : str or OpendalFileSystem
+        Name of a service, one of its URLs (which may name a server or an account), or a filesystem.
+    **options
+        For a name or URL; a filesystem has its options already.
+
+    Returns
+    -------
+    OpendalFileSystem
+
+    Raises
+    ------
+    OptionError
+        For options beside a filesystem.
+    """
+    if isinstance(source, OpendalFileSystem):
+        if options:
+            raise OptionError(f"{source!r} has its options already, so {', '.join(options)} cannot be given")
+        return source
+    protocol, mark, _ = source.partition("://")
+    cls = filesystem_class(protocol)
+    return cls(**{**(cls._get_kwargs_from_urls(source) if mark else {}), **options})
+
+
+def resolve(url: str, **options: Any) -> tuple[OpendalFileSystem, str]:
+    """Find the filesystem of a URL, and the path there; a bare path is local.
+
+    Parameters
+    ----------
+    url : str
+        Such as ``"opendal+s3://bucket/key"``.
+    **options
+        Of the service that it names.
+
+    Returns
+    -------
+    OpendalFileSystem
+    str
+        The stripped path.
+    """
+    fs = from_source(url, **options) if "://" in url else FsFileSystem()
+    return fs, fs._strip_protocol(url)
 
 
 def register(*schemes: str) -> None:

@@ -165,6 +165,11 @@ class Reader:
         return self._version
 
     @property
+    def knows_size(self) -> bool:
+        """Whether the size is known, so that asking for it costs nothing."""
+        return self._version is not None
+
+    @property
     def size(self) -> int:
         """Bytes of the object."""
         return self.version.size

@@ -1,0 +1,43 @@
+"""pyarrow on every service of OpenDAL: a filesystem whose Parquet reads are planned ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from opendalfs import filesystems
+from opendalfs.fs import OpendalFileSystem
+
+from .handler import Handler
+from .table import columns_hint, read_table
+
+__all__ = ["Handler", "arrow", "columns_hint", "read_table"]
+
+
+def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs.PyFileSystem:
+    """Make a filesystem for pyarrow.
+
+    Parameters
+    ----------
+    source : str or OpendalFileSystem, optional
+        Name of a service (``"s3"``), a URL of it, or a filesystem. With none, paths are URLs of any service,
+        and a bare path is local.
+    **options
+        Of the service, as `opendalfs.filesystem` takes them.
+
+    Returns
+    -------
+    pyarrow.fs.PyFileSystem
+
+    Examples
+    --------
+    >>> import pyarrow as pa, pyarrow.parquet as pq, opendalfs
+    >>> fs = opendalfs.arrow("memory")
+    >>> pq.write_table(pa.table({"x": [1, 2, 3]}), "tables/x.parquet", filesystem=fs)
+    >>> pq.read_table("tables/x.parquet", filesystem=fs).num_rows
+    3
+    """
+    if source is None:
+        return pafs.PyFileSystem(Handler(None, options))
+    return pafs.PyFileSystem(Handler(filesystems.from_source(source, **options)))

@@ -1,0 +1,164 @@
+"""The Python files that pyarrow reads and writes through."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import Any, Final
+
+from opendalfs.ranges import Range
+from opendalfs.reader import Reader
+
+from .parquet import Scan
+
+__all__ = ["RandomFile", "StreamFile"]
+
+_AHEAD: Final = 4
+_STEP: Final = 4 * 1024 * 1024
+
+
+class _Input(io.RawIOBase):
+    """What both kinds have: a position, and the methods of a file open for reading."""
+
+    mode = "rb"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._position = 0
+
+    @property
+    def size(self) -> int:
+        raise NotImplementedError
+
+    def _get(self, offset: int, size: int) -> Any:
+        raise NotImplementedError
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it has a position."""
+        return True
+
+    def tell(self) -> int:
+        """Give the position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position, as `io.IOBase.seek` does."""
+        start = 0 if whence == 0 else self._position if whence == 1 else self.size
+        self._position = start + offset
+        return self._position
+
+    def read_buffer(self, size: int | None = None) -> Any:
+        """Read from the position on, into any object with the buffer protocol; only pyarrow calls this."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        count = self.size - self._position if size is None or size < 0 else size
+        data = self._get(self._position, max(count, 0))
+        self._position += memoryview(data).nbytes
+        return data
+
+    def read(self, size: int | None = None) -> bytes:
+        """Read from the position on."""
+        return bytes(self.read_buffer(size))
+
+
+class RandomFile(_Input):
+    """A file for random access, read through a `Scan`.
+
+    Parameters
+    ----------
+    scan : Scan
+        What serves the reads.
+    """
+
+    def __init__(self, scan: Scan) -> None:
+        super().__init__()
+        self._scan = scan
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._scan.tail.size
+
+    def _get(self, offset: int, size: int) -> Any:
+        return self._scan.read(offset, size)
+
+    def close(self) -> None:
+        """Close the file and stop reading ahead; losing the last reference does the same."""
+        if not self.closed:
+            super().close()
+            self._scan.close()
+
+
+class StreamFile(_Input):
+    """A file for sequential reading: the next parts are fetched while one is being read.
+
+    Parameters
+    ----------
+    reader : Reader
+        Of the file; nothing is asked before the first read.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._parts: deque[tuple[Range, Future[bytes]]] = deque()
+        self._next = 0
+        self._streak = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._reader.size
+
+    def _get(self, offset: int, size: int) -> Any:
+        wanted = Range(offset, min(offset + size, self.size))
+        if wanted.size <= 0:
+            return b""
+        with self._lock:
+            if not self._parts or not self._parts[0][0].start <= wanted.start < self._next:
+                self._restart(wanted.start)
+            pieces = []
+            at = wanted.start
+            while at < wanted.stop:
+                self._fill(wanted.stop)
+                part, future = self._parts[0]
+                data = memoryview(future.result())
+                stop = min(part.stop, wanted.stop)
+                if stop > at:
+                    pieces.append(data[at - part.start : stop - part.start])
+                    at = stop
+                if at >= part.stop:
+                    self._parts.popleft()
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _restart(self, offset: int) -> None:
+        self._drop()
+        self._next = offset
+        self._streak = 0
+
+    def _fill(self, stop: int) -> None:
+        """Ask for what is wanted, and, once the reading goes on in sequence, for parts beyond it."""
+        ahead = 1 if self._streak == 0 else _AHEAD
+        while self._next < self.size and (len(self._parts) < ahead or self._next < stop):
+            part = Range(self._next, min(self._next + _STEP, self.size))
+            self._parts.append((part, self._reader.submit(part)))
+            self._next = part.stop
+            self._streak += 1
+
+    def _drop(self) -> None:
+        for _, future in self._parts:
+            future.cancel()
+        self._parts.clear()
+
+    def close(self) -> None:
+        """Close the file and stop reading ahead."""
+        if not self.closed:
+            super().close()
+            self._drop()
