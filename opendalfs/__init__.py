@@ -13,9 +13,9 @@ from .lifecycle import ForkError
 from .tracing import Trace, trace
 
 if TYPE_CHECKING:
-    from opendalfs_arrow import arrow
-    from opendalfs_duckdb import duckdb
-    from opendalfs_polars import polars
+    from opendalfs_arrow import arrow as arrow
+    from opendalfs_duckdb import duckdb as duckdb
+    from opendalfs_polars import polars as polars
 
 __all__ = [
     "ChangedError",
@@ -24,15 +24,13 @@ __all__ = [
     "OptionError",
     "Trace",
     "UnsupportedError",
-    "arrow",
-    "duckdb",
     "filesystem",
-    "polars",
     "register",
     "trace",
 ]
 __all__ += filesystems.__all__
 
+# Not in __all__: each needs its engine, and `from opendalfs import *` must work without any.
 _ENGINES = {"arrow": "pyarrow", "duckdb": "duckdb", "polars": "polars"}
 
 

@@ -1,0 +1,78 @@
+# Every verb does its own set-up, in a virtual environment of the project. `make help` lists the verbs.
+#   PYTHON=python3.13     the interpreter to make that environment with; a .venv made by another version is replaced
+#   ARGS="-k s3 -x"       more arguments for test, bench, bench-smoke and demo
+#   WORKERS=0             how many processes share the tests; 0 runs them in one
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+ARGS ?=
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench bench-smoke build clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY) ## read real Parquet from a real S3 server on this machine, next to s3fs
+	@$(PY) -m examples.quickstart $(ARGS)
+
+test: $(READY) ## all tests but the long soak tests
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: $(READY) ## formatting, lint and types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+format: $(READY) ## rewrite the code in the project's format, and mend what lint can mend
+	@$(PY) -m ruff check --fix-only .
+	@$(PY) -m ruff format .
+
+bench: $(READY) ## measure against s3fs and the engines' own readers
+	@$(PY) -m benchmarks $(ARGS)
+
+bench-smoke: $(READY) ## the same in small: that it runs, not how fast
+	@$(PY) -m benchmarks --smoke $(ARGS)
+
+build: $(READY) ## the sdist and the wheel, in dist/, checked
+	@rm -rf dist
+	@$(PY) -m build --no-isolation --outdir dist .
+	@OPENDALFS_TEST_DIST=dist $(PY) -m pytest -q tests/test_packaging.py $(ARGS)
+
+clean: ## remove what the other verbs made, the environment too
+	rm -rf $(VENV) build dist .cache .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PYTHON, when given, is honoured: an environment of another version counts as out of date.
+ifneq ($(origin PYTHON),file)
+ifneq ($(wildcard $(PY)),)
+ifneq ($(shell $(PY) -V),$(shell $(PYTHON) -V))
+.PHONY: $(READY)
+REPLACE := --clear
+endif
+endif
+endif
+
+# uv installs in seconds what pip takes minutes to resolve; where uv or its way to the index fails, pip does it, as
+# that is what the machine's own proxies and mirrors are configured for.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "opendalfs needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1 || true)." >&2; \
+		echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@if [ -n "$(REPLACE)" ] || ! [ -x $(PY) ]; then \
+		echo "making $(VENV) with $$($(PYTHON) -V)"; \
+		$(PYTHON) -m venv $(REPLACE) $(VENV) || { \
+			echo "That Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)." >&2; \
+			exit 1; }; \
+	fi
+	@echo "installing opendalfs and its tools into $(VENV)"
+	@set -- --quiet -c constraints.txt -e '.[dev]'; \
+	{ $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
+		&& $(BIN)/uv pip install --python $(PY) "$$@"; } \
+	|| { echo "uv could not do it; trying pip, which takes longer"; $(PY) -m pip install --disable-pip-version-check "$$@"; }
+	@touch $@
