@@ -6,7 +6,8 @@ OpenDAL's own text is its cause. Secrets are cut out of both.
 ::
 
     OSError
-    ├── FileNotFoundError       NotFound; a container that does not exist
+    ├── FileNotFoundError       NotFound
+    │   └── NoContainerError    a bucket or container that does not exist
     ├── FileExistsError         AlreadyExists; a condition that failed on a write
     ├── PermissionError         PermissionDenied; no credentials
     ├── IsADirectoryError       IsADirectory
@@ -29,11 +30,23 @@ from typing import Final, NamedTuple
 
 import opendal.exceptions as native
 
-__all__ = ["ChangedError", "OptionError", "RangeError", "UnsupportedError", "redact", "translated"]
+__all__ = [
+    "ChangedError",
+    "NoContainerError",
+    "OptionError",
+    "RangeError",
+    "UnsupportedError",
+    "redact",
+    "translated",
+]
 
 
 class ChangedError(OSError):
     """The object changed while it was being read; what was read so far is of an older version."""
+
+
+class NoContainerError(FileNotFoundError):
+    """The bucket or container does not exist, so nothing in it does."""
 
 
 class RangeError(OSError):
@@ -84,15 +97,21 @@ _EXISTS: Final = _Rule(
     FileExistsError, errno.EEXIST, "The object exists, or is not the one that was expected"
 )
 _NO_CONTAINER: Final = _Rule(
-    FileNotFoundError,
+    NoContainerError,
     errno.ENOENT,
     "No such bucket or container: create it with the service's own tools, or check its name",
+)
+_OTHER_REGION: Final = _Rule(
+    OptionError,
+    errno.EINVAL,
+    "The bucket is in another region, which the cause may name: give it as `region`",
 )
 
 # OpenDAL has one kind, Unexpected, for all that its services did not foresee, so the text must do.
 # The first pattern that is found decides.
 _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     (re.compile(r"NoSuchBucket|ContainerNotFound|FilesystemNotFound", re.I), _NO_CONTAINER),
+    (re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocation", re.I), _OTHER_REGION),
     (
         re.compile(r"timed? ?out|deadline has elapsed|timeout", re.I),
         _Rule(
@@ -127,7 +146,8 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         _Rule(NotADirectoryError, errno.ENOTDIR, "Not a directory"),
     ),
     (
-        re.compile(r"is a directory", re.I),
+        # The second is what Rust's own copy says of a source that is one.
+        re.compile(r"is a directory|neither a regular file nor", re.I),
         _Rule(IsADirectoryError, errno.EISDIR, "Is a directory"),
     ),
     (
@@ -137,7 +157,8 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
 )
 
 _KIND: Final = re.compile(r"^(\w+) \((?:temporary|persistent|permanent)\)")
-_CONTEXT: Final = re.compile(r"\n\s*Context:.*?(?=\n\s*Source:|\Z)", re.S)
+# Written in two ways, the second by the blocking and the reading calls.
+_CONTEXT: Final = re.compile(r"\n\s*Context:.*?(?=\n\s*Source:|\Z)|, context: \{.*\}(?= => )", re.S)
 _BACKTRACE: Final = re.compile(r"\n\s*Backtrace:.*", re.S)
 _SIGNED: Final = re.compile(
     r"((?:sig|signature|x-amz-(?:signature|credential|security-token)|token|access_token|"

@@ -28,7 +28,7 @@ __all__ = ["CompressedWriteFile", "ReadFile", "WriteFile"]
 logger = logging.getLogger("opendalfs")
 
 
-class ReadFile(AbstractBufferedFile):  # type: ignore[misc]
+class ReadFile(AbstractBufferedFile):
     """A file open for reading, pinned to the version that was there when it was opened.
 
     Parameters

@@ -149,12 +149,20 @@ class Connection:
         at = f" at {redact(endpoint)}" if endpoint else ""
         return f"{self.service.scheme}{place}{at}"
 
+    def name(self, key: str) -> str:
+        """Give the path of a key, as the filesystem speaks of it."""
+        return paths.join(self.service, self.container, key)
+
+    def key(self, name: str) -> str:
+        """Give the key of a path: the inverse of `name`."""
+        return paths.split(self.service, name)[1] if self.container else name
+
     def explain(self, exc: BaseException, operation: str, key: str, pinned: bool = False) -> OSError | None:
         """Turn an error of OpenDAL into an OSError; None when it is none of OpenDAL's."""
         return translated(
             exc,
             operation,
-            paths.join(self.service, self.container, key),
+            self.name(key.strip("/")),
             where=self.where,
             secrets=secret_values(self.native),
             pinned=pinned,
