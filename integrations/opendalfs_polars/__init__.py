@@ -1,0 +1,68 @@
+"""Polars over every service that OpenDAL speaks, with all that Polars pushes down.
+
+Two ways, which mean the same::
+
+    import opendalfs_polars as op
+    op.scan_parquet("opendal+webdav://host/lake/*.parquet", storage_options={"username": "me", ...})
+
+    opendalfs.polars()      # opt in: Polars' own functions take such URLs now
+    pl.scan_parquet("opendal+webdav://host/lake/*.parquet", storage_options={"username": "me", ...})
+
+Behind both is `target`: it has Polars' own store do the work where the options mean the same there, and
+else a gateway: a small S3 server on the loopback over opendalfs, in this process, whose key only this process
+has. A plan that goes through the gateway works in this process only; it cannot be sent to another.
+
+Without the hooks Polars takes ``opendal+s3://...`` for a local path, and a sink with ``mkdir=True``, a
+PartitionBy or ``partition_by=`` writes to a local folder of that name. The functions of this package never
+do.
+"""
+
+from __future__ import annotations
+
+from .hooks import Hooks, polars
+from .native import Refused
+from .readers import (
+    read_csv,
+    read_ipc,
+    read_ndjson,
+    read_parquet,
+    scan_csv,
+    scan_ipc,
+    scan_ndjson,
+    scan_parquet,
+)
+from .target import Target, target
+from .writers import (
+    sink_csv,
+    sink_ipc,
+    sink_ndjson,
+    sink_parquet,
+    write_csv,
+    write_ipc,
+    write_ndjson,
+    write_parquet,
+)
+
+__all__ = [
+    "Hooks",
+    "Refused",
+    "Target",
+    "polars",
+    "read_csv",
+    "read_ipc",
+    "read_ndjson",
+    "read_parquet",
+    "scan_csv",
+    "scan_ipc",
+    "scan_ndjson",
+    "scan_parquet",
+    "sink_csv",
+    "sink_ipc",
+    "sink_ndjson",
+    "sink_parquet",
+    "target",
+    "write_csv",
+    "write_ipc",
+    "write_ndjson",
+    "write_parquet",
+]

@@ -1,0 +1,264 @@
+"""The gateway: an S3 server on the loopback, in a thread of its own, over any of OpenDAL's services.
+
+Polars has its own object store and takes no other, but it can be told where S3 is. So for it storage is S3 at
+``http://127.0.0.1:<port>``, and what it asks there is answered by the core's reader and writer. All that
+Polars can push down to storage it still does.
+
+Who may ask: whoever knows this process's access key id, which is random, in no URL and compared in constant
+time. A bucket is a mount, its name random too. A mount is read-only unless it was made for writing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Final
+
+from aiohttp import web
+
+from opendalfs import lifecycle
+from opendalfs.filesystems import ServiceFileSystem
+
+from . import s3
+from .handlers import Handlers
+from .mount import Mount
+from .s3 import S3Error
+from .uploads import Uploads
+
+__all__ = ["Gateway", "gateway"]
+
+_HOST: Final = "127.0.0.1"
+_REGION: Final = "us-east-1"
+_BACKLOG: Final = 1024
+_KEEP_ALIVE: Final = 3600.0
+"""Seconds. Longer than clients keep a connection, so that none is closed just when a request comes."""
+
+_READ_BUFFER: Final = 1 << 20
+_EXPIRY: Final = 3600.0
+_SWEEPS: Final = 10
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 5.0
+_XML: Final = "application/xml"
+
+
+class Gateway:
+    """An S3 server on the loopback.
+
+    Parameters
+    ----------
+    upload_expiry : float
+        Seconds after which an upload that nobody adds to is given up.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> server = Gateway()
+    >>> bucket = server.mount(opendalfs.filesystem("memory"), "lake")
+    >>> server.stop()
+    """
+
+    def __init__(self, upload_expiry: float = _EXPIRY) -> None:
+        self.pid = os.getpid()
+        self._key_id = secrets.token_hex(20)
+        # Clients need one to sign with; the signature tells nothing that the key id does not.
+        self._secret = secrets.token_hex(20)
+        self._mounts: dict[str, Mount] = {}
+        self._buckets: dict[tuple[object, ...], str] = {}
+        self._lock = threading.Lock()
+        self._uploads = Uploads(upload_expiry)
+        self._handlers = Handlers(self._mounts, self._uploads)
+        self._socket = _listen()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="opendalfs-gateway", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(_START_SECONDS):
+            raise RuntimeError("the gateway did not start")
+        atexit.register(self.stop)
+
+    def __repr__(self) -> str:
+        return f"Gateway({self.endpoint!r}, {len(self._mounts)} mounts)"
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the server."""
+        return f"http://{_HOST}:{self._socket.getsockname()[1]}"
+
+    @property
+    def storage_options(self) -> Mapping[str, str]:
+        """What Polars, or another client of S3 on Rust's object_store, needs to ask here."""
+        return MappingProxyType(
+            {
+                "aws_endpoint_url": self.endpoint,
+                "aws_access_key_id": self._key_id,
+                "aws_secret_access_key": self._secret,
+                "aws_region": _REGION,
+                "aws_allow_http": "true",
+                "aws_virtual_hosted_style_request": "false",
+                "aws_unsigned_payload": "true",
+                "aws_session_token": "",
+            }
+        )
+
+    def mount(self, filesystem: ServiceFileSystem, root: str, *, write: bool = False) -> str:
+        """Show a directory as a bucket.
+
+        Parameters
+        ----------
+        filesystem : ServiceFileSystem
+            Where it is.
+        root : str
+            The directory, as a path of that filesystem.
+        write : bool
+            Whether objects may be written.
+
+        Returns
+        -------
+        str
+            The bucket; the same for the same, so that a client keeps its connections.
+        """
+        exempt_from_proxies()
+        mount = Mount(filesystem, root, writable=write)
+        # Options compared as a filesystem compares them, secrets included.
+        key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write)
+        with self._lock:
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                bucket = self._buckets[key] = f"mount-{secrets.token_hex(16)}"
+                self._mounts[bucket] = mount
+            return bucket
+
+    def abort(self, bucket: str, prefix: str) -> None:
+        """End the uploads to a bucket whose keys start with a prefix; nothing of them is published."""
+        loop, mount = self._loop, self._mounts.get(bucket)
+        if mount is not None and loop is not None and self._thread.is_alive():
+            ending = self._uploads.abort_of(mount, prefix)
+            asyncio.run_coroutine_threadsafe(ending, loop).result(_STOP_SECONDS)
+
+    @property
+    def uploads(self) -> int:
+        """Uploads under way."""
+        return len(self._uploads)
+
+    def stop(self) -> None:
+        """Stop; requests under way are dropped. Stopping twice is no error."""
+        atexit.unregister(self.stop)
+        loop, stopping = self._loop, self._stopping
+        if loop is not None and stopping is not None and self._thread.is_alive():
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(stopping.set)
+            self._thread.join(_STOP_SECONDS)
+
+    def forget(self) -> None:
+        """Close what a forked child has inherited; the thread stayed with the parent."""
+        atexit.unregister(self.stop)
+        self._socket.close()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        server = web.Server(
+            self._answer, access_log=None, keepalive_timeout=_KEEP_ALIVE, read_bufsize=_READ_BUFFER
+        )
+        runner = web.ServerRunner(server)
+        await runner.setup()
+        await web.SockSite(runner, self._socket, backlog=_BACKLOG).start()
+        sweeper = asyncio.create_task(self._sweep())
+        self._ready.set()
+        try:
+            await self._stopping.wait()
+        finally:
+            sweeper.cancel()
+            await runner.cleanup()
+            self._uploads.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._uploads.expiry / _SWEEPS)
+            await self._uploads.expire()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever comes of it."""
+        try:
+            given = s3.key_id(request.headers.get("Authorization", ""))
+            if not s3.same(given, self._key_id):
+                raise S3Error(403, "InvalidAccessKeyId", "this is not the access key of this process")
+            return await self._handlers.answer(request)
+        except S3Error as exc:
+            return _refused(request, exc)
+        except OSError as exc:
+            return _refused(request, s3.explain(exc))
+
+
+def _refused(request: web.BaseRequest, error: S3Error) -> web.Response:
+    if request.method == "HEAD":
+        return web.Response(status=error.status)
+    return web.Response(status=error.status, body=error.body, content_type=_XML)
+
+
+def _listen() -> socket.socket:
+    listener = socket.socket()
+    try:
+        listener.bind((_HOST, 0))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def exempt_from_proxies() -> None:
+    """Have clients in this process reach the loopback directly, where a proxy is set in the environment."""
+    names = [n for n in ("NO_PROXY", "no_proxy") if n in os.environ] or ["NO_PROXY", "no_proxy"]
+    for name in names:
+        hosts = [h.strip() for h in os.environ.get(name, "").split(",")]
+        if _HOST not in hosts and "*" not in hosts:
+            os.environ[name] = ",".join([*filter(None, hosts), _HOST])
+
+
+_gateway: Gateway | None = None
+_lock = threading.Lock()
+
+
+def gateway() -> Gateway:
+    """Give the gateway of this process; started on first use.
+
+    Returns
+    -------
+    Gateway
+
+    Raises
+    ------
+    ForkError
+        In a forked child of a process that had used storage.
+    """
+    global _gateway
+    lifecycle.check_fork()
+    with _lock:
+        if _gateway is None:
+            _gateway = Gateway()
+        return _gateway
+
+
+def _after_fork() -> None:
+    """Let a forked child start its own."""
+    global _gateway, _lock
+    _lock = threading.Lock()
+    inherited, _gateway = _gateway, None
+    if inherited is not None:
+        inherited.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,213 @@
+"""A mount: the part of a filesystem that one bucket of the gateway shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from datetime import datetime
+from typing import Final
+
+from opendalfs import listing, paths, reader
+from opendalfs.filesystems import ServiceFileSystem
+from opendalfs.operators import Connection
+from opendalfs.ranges import Range
+from opendalfs.reader import Version
+from opendalfs.services import Home
+
+from .s3 import Item, S3Error
+
+__all__ = ["Mount", "Source", "etag"]
+
+_MOST_PINS: Final = 4096
+
+
+class Mount:
+    """A directory of a filesystem as a bucket.
+
+    Parameters
+    ----------
+    filesystem : ServiceFileSystem
+        Whose it is.
+    root : str
+        The directory, as a path of the filesystem without a trailing slash.
+    writable : bool
+        Whether objects may be written.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> mount = Mount(opendalfs.filesystem("memory"), "lake", writable=False)
+    >>> mount.locate("a/b.parquet")[1]
+    'lake/a/b.parquet'
+    """
+
+    def __init__(self, filesystem: ServiceFileSystem, root: str, *, writable: bool) -> None:
+        self.filesystem = filesystem
+        self.root = root
+        self.writable = writable
+        self.connection, base = filesystem.locate(root)
+        self._base = f"{base}/" if base else ""
+        self._pins: OrderedDict[str, Version] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"Mount({self.filesystem!r}, {self.root!r}, writable={self.writable})"
+
+    def locate(self, key: str) -> tuple[Connection, str]:
+        """Give the connection and the key behind a key of the bucket.
+
+        Raises
+        ------
+        S3Error
+            403 for a key that would leave the mount; 400 for one that OpenDAL would take for another.
+        """
+        if ".." in key and ".." in key.split("/"):
+            raise S3Error(403, "AccessDenied", "the path leaves the mount")
+        found = self._base + key
+        try:
+            paths.check_key(found.removesuffix("/"), key)
+        except ValueError as exc:
+            raise S3Error(400, "InvalidURI", str(exc)) from None
+        return self.connection, found
+
+    async def stat(self, key: str) -> Version:
+        """Ask for the version of an object, and pin it for the reads that follow."""
+        connection, found = self.locate(key)
+        if not key or key.endswith("/"):
+            raise FileNotFoundError(2, "a directory is no object", key)
+        if connection.service.home is Home.PROCESS:
+            # A look into a table: quicker than to hand it to another thread.
+            metadata = connection.stat_blocking(found)
+        else:
+            metadata = await connection.stat(found)
+        if metadata.is_dir:
+            raise FileNotFoundError(2, "a directory is no object", key)
+        version = Version.of(connection, found, metadata)
+        self.pin(key, version)
+        return version
+
+    def known(self, key: str, *, begins: bool) -> Version | None:
+        """Give the version of an object that a read gets without a question to storage.
+
+        Parameters
+        ----------
+        key : str
+            Of the object.
+        begins : bool
+            Whether this read is the first of a scan, such as that of a Parquet footer. The others get the
+            version that the first one got, so that a scan reads one version; the first must get the one
+            there is now.
+
+        Returns
+        -------
+        Version or None
+            None when storage must be asked. It need not be for a first read where the read itself fails
+            when the object has changed.
+        """
+        found = self._pins.get(key)
+        if begins and found is not None and "if_match" not in reader.pin(self.connection, found):
+            return None
+        return found
+
+    def pin(self, key: str, version: Version) -> None:
+        """Let the reads that follow get a version."""
+        self._pins[key] = version
+        self._pins.move_to_end(key)
+        while len(self._pins) > _MOST_PINS:
+            self._pins.popitem(last=False)
+
+    def unpin(self, key: str) -> None:
+        """Let the next read ask which version there is."""
+        self._pins.pop(key, None)
+
+    def wrote(self, key: str) -> None:
+        """Note that an object was written: forget what was known of it, here and in the filesystem."""
+        self.unpin(key)
+        self.filesystem.invalidate_cache(f"{self.root}/{key}" if self.root else key)
+
+    async def list(self, prefix: str, *, deep: bool) -> tuple[list[Item], list[str]]:
+        """List the keys that start with a prefix.
+
+        Parameters
+        ----------
+        prefix : str
+            Need not end at a slash.
+        deep : bool
+            Whether to go down into directories.
+
+        Returns
+        -------
+        list of Item
+            Sorted by key.
+        list of str
+            Directories, each with its slash, sorted; none when `deep`.
+        """
+        folder, _, name = prefix.rpartition("/")
+        connection, key = self.locate(folder)
+        key = key.rstrip("/")
+        connection.require("list", "list: name each file, without a glob")
+        if deep:
+            infos = await listing.tree(connection, key, prefix=name)
+        else:
+            infos = await listing.children(connection, key) or []
+        items: list[Item] = []
+        folders: list[str] = []
+        for info in infos:
+            path = paths.split(connection.service, info["name"])[1][len(self._base) :]
+            if not path.startswith(prefix):
+                continue
+            if info["type"] == "directory":
+                folders.append(f"{path}/")
+            else:
+                items.append(self._item(path, info))
+        items.sort(key=lambda item: item.key)
+        return items, [] if deep else sorted(folders)
+
+    def _item(self, path: str, info: listing.Info) -> Item:
+        version = Version.from_info(info)
+        self.pin(path, version)
+        return Item(path, version.size, etag(version), version.modified)
+
+
+class Source:
+    """One version of one object, read in parts.
+
+    Parameters
+    ----------
+    mount : Mount
+        Where it is.
+    key : str
+        Its key in the mount.
+    version : Version
+        What is read.
+    """
+
+    def __init__(self, mount: Mount, key: str, version: Version) -> None:
+        self._connection, self._key = mount.locate(key)
+        self._version = version
+        self._home = self._connection.service.home
+
+    @property
+    def part(self) -> int:
+        """Largest part in bytes."""
+        return self._connection.tuning.read_chunk
+
+    async def fetch(self, part: Range) -> bytes:
+        """Read one part with one request.
+
+        What lives in this process is copied at once, which is quicker than any hand-over; a disk is read
+        in a thread, where the read and the look at the version that goes with it cost one hand-over.
+        """
+        if self._home is Home.REMOTE:
+            return (await reader.fetch(self._connection, self._key, [part], self._version, gap=0))[0]
+        source = reader.Reader(self._connection, self._key, self._version)
+        if self._home is Home.PROCESS:
+            return source.fetch(part)
+        return await asyncio.get_running_loop().run_in_executor(reader.pool(), source.fetch, part)
+
+
+def etag(version: Version) -> str:
+    """Give the quoted etag of a version; made up of size and time where the service has none."""
+    if version.etag:
+        return version.etag if version.etag.startswith(('"', "W/")) else f'"{version.etag}"'
+    when: datetime | None = version.modified
+    return f'"{version.size:x}-{int(when.timestamp() * 1e6) if when else 0:x}"'

@@ -1,0 +1,248 @@
+"""`target`: a URL of any service as a source that every Polars reader and sink takes."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from opendalfs import paths
+from opendalfs.filesystems import ServiceFileSystem, filesystem
+from opendalfs.options import FSSPEC
+from opendalfs.services import SERVICES, Form, Service, lookup
+
+from .gateway import gateway
+from .native import Refused, translate
+
+__all__ = ["Backend", "Target", "is_ours", "place_of", "target"]
+
+Backend = Literal["auto", "native", "gateway"]
+Url = str | os.PathLike[str]
+
+_OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/+)", re.I)
+_GLOB: Final = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to hand to a Polars reader or sink.
+
+    Parameters
+    ----------
+    source : str or list of str
+        URL or path that Polars understands.
+    storage_options : dict of str
+        What Polars needs for it. It holds secrets, so no repr shows it.
+    backend : {"native", "gateway"}
+        Whether Polars' own store serves it, or the gateway.
+    reason : str
+        Why it is the gateway; empty for the native store.
+    shown : str
+        What the user's URLs begin with where `source` begins with `base`.
+    base : str
+        What all of `source` begins with.
+
+    Examples
+    --------
+    >>> target("opendal+memory://lake/a.parquet").backend
+    'gateway'
+    """
+
+    source: str | list[str]
+    storage_options: dict[str, str] = field(repr=False)
+    backend: Literal["native", "gateway"]
+    reason: str = ""
+    shown: str = ""
+    base: str = ""
+
+    def abort(self) -> None:
+        """End the uploads that a failed sink has left behind; Polars does not do it.
+
+        With the native store there is no way to, as only Polars knows of them.
+        """
+        if self.backend == "gateway":
+            for source in [self.source] if isinstance(self.source, str) else self.source:
+                bucket, _, key = source.removeprefix("s3://").partition("/")
+                gateway().abort(bucket, key)
+
+
+def is_ours(value: object) -> bool:
+    """Tell whether a value is a URL, or a path made of one, that names storage as opendalfs does."""
+    if not isinstance(value, (str, os.PathLike)):
+        return False
+    text = os.fspath(value)
+    found = _OURS.match(text) if isinstance(text, str) else None
+    # Without a plus it may be another library's scheme, as in "opendalx://".
+    return found is not None and bool(found.group(1) or _known(found.group(2)))
+
+
+def _known(name: str) -> bool:
+    return name.lower() in SERVICES or name.lower() == "https"
+
+
+def _service(url: Url) -> tuple[Service, str]:
+    text = os.fspath(url)
+    found = _OURS.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no URL of opendalfs: those are like 'opendal+s3://bucket/key'")
+    if len(found.group(3)) < 2:
+        raise ValueError(
+            f"{text!r} has one slash where a URL has two, as pathlib leaves it. Polars would take it for a "
+            "local folder: pass a str, or a universal_pathlib.UPath as str(path)"
+        )
+    return lookup("http" if found.group(2).lower() == "https" else found.group(2)), text
+
+
+def target(
+    url: Url | Sequence[Url],
+    storage_options: Mapping[str, Any] | None = None,
+    backend: Backend = "auto",
+    write: bool = False,
+) -> Target:
+    """Make a URL of any service, or several, into what Polars understands.
+
+    Parameters
+    ----------
+    url : str, path-like, or sequence of these
+        ``opendal+<service>://...``: a file, a glob, or a directory with a slash at its end. Several must be
+        of one service and one server.
+    storage_options : Mapping, optional
+        Options of the service, in the names of OpenDAL or of s3fs, gcsfs, adlfs or ossfs.
+    backend : {"auto", "native", "gateway"}
+        ``"native"``: Polars' own store, with the options translated; refused where anything would be lost.
+        ``"gateway"``: an S3 server on the loopback over opendalfs, for every service.
+        ``"auto"``: native where nothing is lost, else the gateway; `Target.backend` and `Target.reason` tell.
+    write : bool
+        Whether a sink will write there; a gateway is read-only otherwise.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    Refused
+        With ``backend="native"`` when anything would be lost; a ValueError that says what.
+    OptionError
+        For an option that the service does not have, naming the nearest one.
+    ValueError
+        For a URL that is none of ours, or that no service can reach.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> t = target("opendal+memory://lake/answer.csv", write=True)
+    >>> pl.DataFrame({"answer": [42]}).write_csv(t.source, storage_options=t.storage_options)
+    >>> pl.scan_csv(t.source, storage_options=t.storage_options).collect().item()
+    42
+    """
+    if backend not in ("auto", "native", "gateway"):
+        raise ValueError(f"backend is 'auto', 'native' or 'gateway', not {backend!r}")
+    single = isinstance(url, (str, os.PathLike))
+    urls = [url] if isinstance(url, (str, os.PathLike)) else list(url)
+    if not urls:
+        raise ValueError("no URL is given")
+    place, found = place_of(urls, storage_options or {})
+    if write:
+        for path in found:
+            _check_writable(place, path)
+    reason = "the gateway was asked for"
+    if backend != "gateway":
+        try:
+            return _native(place, found, single, write)
+        except Refused as exc:
+            if backend == "native":
+                raise
+            reason = str(exc)
+    return _gateway(place, found, single, write, reason)
+
+
+def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFileSystem, list[str]]:
+    """Find what URLs name.
+
+    Parameters
+    ----------
+    urls : sequence of str or path-like
+        Of one service and one server.
+    options : Mapping
+        Of the service; those that only fsspec has a use for are left out.
+
+    Returns
+    -------
+    ServiceFileSystem
+        The filesystem that all are of.
+    list of str
+        The path of each, a slash at its end kept.
+    """
+    services = [_service(url) for url in urls]
+    service = services[0][0]
+    told = paths.url_options(service, services[0][1])
+    for other, text in services[1:]:
+        if other is not service or paths.url_options(service, text) != told:
+            raise ValueError("several URLs of one scan are of one service and one server")
+    given = {k: v for k, v in options.items() if k not in FSSPEC}
+    place = filesystem(service.scheme, **(told | given))
+    found = []
+    for _, text in services:
+        path = paths.strip(service, text)
+        # Here a path that OpenDAL would take for another one is refused.
+        place.locate(path)
+        found.append(f"{path}/" if text.endswith("/") and path not in ("", "/") else path)
+    return place, found
+
+
+def _check_writable(place: ServiceFileSystem, path: str) -> None:
+    connection, _ = place.locate(path)
+    connection.require("write", "write")
+
+
+def _native(place: ServiceFileSystem, found: list[str], single: bool, write: bool) -> Target:
+    cuts = [paths.split(place.service, path) for path in found]
+    stores = {container: translate(place, container, write=write) for container, _ in cuts}
+    if place.service.scheme == "http" and any(_GLOB.search(key) for _, key in cuts):
+        raise Refused("over HTTP Polars takes no globs")
+    sources = [stores[container].base + key for container, key in cuts]
+    first = stores[cuts[0][0]]
+    base = first.base if len(stores) == 1 else ""
+    return Target(
+        sources[0] if single else sources,
+        dict(first.options),
+        "native",
+        shown=_shown(place, cuts[0][0]) if base else "",
+        base=base,
+    )
+
+
+def _gateway(place: ServiceFileSystem, found: list[str], single: bool, write: bool, reason: str) -> Target:
+    server = gateway()
+    roots = _roots(place.service, found)
+    buckets = {root: server.mount(place, root, write=write) for root in dict.fromkeys(roots)}
+    sources = [
+        f"s3://{buckets[root]}/{path[len(root) :].lstrip('/')}"
+        for root, path in zip(roots, found, strict=True)
+    ]
+    only = len(buckets) == 1
+    return Target(
+        sources[0] if single else sources,
+        dict(server.storage_options),
+        "gateway",
+        reason,
+        shown=_shown(place, roots[0]) if only else "",
+        base=f"s3://{buckets[roots[0]]}/" if only else "",
+    )
+
+
+def _roots(service: Service, found: list[str]) -> list[str]:
+    """Give the directory to mount for each path: its container; of a disk as little as will do."""
+    if service.form is Form.ABSOLUTE:
+        folders = [_GLOB.split(path)[0].rpartition("/")[0] or "/" for path in found]
+        return [posixpath.commonpath(folders)] * len(found)
+    return [paths.split(service, path)[0] for path in found]
+
+
+def _shown(place: ServiceFileSystem, root: str) -> str:
+    """Give what a URL of the user's begins with where Polars sees the root."""
+    return place.unstrip_protocol(root).rstrip("/") + "/"
