@@ -81,7 +81,8 @@ _RULES: Final[dict[str, _Rule]] = {
     "Conflict": _Rule(OSError, errno.EBUSY, "Another writer was at work on this object: try again"),
     "RateLimited": _Rule(
         OSError,
-        errno.EAGAIN,
+        # EAGAIN would make a BlockingIOError of it.
+        errno.EBUSY,
         "The service asks for fewer requests: lower `concurrency` or raise `retries`",
     ),
     "RangeNotSatisfied": _Rule(RangeError, errno.EINVAL, "The range lies outside the object"),
@@ -131,8 +132,8 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     ),
     (
         re.compile(
-            r"dns error|connection refused|connection reset|connect error|tcp connect|"
-            r"error sending request|send http request|broken pipe|connection closed",
+            r"dns error|failed to lookup address|connection refused|connection reset|connect error|"
+            r"tcp connect|error sending request|send http request|broken pipe|connection closed",
             re.I,
         ),
         _Rule(
@@ -162,7 +163,7 @@ _CONTEXT: Final = re.compile(r"\n\s*Context:.*?(?=\n\s*Source:|\Z)|, context: \{
 _BACKTRACE: Final = re.compile(r"\n\s*Backtrace:.*", re.S)
 _SIGNED: Final = re.compile(
     r"((?:sig|signature|x-amz-(?:signature|credential|security-token)|token|access_token|"
-    r"password|secret)[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+",
+    r"password|secret|authorization)[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^&\s\"',}]+",
     re.I,
 )
 _USERINFO: Final = re.compile(r"(\w://)[^/@\s]+@")

@@ -451,7 +451,7 @@ def _build(service: Service, native: Mapping[str, str], connection: Connection) 
         text = redact(str(exc), secret_values(native))
         reason = text.partition("=> ")[2].partition("\n")[0] or text.partition("\n")[0]
         raise OptionError(
-            f"the service {service.scheme} refuses its options: {reason}. "
+            f"the service {service.scheme} refuses its options: {reason.rstrip('.')}. "
             f"Its options are: {', '.join(sorted(service.options))}."
         ) from (connection.explain(exc, "open", "") or exc)
 
