@@ -12,31 +12,27 @@ import mimetypes
 import os
 import uuid
 import weakref
-from collections.abc import Sequence
 from typing import Any
 
-from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.utils import isfilelike
 
-from . import listing, reader, writer
+from . import reader, writer
 from .async_file import AsyncReadFile, AsyncWriteFile
 from .errors import UnsupportedError
 from .file import CompressedWriteFile, ReadFile, WriteFile
-from .namespace import Namespace
+from .layout import Layout
+from .mirror import mirrored
 from .operators import Connection
-from .ranges import Range, split
 from .reader import Reader, Version
-from .services import Home
 
 __all__ = ["OpendalFileSystem"]
 
-_COPY_PARTS = 8
 
-
-class OpendalFileSystem(Namespace):
+@mirrored
+class OpendalFileSystem(Layout):
     """An OpenDAL operator as a filesystem: rooted at its options, with paths relative to them.
 
     Parameters
@@ -46,7 +42,7 @@ class OpendalFileSystem(Namespace):
     asynchronous, loop, batch_size :
         As fsspec's `AsyncFileSystem` takes them.
     use_listings_cache : bool
-        Remember listings; on by default.
+        Remember listings; by default those of remote services.
     listings_expiry_time : float
         Seconds that a listing is remembered, 30 by default. Own writes are seen at once.
     max_paths : int, optional
@@ -237,13 +233,6 @@ class OpendalFileSystem(Namespace):
             await writer.put_stream(connection, key, source, size, callback.relative_update, **options)
         self.invalidate_cache(rpath)
 
-    def _writable(self, path: str) -> tuple[Connection, str]:
-        connection, key = self.locate(path)
-        connection.require("write", "write")
-        if not key:
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", path)
-        return connection, key
-
     async def _write_options(
         self, connection: Connection, key: str, path: str, mode: str, given: dict[str, Any]
     ) -> dict[str, Any]:
@@ -264,190 +253,9 @@ class OpendalFileSystem(Namespace):
             )
         await self._pipe_file(path, b"", **kwargs)
 
-    async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
-        path = self._strip_protocol(path)
-        if await self._exists(path, refresh=True):
-            raise FileExistsError(errno.EEXIST, "File exists", path)
-        if not create_parents and not await self._isdir(self._parent(path)):
-            raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", path)
-        await self._create(path)
-
-    async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
-        path = self._strip_protocol(path)
-        if not exist_ok:
-            await self._mkdir(path)
-        elif not await self._isdir(path):
-            await self._create(path)
-
-    async def _create(self, path: str) -> None:
-        connection, key = self.locate(path)
-        if not key:
-            raise UnsupportedError(f"OpenDAL cannot create {path!r}: create it with the service's own tools")
-        # Stores that keep no directories need none: a name with slashes is enough.
-        if connection.can("create_dir"):
-            await connection.create_dir(f"{key}/")
-            self.invalidate_cache(path)
-
-    # Removing and moving
-
-    async def _rmdir(self, path: str) -> None:
-        path = self._strip_protocol(path)
-        connection, key = self.locate(path)
-        if not key:
-            raise UnsupportedError(f"OpenDAL cannot remove {path!r}: remove it with the service's own tools")
-        connection.require("list", "tell whether a directory is empty")
-        found = await listing.children(connection, key)
-        if found is None:
-            info = await self._info(path, refresh=True)
-            if info["type"] == "file":
-                raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
-        if found:
-            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
-        await connection.delete(f"{key}/")
-        self.invalidate_cache(path)
-
-    async def _rm_file(self, path: str, **kwargs: Any) -> None:
-        info = await self._info(path)
-        if info["type"] == "directory":
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", path)
-        connection, key = self.locate(path)
-        await connection.delete(key)
-        self.invalidate_cache(path)
-
-    async def _rm(
-        self,
-        path: Any,
-        recursive: bool = False,
-        batch_size: int | None = None,
-        maxdepth: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        limit = batch_size or self.batch_size
-        if maxdepth is not None:
-            found = await self._expand_path(path, recursive=recursive, maxdepth=maxdepth)
-            await self._rm_listed(found, limit)
-            return
-        # Globs are resolved; a directory is removed by its prefix, not by its files.
-        found = await self._expand_path(path, recursive=False)
-        one = self._rm_tree if recursive else self._rm_file
-        await reader.gather(one, found, limit)
-
-    async def _rm_listed(self, found: Sequence[str], limit: int) -> None:
-        infos = await reader.gather(self._info, found, limit)
-        files = [i["name"] for i in infos if i["type"] == "file"]
-        await reader.gather(self._rm_file, files, limit)
-        for info in sorted(infos, key=lambda i: -len(i["name"])):
-            # What maxdepth has left standing keeps its directory.
-            if info["type"] == "directory" and not await self._ls(info["name"], refresh=True):
-                await self._rmdir(info["name"])
-
-    async def _rm_tree(self, path: str) -> None:
-        path = self._strip_protocol(path)
-        connection, key = self.locate(path)
-        if not key:
-            await self._rm_children(connection, path)
-            return
-        is_file = await self._isfile(path)
-        is_folder = await self._is_folder(connection, key)
-        if not is_file and not is_folder:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
-        if is_folder:
-            await connection.remove_all(f"{key}/")
-        if is_file:
-            await connection.delete(key)
-        self.invalidate_cache(path)
-
-    async def _rm_children(self, connection: Connection, path: str) -> None:
-        """Empty a container; itself stays, as OpenDAL cannot remove it."""
-        if connection.service.home is Home.DISK:
-            raise PermissionError(errno.EPERM, "Refused: this would remove the whole disk", path)
-        await connection.remove_all("")
-        self.invalidate_cache()
-
-    async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-        source, key1 = self.locate(path1)
-        target, key2 = self._writable(path2)
-        known = self._listed(self._strip_protocol(path1))
-        if not key1 or (known is not None and known["type"] == "directory"):
-            await self._cp_folder(path1, path2)
-            return
-        try:
-            if source is target and source.can("copy"):
-                await source.copy(key1, key2)
-            else:
-                await self._stream(source, key1, target, key2)
-        except (FileNotFoundError, IsADirectoryError):
-            if not await self._is_folder(source, key1):
-                raise
-            await self._cp_folder(path1, path2)
-        self.invalidate_cache(path2)
-
-    async def _cp_folder(self, path1: str, path2: str) -> None:
-        """Make a directory for a copied one, where copies of its files do not imply it."""
-        if not self.dircache.get(self._strip_protocol(path1)):
-            await self._makedirs(path2, exist_ok=True)
-
-    async def _stream(self, source: Connection, key1: str, target: Connection, key2: str) -> None:
-        metadata = await source.stat(key1)
-        if metadata.is_dir:
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", key1)
-        version = Version.of(source, key1, metadata)
-        options: dict[str, Any] = {}
-        if metadata.content_type and target.can("write_with_content_type"):
-            options["content_type"] = metadata.content_type
-        part = writer.part_size(target, version.size)
-        if version.size <= part or not target.can("write_can_multi") or writer.staged(target):
-            data = await reader.read_all(source, key1, version)
-            await writer.put_bytes(target, key2, data, **options)
-            return
-        upload = await target.upload_async(key2, concurrent=_COPY_PARTS, **options)
-        for window in split(Range(0, version.size), part):
-            for data in await reader.fetch(source, key1, [window], version):
-                await upload.write(data)
-        await upload.complete()
-
-    async def _mv(
-        self,
-        path1: Any,
-        path2: Any,
-        recursive: bool = False,
-        maxdepth: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if path1 == path2:
-            return
-        single = isinstance(path1, str) and isinstance(path2, str) and maxdepth is None
-        if single and await self._isfile(path1):
-            await self._mv_file(path1, path2)
-            return
-        await self._copy(path1, path2, recursive=recursive, maxdepth=maxdepth, on_error="raise")
-        await self._rm(path1, recursive=recursive)
-
-    async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-        name = self._strip_protocol(path1).rpartition("/")[2]
-        if path2.endswith("/") or await self._isdir(path2):
-            path2 = f"{path2.rstrip('/')}/{name}"
-        source, key1 = self.locate(path1)
-        target, key2 = self._writable(path2)
-        if source is target and key1 == key2:
-            return
-        if source is target and source.can("rename"):
-            await source.rename(key1, key2)
-        else:
-            await self._cp_file(path1, path2)
-            await source.delete(key1)
-        self.invalidate_cache(path1)
-        self.invalidate_cache(path2)
-
     async def _sign(self, path: str, expiration: int = 100, **kwargs: Any) -> str:
         connection, key = self.locate(path)
         return (await connection.presign_read(key, expiration)).url
-
-    mv = sync_wrapper(_mv)
-    mv_file = sync_wrapper(_mv_file)
-    rmdir = sync_wrapper(_rmdir)
-    sign = sync_wrapper(_sign)
-    touch = sync_wrapper(_touch)
 
     def getxattr(self, path: str, name: str, **kwargs: Any) -> str | None:
         """Give one entry of a file's own metadata; None when it has none of that name."""

@@ -6,20 +6,62 @@ and all of a level together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
+from fsspec.dircache import DirCache
 from opendal.types import Entry, Metadata
 
-from . import paths
 from .operators import Connection
 from .reader import gather
 from .services import Home
 
-__all__ = ["Info", "children", "directory", "entry_info", "tree"]
+__all__ = ["Info", "Listings", "children", "directory", "entry_info", "stat_info", "tree"]
 
 Info = dict[str, Any]
+
+
+class Listings(DirCache):
+    """fsspec's cache of listings, with a look-up by name that does not read a whole listing.
+
+    Calls may come from the event loop and from other threads at the same time.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._names: dict[str, tuple[list[Info], dict[str, Info]]] = {}
+
+    def lookup(self, folder: str, path: str) -> Info | None:
+        """Find a path in the listing of its directory; where a file and a directory share it, the file."""
+        try:
+            listed: list[Info] = self[folder]
+        except KeyError:
+            self._names.pop(folder, None)
+            return None
+        known = self._names.get(folder)
+        if known is None or known[0] is not listed:
+            # Files last, so that they win.
+            order = sorted(listed, key=lambda info: info["type"] == "file")
+            known = self._names[folder] = (listed, {info["name"]: info for info in order})
+        return known[1].get(path)
+
+    def forget(self, *folders: str) -> None:
+        """Forget the listings of some directories."""
+        for folder in folders:
+            self._cache.pop(folder, None)
+            self._names.pop(folder, None)
+
+    def forget_below(self, path: str) -> None:
+        """Forget the listings of all directories below one."""
+        below = f"{path}/"
+        self.forget(*(folder for folder in tuple(self._cache) if folder.startswith(below)))
+
+    def clear(self) -> None:
+        """Forget all."""
+        super().clear()
+        self._names.clear()
+
 
 _AT_ONCE: Final = 32
 _MOST: Final = 5_000
@@ -27,9 +69,12 @@ _MOST: Final = 5_000
 is larger may be very much larger, so it is listed directory by directory."""
 
 
-def directory(path: str) -> Info:
-    """Give the info of a directory."""
-    return {"name": path, "size": 0, "type": "directory", "Size": 0, "StorageClass": "DIRECTORY"}
+def directory(path: str, marker: bool | None = None) -> Info:
+    """Give the info of a directory; `marker` tells whether it is there without files, where known."""
+    info: Info = {"name": path, "size": 0, "type": "directory", "Size": 0, "StorageClass": "DIRECTORY"}
+    if marker is not None:
+        info["marker"] = marker
+    return info
 
 
 def entry_info(connection: Connection, key: str, metadata: Metadata) -> Info:
@@ -51,7 +96,7 @@ def entry_info(connection: Connection, key: str, metadata: Metadata) -> Info:
         ``VersionId``, ``ContentType``, ``metadata``, with ``etag``, ``last_modified``, ``version`` and
         ``content_type`` as second names.
     """
-    name = paths.join(connection.service, connection.container, key.rstrip("/"))
+    name = connection.name(key.rstrip("/"))
     if metadata.is_dir:
         return directory(name)
     size = metadata.content_length
@@ -112,7 +157,7 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
 
 async def tree(
     connection: Connection, key: str, *, prefix: str = "", maxdepth: int | None = None
-) -> tuple[dict[str, Info], bool]:
+) -> list[Info]:
     """List a directory and what lies below it.
 
     Parameters
@@ -128,11 +173,9 @@ async def tree(
 
     Returns
     -------
-    dict of str to dict
-        Files and directories by path, the directory itself not among them, in no order. Directories that
-        only the names of files imply are there too.
-    bool
-        Whether anything tells that the directory exists.
+    list of dict
+        Files and directories, in no order, the directory itself among them; empty when nothing tells that
+        it exists. Directories that only the names of files imply are there too.
     """
     base = _prefix(key)
     once = connection.can("list_with_recursive") or connection.service.home is not Home.REMOTE
@@ -140,40 +183,38 @@ async def tree(
         most = None if maxdepth is None else _MOST
         entries = await connection.list(base + prefix or "/", recursive=True, most=most)
         if entries is not None:
-            return _collect(connection, base, entries, maxdepth), bool(entries)
+            return _collect(connection, key, entries, maxdepth)
     return await _by_level(connection, key, prefix, maxdepth)
 
 
-def _collect(
-    connection: Connection, base: str, entries: Iterable[Entry], maxdepth: int | None
-) -> dict[str, Info]:
-    found: dict[str, Info] = {}
+def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdepth: int | None) -> list[Info]:
+    """Turn a recursive list into infos, with the directories that the names imply."""
+    cut = len(_prefix(key))
+    found: list[Info] = []
     folders: set[str] = set()
-    cut = len(base)
+    markers: set[str] = set()
+    if not entries:
+        return found
     for entry in entries:
-        path = entry.path
-        if len(path) <= cut or path == "/":
-            continue
-        at = path.rfind("/", cut, -1)
-        if at > 0:
-            folders.add(path[:at])
-        metadata = entry.metadata
-        if metadata.is_dir:
-            folders.add(path.rstrip("/"))
+        path = entry.path.lstrip("/")
+        folders.add(path[: max(path.rfind("/", cut, -1), 0)])
+        if entry.metadata.is_dir:
+            markers.add(path.rstrip("/"))
         elif maxdepth is None or path.count("/", cut) < maxdepth:
-            info = entry_info(connection, path, metadata)
-            found[info["name"]] = info
-    for folder in _with_parents(folders, cut):
-        if maxdepth is None or folder.count("/", cut) < maxdepth:
-            info = directory(paths.join(connection.service, connection.container, folder))
-            # A file of the same name is what info() tells of, so it stays.
-            found.setdefault(info["name"], info)
-    return found
+            found.append(entry_info(connection, path, entry.metadata))
+    told = connection.can("list_with_recursive")
+    shown = {key} | {
+        folder
+        for folder in _with_parents(folders | markers, cut)
+        if maxdepth is None or folder.count("/", cut) < maxdepth
+    }
+    return found + [directory(connection.name(f), f in markers if told else None) for f in shown]
 
 
 def _with_parents(folders: set[str], cut: int) -> set[str]:
-    whole = set(folders)
-    for folder in folders:
+    """Add the directories between each and the one whose prefix has `cut` characters."""
+    whole = {folder for folder in folders if len(folder) > cut}
+    for folder in tuple(whole):
         at = folder.rfind("/", cut)
         while at > 0 and folder[:at] not in whole:
             whole.add(folder[:at])
@@ -181,24 +222,20 @@ def _with_parents(folders: set[str], cut: int) -> set[str]:
     return whole
 
 
-async def _by_level(
-    connection: Connection, key: str, prefix: str, maxdepth: int | None
-) -> tuple[dict[str, Info], bool]:
-    found: dict[str, Info] = {}
+async def _by_level(connection: Connection, key: str, prefix: str, maxdepth: int | None) -> list[Info]:
     first = await children(connection, key)
-    start = paths.join(connection.service, connection.container, _prefix(key) + prefix)
-    level = [info for info in first or [] if info["name"].startswith(start)]
+    if first is None:
+        return []
+    start = connection.name(_prefix(key) + prefix)
+    found = [directory(connection.name(key))]
+    level = [info for info in first if info["name"].startswith(start)]
     depth = 1
     while level:
-        below = []
-        for info in level:
-            if info["name"] not in found or info["type"] == "file":
-                found[info["name"]] = info
-            if info["type"] == "directory":
-                below.append(paths.split(connection.service, info["name"])[1])
+        found += level
         if maxdepth is not None and depth >= maxdepth:
             break
         depth += 1
+        below = [connection.key(info["name"]) for info in level if info["type"] == "directory"]
         lists = await gather(partial(children, connection), below, _AT_ONCE)
         level = [info for listed in lists for info in listed or []]
-    return found, first is not None
+    return found

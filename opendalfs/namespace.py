@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import posixpath
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import datetime
+from glob import has_magic
 from typing import Any, ClassVar
 
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.utils import stringify_path, tokenize
 
 from . import lifecycle, listing, paths
-from .errors import OptionError, UnsupportedError
-from .listing import Info
+from .errors import NoContainerError, OptionError, UnsupportedError, redact
+from .listing import Info, Listings
 from .operators import Connection, connect
 from .options import check, is_secret
-from .services import Service, lookup
+from .services import Form, Home, Service, lookup
 
 __all__ = ["Namespace"]
 
 _LISTINGS_EXPIRE = 30.0
+_MOST_REMEMBERED = 50_000
+"""Entries that one find leaves in the listing cache at most; 50,000 take about 50 MB."""
 
 
 class Namespace(AsyncFileSystem):
@@ -30,6 +33,8 @@ class Namespace(AsyncFileSystem):
 
     protocol: ClassVar[str | tuple[str, ...]] = "opendal"
     root_marker = ""
+    # `mirror` does it, once a class rather than for each instance.
+    mirror_sync_methods = False
     service: Service
     _bound = True
     _pid: int
@@ -41,7 +46,7 @@ class Namespace(AsyncFileSystem):
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         batch_size: int | None = None,
-        use_listings_cache: bool = True,
+        use_listings_cache: bool | None = None,
         listings_expiry_time: float | None = _LISTINGS_EXPIRE,
         max_paths: int | None = None,
         **options: Any,
@@ -58,10 +63,12 @@ class Namespace(AsyncFileSystem):
             asynchronous=asynchronous,
             loop=loop,
             batch_size=batch_size or self.tuning.concurrency,
-            use_listings_cache=use_listings_cache,
-            listings_expiry_time=listings_expiry_time,
-            max_paths=max_paths,
         )
+        if use_listings_cache is None:
+            # What is near costs next to nothing to ask, and other programs change it.
+            use_listings_cache = self.service.home is Home.REMOTE
+        self.dircache = Listings(use_listings_cache, listings_expiry_time, max_paths)
+        self._changes = 0
         if self._bound:
             # Bad options are told now, not at the first read.
             self.locate("")
@@ -80,14 +87,14 @@ class Namespace(AsyncFileSystem):
     def fsid(self) -> str:
         """Service, endpoint and root: the same for filesystems that see the same files."""
         parts = [self.service.scheme]
-        parts += [f"{k}={v}" for k, v in sorted(self.native.items()) if not is_secret(k)]
+        parts += [f"{k}={redact(v)}" for k, v in sorted(self.native.items()) if not is_secret(k)]
         return ";".join(parts)
 
     def __repr__(self) -> str:
         """Show the service and its options, without secrets."""
         shown = [repr(self.service.scheme)] if self._bound else []
         for name, value in sorted(self.native.items()):
-            shown.append(f"{name}={'***' if is_secret(name) else repr(value)}")
+            shown.append(f"{name}={'***' if is_secret(name) else repr(redact(value))}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     # Paths
@@ -104,18 +111,24 @@ class Namespace(AsyncFileSystem):
     def unstrip_protocol(self, name: str) -> str:
         """Turn a path into a URL that finds it again, given the same options."""
         container, key = self._split(self._strip_protocol(name))
-        root = self.native.get("root", "").strip("/")
-        whole = posixpath.join(root, key) if root else key
-        path = paths.join(self.service, self._container or container, whole)
+        path = paths.join(self.service, self._container or container, (self._root + key).rstrip("/"))
         return paths.unstrip(self.service, path, self._endpoint)
 
     @property
     def _endpoint(self) -> str | None:
-        return self.native.get("endpoint") or self.native.get("name_node")
+        return self.native.get(self.service.endpoint)
 
     @property
     def _container(self) -> str:
+        if self.service.form is Form.ABSOLUTE:
+            return "/"
         return self.native.get(self.service.container or "", "")
+
+    @property
+    def _root(self) -> str:
+        """The root as the start of the keys below it."""
+        root = self.native.get("root", "").strip("/")
+        return f"{root}/" if root else ""
 
     def _split(self, path: str) -> tuple[str, str]:
         """Cut a stripped path into container and key."""
@@ -125,12 +138,13 @@ class Namespace(AsyncFileSystem):
         if found is None or found[0] is not self.service:
             raise ValueError(f"{path!r} is not a path of {self!r}")
         container, key = paths.split(self.service, paths.strip(self.service, path))
-        if container != self._container:
+        root = self._root
+        if container != self._container or not f"{key}/".startswith(root):
             raise ValueError(
-                f"{path!r} is not within {self!r}: use opendalfs.filesystem"
-                f"({self.service.scheme!r}), which serves every {self.service.container}"
+                f"{path!r} is not within {self!r}: use opendalfs.filesystem({self.service.scheme!r}), "
+                "which serves all of the service"
             )
-        return "", key
+        return "", key[len(root) :]
 
     def locate(self, path: str) -> tuple[Connection, str]:
         """Give the connection and the key behind a path: the way to a `Reader` or `Writer`.
@@ -151,25 +165,21 @@ class Namespace(AsyncFileSystem):
         ValueError
             For a path that OpenDAL would take for another one.
         """
+        if not paths.same_server(paths.url_server(self.service, path), self._endpoint):
+            raise ValueError(f"{path!r} is on another server than {self!r}")
         container, key = self._split(self._strip_protocol(path))
         paths.check_key(key, path)
         return connect(self.service, self.native, self.tuning, container), key
 
-    def _name(self, connection: Connection, key: str) -> str:
-        return paths.join(self.service, connection.container, key)
-
     # What is there
+
+    def _above(self, path: str) -> str:
+        """Give the directory that holds a stripped path; the root is its own parent."""
+        return path.rpartition("/")[0] or self.root_marker
 
     def _listed(self, path: str) -> Info | None:
         """Look a path up in the remembered listing of its directory."""
-        try:
-            siblings = self.dircache[paths.parent(self.service, path)]
-        except KeyError:
-            return None
-        same = [info for info in siblings if info["name"] == path]
-        files = [info for info in same if info["type"] == "file"]
-        found: Info | None = (files or same or [None])[0]
-        return found
+        return self.dircache.lookup(self._above(path), path)
 
     async def _info(
         self, path: str, refresh: bool = False, version_id: str | None = None, **kwargs: Any
@@ -198,6 +208,9 @@ class Namespace(AsyncFileSystem):
             return False
         try:
             return (await connection.stat(f"{key}/")).is_dir
+        except NoContainerError:
+            # Says more than that the directory is missing.
+            raise
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -214,12 +227,12 @@ class Namespace(AsyncFileSystem):
         if known is not None and known["type"] == "directory":
             return True
         connection, key = self.locate(path)
-        if not key:
-            try:
-                return (await self._root_info(connection, path))["type"] == "directory"
-            except FileNotFoundError:
-                return False
-        return await self._is_folder(connection, key)
+        try:
+            if not key:
+                return bool((await self._root_info(connection, path))["type"] == "directory")
+            return await self._is_folder(connection, key)
+        except FileNotFoundError:
+            return False
 
     async def _isfile(self, path: str) -> bool:
         path = self._strip_protocol(path)
@@ -250,13 +263,16 @@ class Namespace(AsyncFileSystem):
     async def _list(self, path: str) -> list[Info]:
         connection, key = self.locate(path)
         connection.require("list", "list directories")
+        changes = self._changes
         found = await listing.children(connection, key)
         if found is None:
             info = await self._info(path, refresh=True)
             if info["type"] == "file":
                 return [info]
             found = []
-        self.dircache[path] = found
+        if changes == self._changes:
+            # Else it may be of a time before a write of our own.
+            self.dircache[path] = found
         return found
 
     async def _find(
@@ -273,36 +289,73 @@ class Namespace(AsyncFileSystem):
         path = self._strip_protocol(path)
         connection, key = self.locate(path)
         connection.require("list", "list directories")
-        found, exists = await listing.tree(connection, key, prefix=prefix, maxdepth=maxdepth)
-        if exists and maxdepth is None and not prefix:
-            self._remember(path, found)
-        if not withdirs:
-            found = {name: info for name, info in found.items() if info["type"] != "directory"}
-        elif path and (exists or prefix) and path != self.root_marker:
-            found[path] = listing.directory(path)
-        if not exists and not prefix and await self._isfile(path):
-            found = {path: await self._info(path)}
+        changes = self._changes
+        listed = await listing.tree(connection, key, prefix=prefix, maxdepth=maxdepth)
+        if maxdepth is None and not prefix and changes == self._changes:
+            self._remember(path, listed)
+        if not listed and not prefix and await self._isfile(path):
+            listed = [await self._info(path)]
+        found = {info["name"]: info for info in listed if withdirs and info["type"] == "directory"}
+        found.pop(self.root_marker, None)
+        # What is both, a file and a directory, is a file.
+        found |= {info["name"]: info for info in listed if info["type"] == "file"}
         return dict(sorted(found.items())) if detail else sorted(found)
 
-    def _remember(self, path: str, found: dict[str, Info]) -> None:
+    def _remember(self, path: str, listed: list[Info]) -> None:
         """Keep a whole tree's listings, so that what follows a find asks nothing."""
-        if not self.dircache.use_listings_cache:
+        if not self.dircache.use_listings_cache or len(listed) > _MOST_REMEMBERED:
             return
-        folders: dict[str, list[Info]] = {path: []}
-        for name, info in found.items():
+        folders: dict[str, list[Info]] = {}
+        for info in listed:
             if info["type"] == "directory":
-                folders.setdefault(name, [])
-            folders.setdefault(name.rpartition("/")[0] or self.root_marker, []).append(info)
+                folders.setdefault(info["name"], [])
+            if info["name"] != path:
+                folders.setdefault(self._above(info["name"]), []).append(info)
         for folder, infos in folders.items():
             infos.sort(key=lambda info: str(info["name"]))
             self.dircache[folder] = infos
 
+    async def _expand(self, path: Any, recursive: bool, maxdepth: int | None) -> dict[str, Info | None]:
+        """Do what `_expand_path` does, and keep what listings told of each path."""
+        if maxdepth is not None and maxdepth < 1:
+            raise ValueError("maxdepth must be at least 1")
+        found: dict[str, Info | None] = {}
+        for one in [path] if isinstance(path, str) else path:
+            plain = self._strip_protocol(one)
+            depth = maxdepth
+            below = [plain]
+            if has_magic(plain):
+                matched = await self._glob(one, maxdepth=maxdepth, detail=True)
+                found |= matched
+                below = [name for name, info in matched.items() if info["type"] == "directory"]
+                depth = None if maxdepth is None else maxdepth - 1
+            elif not recursive:
+                found.setdefault(plain, None)
+            if recursive and depth != 0:
+                for name in below:
+                    found |= await self._find(name, maxdepth=depth, withdirs=True, detail=True)
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        return dict(sorted(found.items()))
+
+    async def _expand_path(
+        self,
+        path: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        assume_literal: bool = False,
+    ) -> list[str]:
+        if assume_literal:
+            return await super()._expand_path(path, recursive, maxdepth, True)  # type: ignore[no-any-return]
+        return list(await self._expand(path, recursive, maxdepth))
+
     async def _walk(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         path = self._strip_protocol(path)
         connection, _ = self.locate(path)
-        if maxdepth is None and connection.can("list_with_recursive"):
-            # Fills the listing cache, from which the walk then reads.
-            await self._find(path)
+        if maxdepth is None and connection.can("list_with_recursive") and self.dircache.use_listings_cache:
+            # Fills the listing cache, from which the walk then reads; what fails, fails there too.
+            with suppress(OSError):
+                await self._find(path)
         async for item in super()._walk(path, maxdepth=maxdepth, **kwargs):
             yield item
 
@@ -319,22 +372,19 @@ class Namespace(AsyncFileSystem):
         path : str, optional
             Forget those that show it, and those below it; all of them when None.
         """
+        self._changes += 1
         if path is None:
             self.dircache.clear()
         else:
-            self._forget(self._strip_protocol(path))
+            path = self._strip_protocol(path)
+            self.dircache.forget(path, *self._all_above(path))
+            self.dircache.forget_below(path)
         super().invalidate_cache(path)
 
-    def _forget(self, path: str) -> None:
-        below = path + "/"
-        for folder in [f for f in self.dircache if f == path or f.startswith(below)]:
-            self.dircache.pop(folder, None)
-        while path:
-            above = paths.parent(self.service, path)
-            self.dircache.pop(above, None)
-            if above == path:
-                break
-            path = above
+    def _all_above(self, path: str) -> Iterator[str]:
+        while path not in ("", self.root_marker):
+            path = self._above(path)
+            yield path
 
     def modified(self, path: str) -> datetime:
         """Give the time of the last write, with its time zone.

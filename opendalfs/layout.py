@@ -1,0 +1,325 @@
+"""Changes to what is where: directories are made and removed, files deleted, copied and moved."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Iterable, Sequence
+from glob import has_magic
+from typing import Any, Final, NamedTuple
+
+from fsspec.utils import other_paths
+
+from . import listing, reader, writer
+from .errors import UnsupportedError
+from .listing import Info
+from .namespace import Namespace
+from .operators import Connection
+from .ranges import Range, split
+from .reader import Version
+from .services import Home
+
+__all__ = ["Layout"]
+
+_COPY_PARTS: Final = 8
+
+
+class _Job(NamedTuple):
+    """One thing to copy: from where, to where, and what a listing told of it."""
+
+    source: str
+    target: str
+    info: Info | None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.info is not None and self.info["type"] == "directory"
+
+
+class Layout(Namespace):
+    """The part of `OpendalFileSystem` that changes names, and content only by copying it."""
+
+    def _writable(self, path: str) -> tuple[Connection, str]:
+        connection, key = self.locate(path)
+        connection.require("write", "write")
+        if not key:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", path)
+        return connection, key
+
+    # Directories
+
+    async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+        path = self._strip_protocol(path)
+        if await self._exists(path, refresh=True):
+            raise FileExistsError(errno.EEXIST, "File exists", path)
+        if not create_parents and not await self._isdir(self._above(path)):
+            raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", path)
+        await self._create(path)
+
+    async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
+        path = self._strip_protocol(path)
+        if not exist_ok:
+            await self._mkdir(path)
+        elif not await self._isdir(path):
+            await self._create(path)
+
+    async def _create(self, path: str) -> None:
+        connection, key = self.locate(path)
+        if not key:
+            raise UnsupportedError(f"OpenDAL cannot create {path!r}: create it with the service's own tools")
+        # Stores that keep no directories need none: a name with slashes is enough.
+        if connection.can("create_dir"):
+            await connection.create_dir(f"{key}/")
+            self.invalidate_cache(path)
+
+    async def _rmdir(self, path: str) -> None:
+        path = self._strip_protocol(path)
+        connection, key = self.locate(path)
+        if not key:
+            raise UnsupportedError(f"OpenDAL cannot remove {path!r}: remove it with the service's own tools")
+        connection.require("list", "tell whether a directory is empty")
+        found = await listing.children(connection, key)
+        if found is None:
+            info = await self._info(path, refresh=True)
+            if info["type"] == "file":
+                raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        if found:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+        await connection.delete(f"{key}/")
+        self.invalidate_cache(path)
+
+    # Removing
+
+    async def _rm_file(self, path: str, **kwargs: Any) -> None:
+        info = await self._info(path)
+        if info["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", path)
+        connection, key = self.locate(path)
+        await connection.delete(key)
+        self.invalidate_cache(path)
+
+    async def _rm(
+        self,
+        path: Any,
+        recursive: bool = False,
+        batch_size: int | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        limit = batch_size or self.batch_size
+        if maxdepth is not None:
+            await self._rm_listed(await self._expand(path, recursive, maxdepth), limit)
+        elif recursive:
+            # Globs are resolved; a directory is removed by its prefix, not by its files.
+            found = await self._expand_path(path, recursive=False)
+            await reader.gather(self._rm_tree, _topmost(found), limit)
+        else:
+            await reader.gather(self._rm_file, await self._expand_path(path, recursive=False), limit)
+
+    async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> None:
+        infos = [info or await self._info(path) for path, info in found.items()]
+        files = [info["name"] for info in infos if info["type"] == "file"]
+        await reader.gather(self._rm_file, files, limit)
+        for info in sorted(infos, key=lambda info: -len(info["name"])):
+            # What was not listed keeps its directory.
+            if info["type"] == "directory" and await self._is_empty(info):
+                await self._rmdir(info["name"])
+
+    async def _is_empty(self, info: Info) -> bool:
+        """Tell whether a directory is there and holds nothing: on flat keys it goes with its last file."""
+        return info.get("marker", True) and await listing.children(*self.locate(info["name"])) == []
+
+    async def _rm_tree(self, path: str) -> None:
+        path = self._strip_protocol(path)
+        connection, key = self.locate(path)
+        if not key:
+            await self._rm_children(connection, path)
+            return
+        is_file, is_folder = await asyncio.gather(self._isfile(path), self._is_folder(connection, key))
+        if not is_file and not is_folder:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        if is_folder:
+            await connection.remove_all(f"{key}/")
+        if is_file:
+            await connection.delete(key)
+        self.invalidate_cache(path)
+
+    async def _rm_children(self, connection: Connection, path: str) -> None:
+        """Empty a container; itself stays, as OpenDAL cannot remove it."""
+        if connection.service.home is Home.DISK and connection.native.get("root") == "/":
+            raise PermissionError(errno.EPERM, "Refused: this would remove the whole disk", path)
+        await connection.remove_all("")
+        self.invalidate_cache()
+
+    # Copying
+
+    async def _copy(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        on_error: str | None = None,
+        maxdepth: int | None = None,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy as fsspec's own does, but with what the listing of the source told."""
+        jobs = await self._jobs(path1, path2, recursive, maxdepth)
+        ignore = on_error == "ignore" or (on_error is None and recursive)
+        # A single path that turns out to be a directory is left out, as in fsspec.
+        folders = not isinstance(path1, str)
+        await self._copy_all(jobs, batch_size or self.batch_size, ignore=ignore, folders=folders)
+
+    async def _jobs(self, path1: Any, path2: Any, recursive: bool, maxdepth: int | None) -> list[_Job]:
+        """Plan what to copy where, by fsspec's rules."""
+        if isinstance(path1, list) and isinstance(path2, list):
+            pairs = zip(path1, path2, strict=True)
+            return [_Job(self._strip_protocol(source), target, None) for source, target in pairs]
+        known = await self._expand(path1, recursive, maxdepth)
+        if isinstance(path1, str) and (not recursive or maxdepth is not None):
+            # Directories come along with all that is in them, or not at all.
+            known = {path: info for path, info in known.items() if info is None or info["type"] == "file"}
+        if not known:
+            return []
+        sources = list(known)
+        targets = await self._targets(path1, sources, path2)
+        return [_Job(source, target, known[source]) for source, target in zip(sources, targets, strict=True)]
+
+    async def _targets(self, path1: Any, sources: list[str], path2: Any) -> list[str]:
+        single = isinstance(path1, str)
+        is_folder = isinstance(path2, str) and (path2.endswith("/") or await self._isdir(path2))
+        if single and has_magic(path1):
+            inside = len(sources) == 1
+        else:
+            inside = single and is_folder and not path1.endswith("/")
+        named: list[str] = other_paths(sources, path2, exists=inside, flatten=not single)
+        return named
+
+    async def _copy_all(self, jobs: Sequence[_Job], limit: int, *, ignore: bool, folders: bool) -> None:
+        holding = {self._above(job.source) for job in jobs}
+
+        async def one(job: _Job) -> None:
+            try:
+                if job.info is None and not folders:
+                    await self._cp_one(job.source, job.target)
+                elif job.info is None or job.info["type"] == "file":
+                    await self._cp_file(job.source, job.target)
+                elif job.info.get("marker") or job.source not in holding:
+                    # Others are implied by the copies of their files.
+                    await self._create(job.target)
+            except FileNotFoundError:
+                if not ignore:
+                    raise
+
+        await reader.gather(one, jobs, limit)
+
+    async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        if not await self._cp_one(path1, path2):
+            await self._makedirs(path2, exist_ok=True)
+
+    async def _cp_one(self, path1: str, path2: str) -> bool:
+        """Copy a file; False when it is a directory."""
+        source, key1 = self.locate(path1)
+        target, key2 = self._writable(path2)
+        if not key1:
+            return False
+        if source is target and key1 == key2:
+            await self._info(path1)
+            return True
+        try:
+            if source is target and source.can("copy"):
+                await source.copy(key1, key2)
+            else:
+                await _stream(source, key1, target, key2)
+        except OSError:
+            # Services refuse to copy a directory each in its own way.
+            if await self._isfile(path1) or not await self._is_folder(source, key1):
+                raise
+            return False
+        finally:
+            self.invalidate_cache(path2)
+        return True
+
+    # Moving
+
+    async def _mv(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
+            if await self._mv_one(path1, path2):
+                return
+            if not recursive:
+                raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to mv()", path1)
+        jobs = await self._jobs(path1, path2, recursive, maxdepth)
+        for job in jobs:
+            if job.is_folder and f"{self._strip_protocol(job.target)}/".startswith(f"{job.source}/"):
+                raise OSError(
+                    errno.EINVAL, "A directory cannot be moved into itself", job.source, None, job.target
+                )
+        await self._copy_all(jobs, self.batch_size, ignore=False, folders=True)
+        # No more than was copied: what another writer adds meanwhile stays.
+        await self._rm_listed({job.source: job.info for job in jobs}, self.batch_size)
+
+    async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        if not await self._mv_one(path1, path2):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to mv()", path1)
+
+    async def _mv_one(self, path1: str, path2: str) -> bool:
+        """Move a file; False when it is a directory."""
+        source, key1 = self.locate(path1)
+        # A rename takes directories too; a copy tells by itself what is missing.
+        if source.can("rename") and not await self._isfile(path1):
+            await self._info(path1)
+            return False
+        if path2.endswith("/") or await self._isdir(path2):
+            path2 = f"{path2.rstrip('/')}/{self._strip_protocol(path1).rpartition('/')[2]}"
+        target, key2 = self._writable(path2)
+        if source is target and key1 == key2:
+            await self._info(path1)
+            return True
+        try:
+            if source is target and source.can("rename"):
+                await source.rename(key1, key2)
+            elif await self._cp_one(path1, path2):
+                await source.delete(key1)
+            else:
+                return False
+        finally:
+            self.invalidate_cache(path1)
+            self.invalidate_cache(path2)
+        return True
+
+
+async def _stream(source: Connection, key1: str, target: Connection, key2: str) -> None:
+    """Copy by way of this process, a few parts at a time."""
+    metadata = await source.stat(key1)
+    if metadata.is_dir:
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", key1)
+    version = Version.of(source, key1, metadata)
+    options: dict[str, Any] = {}
+    if metadata.content_type and target.can("write_with_content_type"):
+        options["content_type"] = metadata.content_type
+    part = writer.part_size(target, version.size)
+    if version.size <= part or not target.can("write_can_multi") or writer.staged(target):
+        data = await reader.read_all(source, key1, version)
+        await writer.put_bytes(target, key2, data, **options)
+        return
+    upload = await target.upload_async(key2, concurrent=_COPY_PARTS, **options)
+    for window in split(Range(0, version.size), part):
+        for data in await reader.fetch(source, key1, [window], version):
+            await upload.write(data)
+    await upload.complete()
+
+
+def _topmost(found: Iterable[str]) -> Sequence[str]:
+    """Leave out what lies below another of them."""
+    kept: list[str] = []
+    for path in sorted(found, key=lambda path: path.split("/")):
+        if not kept or not path.startswith(f"{kept[-1]}/"):
+            kept.append(path)
+    return kept
