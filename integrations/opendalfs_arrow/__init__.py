@@ -10,9 +10,9 @@ from opendalfs import filesystems
 from opendalfs.fs import OpendalFileSystem
 
 from .handler import Handler
-from .table import columns_hint, read_table
+from .table import read_table, with_columns
 
-__all__ = ["Handler", "arrow", "columns_hint", "read_table"]
+__all__ = ["Handler", "arrow", "read_table", "with_columns"]
 
 
 def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs.PyFileSystem:

@@ -1,4 +1,4 @@
-"""The Python files that pyarrow reads and writes through."""
+"""The Python files that pyarrow reads through."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any, Final
 
+from opendalfs import lifecycle, tracing
+from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader
 
+from .known import known_of
 from .parquet import Scan
 
-__all__ = ["RandomFile", "StreamFile"]
+__all__ = ["STREAMED", "RandomFile", "StreamFile", "open_planned"]
 
 _AHEAD: Final = 4
 _STEP: Final = 4 * 1024 * 1024
+
+STREAMED: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".bz2", ".zst", ".xz")
+"""Endings of files that are read from front to back: their end is not read first."""
 
 
 class _Input(io.RawIOBase):
@@ -57,6 +63,8 @@ class _Input(io.RawIOBase):
         """Read from the position on, into any object with the buffer protocol; only pyarrow calls this."""
         if self.closed:
             raise ValueError("I/O operation on closed file.")
+        # What the parent had under way never arrives in a forked child.
+        lifecycle.check_fork()
         count = self.size - self._position if size is None or size < 0 else size
         data = self._get(self._position, max(count, 0))
         self._position += memoryview(data).nbytes
@@ -68,7 +76,7 @@ class _Input(io.RawIOBase):
 
 
 class RandomFile(_Input):
-    """A file for random access, read through a `Scan`.
+    """A file for random access, read through a `Scan`; ahead in parallel while it is read like a stream.
 
     Parameters
     ----------
@@ -79,6 +87,8 @@ class RandomFile(_Input):
     def __init__(self, scan: Scan) -> None:
         super().__init__()
         self._scan = scan
+        self._stream: _Ahead | None = None
+        self._end = -1
 
     @property
     def size(self) -> int:
@@ -86,6 +96,12 @@ class RandomFile(_Input):
         return self._scan.tail.size
 
     def _get(self, offset: int, size: int) -> Any:
+        follows, self._end = offset == self._end, offset + size
+        # The footer of Parquet tells more than the order of the reads.
+        if follows and self._scan.tail.start > offset and self._scan.tail.footer is None:
+            if self._stream is None:
+                self._stream = _Ahead(self._scan.tail.reader)
+            return self._stream.read(offset, size)
         return self._scan.read(offset, size)
 
     def close(self) -> None:
@@ -93,6 +109,8 @@ class RandomFile(_Input):
         if not self.closed:
             super().close()
             self._scan.close()
+            if self._stream is not None:
+                self._stream.drop()
 
 
 class StreamFile(_Input):
@@ -106,59 +124,103 @@ class StreamFile(_Input):
 
     def __init__(self, reader: Reader) -> None:
         super().__init__()
-        self._reader = reader
-        self._lock = threading.Lock()
-        self._parts: deque[tuple[Range, Future[bytes]]] = deque()
-        self._next = 0
-        self._streak = 0
+        self._ahead = _Ahead(reader)
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self._reader.size
+        return self._ahead.reader.size
 
     def _get(self, offset: int, size: int) -> Any:
-        wanted = Range(offset, min(offset + size, self.size))
+        return self._ahead.read(offset, size)
+
+    def close(self) -> None:
+        """Close the file and stop reading ahead."""
+        if not self.closed:
+            super().close()
+            self._ahead.drop()
+
+
+class _Ahead:
+    """Sequential reads out of parts that are fetched some way ahead."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        # Reentrant: a file that is collected while this thread is in here drops its parts.
+        self._lock = threading.RLock()
+        self._parts: deque[tuple[Range, Future[bytes]]] = deque()
+        self._next = 0
+        self._streak = 0
+
+    def read(self, offset: int, size: int) -> Any:
+        wanted = Range(offset, min(offset + size, self.reader.size))
         if wanted.size <= 0:
             return b""
+        tracing.wanted(wanted.size)
         with self._lock:
             if not self._parts or not self._parts[0][0].start <= wanted.start < self._next:
                 self._restart(wanted.start)
-            pieces = []
-            at = wanted.start
-            while at < wanted.stop:
-                self._fill(wanted.stop)
-                part, future = self._parts[0]
-                data = memoryview(future.result())
-                stop = min(part.stop, wanted.stop)
-                if stop > at:
-                    pieces.append(data[at - part.start : stop - part.start])
-                    at = stop
-                if at >= part.stop:
-                    self._parts.popleft()
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            try:
+                return self._take(wanted)
+            except BaseException:
+                # A part that failed is asked for again by the next read.
+                self.drop()
+                raise
+
+    def _take(self, wanted: Range) -> Any:
+        pieces = []
+        at = wanted.start
+        while at < wanted.stop:
+            self._fill(wanted.stop)
+            part, future = self._parts[0]
+            data = memoryview(future.result())
+            stop = min(part.stop, wanted.stop)
+            if stop > at:
+                pieces.append(data[at - part.start : stop - part.start])
+                at = stop
+            if at >= part.stop:
+                self._parts.popleft()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _restart(self, offset: int) -> None:
-        self._drop()
+        self.drop()
         self._next = offset
         self._streak = 0
 
     def _fill(self, stop: int) -> None:
         """Ask for what is wanted, and, once the reading goes on in sequence, for parts beyond it."""
         ahead = 1 if self._streak == 0 else _AHEAD
-        while self._next < self.size and (len(self._parts) < ahead or self._next < stop):
-            part = Range(self._next, min(self._next + _STEP, self.size))
-            self._parts.append((part, self._reader.submit(part)))
+        while self._next < self.reader.size and (len(self._parts) < ahead or self._next < stop):
+            part = Range(self._next, min(self._next + _STEP, self.reader.size))
+            self._parts.append((part, self.reader.submit(part)))
             self._next = part.stop
             self._streak += 1
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Stop reading ahead and forget what was fetched."""
         for _, future in self._parts:
             future.cancel()
         self._parts.clear()
 
-    def close(self) -> None:
-        """Close the file and stop reading ahead."""
-        if not self.closed:
-            super().close()
-            self._drop()
+
+def open_planned(fs: OpendalFileSystem, path: str, reader: Reader) -> RandomFile | StreamFile:
+    """Open a file for pyarrow whose reader knows its version; fsspec's file objects read through this.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Where it is.
+    path : str
+        Its path, stripped.
+    reader : Reader
+        Of it.
+
+    Returns
+    -------
+    RandomFile or StreamFile
+    """
+    if path.endswith(STREAMED):
+        return StreamFile(reader)
+    known = known_of(fs)
+    folder = path.rpartition("/")[0]
+    return RandomFile(Scan(known.tail(path, reader), known.memory, folder, budget=known.budget))

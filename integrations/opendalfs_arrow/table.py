@@ -7,9 +7,10 @@ and of nothing else.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from glob import has_magic
 from typing import Any, Final
 
@@ -19,14 +20,21 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from fsspec.utils import stringify_path
 
+from opendalfs import blocking
 from opendalfs.errors import OptionError
 from opendalfs.fs import OpendalFileSystem
+from opendalfs.ranges import Range
 
+from .footer import Footer
 from .handler import Handler
+from .parquet import Scan
 
-__all__ = ["columns_hint", "read_table"]
+__all__ = ["read_table", "with_columns"]
 
 _FILES_AHEAD: Final = 8
+"""Files whose chunks are under way at a time."""
+
+_FOOTERS_AHEAD: Final = 48
 
 
 def read_table(
@@ -80,23 +88,29 @@ def read_table(
     [3, 4]
     """
     handler = _handler(filesystem, storage_options)
-    arrow_fs = pafs.PyFileSystem(handler)
-    dataset = pq.ParquetDataset(_expand(handler, source), filesystem=arrow_fs, filters=filters, **kwargs)
-    plans = _plan(handler, dataset, arrow_fs, columns, filters)
-    with handler.planned(plans, _FILES_AHEAD):
+    planned = _Planned(handler.fs, handler.options)
+    paths = _expand(planned, source)
+    arrow_fs = pafs.PyFileSystem(planned)
+    if filters is not None:
+        filters = pq.filters_to_expression(filters)
+    dataset = pq.ParquetDataset(paths, filesystem=arrow_fs, filters=filters, **kwargs)
+    names = _names(dataset.schema, columns, filters, use_pandas_metadata)
+    planned.begin(_plans(planned, dataset, arrow_fs, names, filters))
+    try:
         return dataset.read(
             columns=None if columns is None else list(columns),
             use_threads=use_threads,
             use_pandas_metadata=use_pandas_metadata,
         )
+    finally:
+        planned.end()
 
 
-@contextmanager
-def columns_hint(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> Iterator[None]:
-    """Tell which columns the Parquet reads within the block will want.
+def with_columns(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> pafs.PyFileSystem:
+    """Give the same filesystem for Parquet reads that will want certain columns.
 
-    They are then fetched together, from the first row group on, instead of being inferred one by one. A wrong
-    hint costs its bytes, never the result.
+    They are fetched together, from the first row group on, instead of being inferred one by one. A wrong
+    name costs its bytes, never the result.
 
     Parameters
     ----------
@@ -105,21 +119,64 @@ def columns_hint(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> Itera
     columns : sequence of str
         Names of columns; a nested one stands for all below it.
 
+    Returns
+    -------
+    pyarrow.fs.PyFileSystem
+
     Examples
     --------
     >>> import opendalfs, pyarrow as pa, pyarrow.parquet as pq
     >>> fs = opendalfs.arrow("memory")
     >>> pq.write_table(pa.table({"x": [1, 2]}), "doc/hint.parquet", filesystem=fs)
-    >>> with columns_hint(fs, ["x"]):
-    ...     pq.read_table("doc/hint.parquet", columns=["x"], filesystem=fs).num_rows
+    >>> pq.ParquetFile("doc/hint.parquet", filesystem=with_columns(fs, ["x"])).read(["x"]).num_rows
     2
     """
     handler = _handler(filesystem, None)
-    before, handler.hint = handler.hint, tuple(columns)
-    try:
-        yield
-    finally:
-        handler.hint = before
+    return pafs.PyFileSystem(Handler(handler.fs, handler.options, columns))
+
+
+class _Planned(Handler):
+    """A handler for one call of `read_table`: the files it opens have their chunks under way already."""
+
+    def __init__(self, fs: OpendalFileSystem | None, options: dict[str, Any]) -> None:
+        super().__init__(fs, options)
+        self._lock = threading.Lock()
+        self._plans: dict[str, list[Range]] = {}
+        self._scans: dict[str, Scan] = {}
+
+    def begin(self, plans: dict[str, list[Range]]) -> None:
+        """Fetch what is planned for each path, some files ahead of the one that is opened."""
+        with self._lock:
+            self._plans = plans
+            self._go_on()
+
+    def end(self) -> None:
+        """Stop what is under way and was not opened."""
+        with self._lock:
+            self._plans = {}
+            scans, self._scans = self._scans, {}
+        for scan in scans.values():
+            scan.close()
+
+    def scan(self, path: str) -> Scan:
+        """Give the scan under way for a file, and begin those of the files after it."""
+        with self._lock:
+            scan = self._scans.pop(path, None) or self._begun(path)
+            self._go_on()
+        return scan if scan is not None else super().scan(path)
+
+    def _go_on(self) -> None:
+        for path in itertools.islice(list(self._plans), max(_FILES_AHEAD - len(self._scans), 0)):
+            scan = self._begun(path)
+            if scan is not None:
+                self._scans[path] = scan
+
+    def _begun(self, path: str) -> Scan | None:
+        plan = self._plans.pop(path, None)
+        if plan is None:
+            return None
+        tail = self.known.tail(path, self.reader(path), begin=False)
+        return Scan(tail, plan=plan, budget=self.known.budget)
 
 
 def _handler(filesystem: Any, storage_options: dict[str, Any] | None) -> Handler:
@@ -141,50 +198,64 @@ def _expand(handler: Handler, source: str | Sequence[str]) -> str | list[str]:
     """Bring paths into the handler's form and resolve a glob."""
     if isinstance(source, (list, tuple)):
         return [handler.normalize_path(stringify_path(s)) for s in source]
-    text = stringify_path(source)
-    if not has_magic(text):
-        return handler.normalize_path(text)
-    found = handler.glob(text)
-    if not found:
-        raise FileNotFoundError(2, "No file matches", text)
-    return found
+    path = handler.normalize_path(stringify_path(source))
+    # What matches nothing may still be the name of a file.
+    return (_glob(handler, path) if has_magic(path) else []) or path
 
 
-def _plan(
+def _glob(handler: Handler, pattern: str) -> list[str]:
+    """Give the files that match a pattern, with what the listing tells of them kept."""
+    fs, inner = handler.resolve(pattern)
+    found = blocking.run(fs._glob, inner, detail=True)
+    return [handler.told(fs, info).path for _, info in sorted(found.items()) if info["type"] == "file"]
+
+
+def _plans(
     handler: Handler,
     dataset: pq.ParquetDataset,
     arrow_fs: pafs.FileSystem,
-    columns: Sequence[str] | None,
+    names: Sequence[str],
     filters: Any,
-) -> dict[str, dict[str, Any]]:
-    """Decide which columns of which row groups of which files are needed."""
-    fragments: Sequence[Any] = dataset.fragments
-    if not fragments:
+) -> dict[str, list[Range]]:
+    """Decide which bytes of which files are needed."""
+    fragments: list[Any] = list(dataset.fragments)
+    if not fragments or handler.local(fragments[0].path) is not None:
         return {}
-    expression = filters
-    if filters is not None and not isinstance(filters, ds.Expression):
-        expression = pq.filters_to_expression(filters)
-    if expression is not None:
-        whole = ds.FileSystemDataset(list(fragments), dataset.schema, fragments[0].format, arrow_fs)
-        fragments = list(whole.get_fragments(filter=expression))
-    handler.begin_tails([f.path for f in fragments])
-    names = _names(dataset.schema, columns, expression)
-    plans: dict[str, dict[str, Any]] = {}
-    for fragment in fragments:
-        subset = fragment if expression is None else fragment.subset(filter=expression, schema=dataset.schema)
-        plans[fragment.path] = {"hint": names, "groups": [g.id for g in subset.row_groups]}
+    if filters is not None:
+        whole = ds.FileSystemDataset(fragments, dataset.schema, fragments[0].format, arrow_fs)
+        fragments = list(whole.get_fragments(filter=filters))
+    plans: dict[str, list[Range]] = {}
+    for fragment in _with_footers(handler, fragments):
+        subset = fragment if filters is None else fragment.subset(filter=filters, schema=dataset.schema)
+        footer = Footer(fragment.metadata)
+        columns = footer.columns(names)
+        groups = [g.id for g in subset.row_groups] if footer.width else []
+        plans[fragment.path] = [c.range for g in groups for c in footer.chunks(g) if c.column in columns]
     return plans
 
 
-def _names(schema: pa.Schema, columns: Sequence[str] | None, expression: ds.Expression | None) -> list[str]:
-    """Give the columns that are read: those asked for, and those the filter names.
+def _with_footers(handler: Handler, fragments: Sequence[Any]) -> Iterator[Any]:
+    """Give fragments in order, with the ends of many files under way."""
+    for i, fragment in enumerate(fragments):
+        if i % _FOOTERS_AHEAD == 0:
+            handler.begin_tails([f.path for f in fragments[i : i + 2 * _FOOTERS_AHEAD]])
+        yield fragment
+
+
+def _names(
+    schema: pa.Schema, columns: Iterable[str] | None, filters: ds.Expression | None, with_index: bool
+) -> list[str]:
+    """Give the columns that are read: those asked for, the pandas index, and those the filter names.
 
     The filter is searched as text, as pyarrow lists no fields of an expression; a name too many costs bytes.
     """
     if columns is None:
         return list(schema.names)
     names = list(columns)
-    if expression is not None:
-        words = set(re.findall(r"[^\s()\[\]{},]+", str(expression)))
-        names += [n for n in schema.names if n in words or (" " in n and n in str(expression))]
+    if with_index and schema.pandas_metadata:
+        names += [n for n in schema.pandas_metadata["index_columns"] if isinstance(n, str)]
+    if filters is not None:
+        text = str(filters)
+        words = set(re.findall(r"[^\s()\[\]{},]+", text))
+        names += [n for n in schema.names if n in words or (" " in n and n in text)]
     return list(dict.fromkeys(names))

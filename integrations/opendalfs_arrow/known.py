@@ -1,0 +1,170 @@
+"""What is remembered of the files of one filesystem: for a short while, by all that read it through Arrow."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from opendalfs.fs import OpendalFileSystem
+from opendalfs.listing import Info
+from opendalfs.reader import Reader, Version
+
+from .footer import Tail
+from .parquet import Budget, Memory
+
+__all__ = ["Known", "known_of"]
+
+_INFO_SECONDS: Final = 30.0
+"""How long a file's size and version are used at open. Reads are pinned to the version, and a file that has
+changed by the time it is opened is opened anew, so this bounds the memory, not how old an answer may be."""
+
+_FOLDER_SECONDS: Final = 1.0
+"""How long a directory is known to be one: `pyarrow.parquet.read_table` asks twice in a row."""
+
+_SHARED_SECONDS: Final = 3.0
+"""How long a second open gets the tail of the first: Arrow opens for the schema, then for the scan."""
+
+_MOST_INFOS: Final = 100_000
+_MOST_TAILS: Final = 512
+_MOST_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of tails that are kept."""
+
+
+class Known:
+    """Sizes, versions, order and ends of files.
+
+    Attributes
+    ----------
+    memory : Memory
+        Which columns recent scans read.
+    budget : Budget, optional
+        For the scans; None for that of the process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._infos: OrderedDict[str, tuple[float, Info]] = OrderedDict()
+        self._folders: dict[str, float] = {}
+        self._tails: OrderedDict[str, tuple[float, Tail]] = OrderedDict()
+        self._next: dict[str, str] = {}
+        self._last = ""
+        self.memory = Memory()
+        self.budget: Budget | None = None
+
+    def tell(self, path: str, info: Info) -> None:
+        """Keep what was told of a path."""
+        now = time.monotonic()
+        with self._lock:
+            if info["type"] == "directory":
+                self._folders[path] = now
+                if len(self._folders) > _MOST_INFOS:
+                    self._folders.clear()
+                return
+            self._infos[path] = (now, info)
+            self._infos.move_to_end(path)
+            while len(self._infos) > _MOST_INFOS:
+                self._infos.popitem(last=False)
+
+    def tell_order(self, files: Sequence[str]) -> None:
+        """Keep the order of a listing."""
+        with self._lock:
+            if len(self._next) > _MOST_INFOS:
+                self._next.clear()
+            self._next.update(itertools.pairwise(files))
+
+    def is_folder(self, path: str) -> bool:
+        """Tell whether a path was a directory a moment ago."""
+        with self._lock:
+            return time.monotonic() - self._folders.get(path, float("-inf")) < _FOLDER_SECONDS
+
+    def version(self, path: str) -> Version | None:
+        """Give the version of a file that was told not long ago."""
+        with self._lock:
+            when, info = self._infos.get(path, (0.0, None))
+        if info is None or time.monotonic() - when > _INFO_SECONDS:
+            return None
+        return Version.from_info(info)
+
+    def forget(self, path: str) -> None:
+        """Forget a file or directory."""
+        with self._lock:
+            self._infos.pop(path, None)
+            self._tails.pop(path, None)
+            # A file that goes may take the directories above with it, and one that comes may bring them.
+            self._folders.clear()
+
+    def forget_below(self, path: str) -> None:
+        """Forget a path and all below it."""
+        below = f"{path.rstrip('/')}/"
+        with self._lock:
+            gone = [name for known in (self._infos, self._tails) for name in known if name.startswith(below)]
+            for name in (path, *gone):
+                self.forget(name)
+
+    def tail(self, path: str, reader: Reader, *, opened: bool = True, begin: bool = True) -> Tail:
+        """Give the end of a file, of the version that the reader reads.
+
+        Parameters
+        ----------
+        path : str
+            Of the file.
+        reader : Reader
+            Of it. When it knows no version, nothing is shared: the file is what it is now.
+        opened : bool
+            Whether the file is opened now; otherwise it is expected to be.
+        begin : bool
+            Whether to read the end now, if nobody has.
+        """
+        if not reader.knows_size:
+            return Tail(reader, begin)
+        now = time.monotonic()
+        with self._lock:
+            until, tail = self._tails.get(path, (0.0, None))
+            if tail is None or now > until or not _same(tail.told, reader.version):
+                tail = Tail(reader, begin)
+                until = now + _INFO_SECONDS
+            if opened:
+                until = min(until, now + _SHARED_SECONDS)
+            self._tails[path] = (until, tail)
+            self._tails.move_to_end(path)
+            self._shed()
+            return tail
+
+    def _shed(self) -> None:
+        weight = sum(tail.weight for _, tail in self._tails.values())
+        while (weight > _MOST_BYTES or len(self._tails) > _MOST_TAILS) and len(self._tails) > 1:
+            _, (_, tail) = self._tails.popitem(last=False)
+            weight -= tail.weight
+
+    def following(self, path: str, count: int) -> list[str]:
+        """Give the next files of a listing, once it is opened in its order."""
+        with self._lock:
+            in_order = path in (self._last, self._next.get(self._last))
+            self._last = path
+            found: list[str] = []
+            while in_order and len(found) < count and path in self._next:
+                path = self._next[path]
+                found.append(path)
+            return found
+
+
+_all: WeakKeyDictionary[OpendalFileSystem, Known] = WeakKeyDictionary()
+_all_lock = threading.Lock()
+
+
+def known_of(fs: OpendalFileSystem) -> Known:
+    """Give what is known of a filesystem; equal filesystems share it."""
+    with _all_lock:
+        return _all.setdefault(fs, Known())
+
+
+def _same(a: Version | None, b: Version) -> bool:
+    """Tell whether two answers are of one version; listings tell times less exactly than a stat."""
+    if a is None or a.size != b.size:
+        return False
+    return a.etag == b.etag if a.etag and b.etag else a.modified == b.modified
