@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 import warnings
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fsspec.spec import AbstractBufferedFile
@@ -59,6 +59,7 @@ class ReadFile(AbstractBufferedFile):
             raise IsADirectoryError(21, "Is a directory", path)
         connection, key = fs.locate(path)
         self.reader = Reader(connection, key, Version.from_info(self._details))
+        self._planned: Any = None
         kwargs["size"] = self._details["size"]
         super().__init__(fs, path, "rb", **kwargs)
 
@@ -91,6 +92,35 @@ class ReadFile(AbstractBufferedFile):
         bytes
         """
         return self.reader.read(offset, size)
+
+    def read_buffer(self, size: int | None = -1) -> Any:
+        """Read from the position on, out of requests made ahead; of Python's files, pyarrow calls this.
+
+        Parameters
+        ----------
+        size : int, optional
+            Bytes; all of the rest when negative or None.
+
+        Returns
+        -------
+        buffer
+            Any object with the buffer protocol.
+        """
+        with self._lock:
+            if self._planned is None:
+                from opendalfs_arrow.files import open_planned
+
+                self._planned = open_planned(self.fs, self.path, self.reader)
+            self._planned.seek(self.tell())
+            data = self._planned.read_buffer(size)
+            super().seek(self._planned.tell())
+            return data
+
+    def close(self) -> None:
+        """Close the file and stop what was begun ahead."""
+        if self._planned is not None:
+            self._planned.close()
+        super().close()
 
 
 class WriteFile(io.RawIOBase):
@@ -171,18 +201,23 @@ class WriteFile(io.RawIOBase):
         try:
             if self._writer is None:
                 return
-            passing = sys.exc_info()[1]
-            if self._failed or (passing is not None and passing is not self._handled):
-                logger.warning(
-                    "%s was not published: it was closed while %s was passing",
-                    self.path,
-                    type(passing).__name__ if passing is not None else "the failure of a write",
-                )
+            why = self._why_not()
+            if why:
+                logger.warning("%s was not published: it was closed %s", self.path, why)
                 self.discard()
             elif self.autocommit:
                 self.commit()
         finally:
             super().close()
+
+    def _why_not(self) -> str:
+        """Say why what was written may be half of it; empty when nothing speaks for that."""
+        passing = sys.exc_info()[1]
+        if passing is not None and passing is not self._handled:
+            return f"while {type(passing).__name__} was passing"
+        if self._failed:
+            return "after a write had failed"
+        return "by a finalizer, not by the program" if _finalizing() else ""
 
     def commit(self) -> None:
         """Publish what was written."""
@@ -241,6 +276,23 @@ class WriteFile(io.RawIOBase):
 
     def __reduce__(self) -> Any:
         raise TypeError("a file open for writing cannot be pickled")
+
+
+_WRAPPERS = 4
+"""Python frames between a finalizer and the file that it closes: a wrapper or two."""
+
+
+def _finalizing() -> bool:
+    """Tell whether a ``__del__`` has called, as that of pyarrow's ParquetWriter, or the interpreter exits."""
+    frame: FrameType | None = sys._getframe(1)
+    # Past close and _why_not themselves.
+    for _ in range(2 + _WRAPPERS):
+        if frame is None:
+            break
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return sys.is_finalizing()
 
 
 class CompressedWriteFile(io.BufferedIOBase):
