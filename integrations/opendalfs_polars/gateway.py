@@ -108,7 +108,7 @@ class Gateway:
             }
         )
 
-    def mount(self, filesystem: ServiceFileSystem, root: str, *, write: bool = False) -> str:
+    def mount(self, filesystem: ServiceFileSystem, root: str, *, write: bool = False, under: str = "") -> str:
         """Show a directory as a bucket.
 
         Parameters
@@ -119,6 +119,8 @@ class Gateway:
             The directory, as a path of that filesystem.
         write : bool
             Whether objects may be written.
+        under : str
+            Folder of the bucket that the directory appears as; the bucket's root when empty.
 
         Returns
         -------
@@ -126,9 +128,9 @@ class Gateway:
             The bucket; the same for the same, so that a client keeps its connections.
         """
         exempt_from_proxies()
-        mount = Mount(filesystem, root, writable=write)
+        mount = Mount(filesystem, root, writable=write, under=under)
         # Options compared as a filesystem compares them, secrets included.
-        key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write)
+        key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write, under)
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None:

@@ -32,6 +32,8 @@ class Mount:
         The directory, as a path of the filesystem without a trailing slash.
     writable : bool
         Whether objects may be written.
+    under : str
+        Folder of the bucket that the directory appears as; the bucket's root when empty.
 
     Examples
     --------
@@ -41,12 +43,13 @@ class Mount:
     'lake/a/b.parquet'
     """
 
-    def __init__(self, filesystem: ServiceFileSystem, root: str, *, writable: bool) -> None:
+    def __init__(self, filesystem: ServiceFileSystem, root: str, *, writable: bool, under: str = "") -> None:
         self.filesystem = filesystem
         self.root = root
         self.writable = writable
         self.connection, base = filesystem.locate(root)
         self._base = f"{base}/" if base else ""
+        self._under = f"{under}/" if under else ""
         self._pins: OrderedDict[str, Version] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -58,11 +61,13 @@ class Mount:
         Raises
         ------
         S3Error
-            403 for a key that would leave the mount; 400 for one that OpenDAL would take for another.
+            403 or 404 for a key that leaves the mount; 400 for one that OpenDAL would take for another.
         """
         if ".." in key and ".." in key.split("/"):
             raise S3Error(403, "AccessDenied", "the path leaves the mount")
-        found = self._base + key
+        if not key.startswith(self._under):
+            raise S3Error(404, "NoSuchKey", "the path is not within the mount")
+        found = self._base + key[len(self._under) :]
         try:
             paths.check_key(found.removesuffix("/"), key)
         except ValueError as exc:
@@ -72,7 +77,7 @@ class Mount:
     async def stat(self, key: str) -> Version:
         """Ask for the version of an object, and pin it for the reads that follow."""
         connection, found = self.locate(key)
-        if not key or key.endswith("/"):
+        if not found or found.endswith("/"):
             raise FileNotFoundError(2, "a directory is no object", key)
         if connection.service.home is Home.PROCESS:
             # A look into a table: quicker than to hand it to another thread.
@@ -122,7 +127,7 @@ class Mount:
     def wrote(self, key: str) -> None:
         """Note that an object was written: forget what was known of it, here and in the filesystem."""
         self.unpin(key)
-        self.filesystem.invalidate_cache(f"{self.root}/{key}" if self.root else key)
+        self.filesystem.invalidate_cache(self.connection.name(self.locate(key)[1]))
 
     async def list(self, prefix: str, *, deep: bool) -> tuple[list[Item], list[str]]:
         """List the keys that start with a prefix.
@@ -141,24 +146,27 @@ class Mount:
         list of str
             Directories, each with its slash, sorted; none when `deep`.
         """
-        folder, _, name = prefix.rpartition("/")
-        connection, key = self.locate(folder)
-        key = key.rstrip("/")
+        if not prefix.startswith(self._under):
+            # The one folder of the bucket's root, or nothing.
+            return [], [self._under] if self._under.startswith(prefix) and not deep else []
+        connection, start = self.locate(prefix)
+        folder, _, name = start.rpartition("/")
         connection.require("list", "list: name each file, without a glob")
         if deep:
-            infos = await listing.tree(connection, key, prefix=name)
+            infos = await listing.tree(connection, folder, prefix=name)
         else:
-            infos = await listing.children(connection, key) or []
+            infos = await listing.children(connection, folder) or []
         items: list[Item] = []
         folders: list[str] = []
         for info in infos:
-            path = paths.split(connection.service, info["name"])[1][len(self._base) :]
-            if not path.startswith(prefix):
+            path = paths.split(connection.service, info["name"])[1]
+            if not path.startswith(start):
                 continue
+            shown = self._under + path[len(self._base) :]
             if info["type"] == "directory":
-                folders.append(f"{path}/")
+                folders.append(f"{shown}/")
             else:
-                items.append(self._item(path, info))
+                items.append(self._item(shown, info))
         items.sort(key=lambda item: item.key)
         return items, [] if deep else sorted(folders)
 

@@ -204,6 +204,8 @@ def _native(place: ServiceFileSystem, found: list[str], single: bool, write: boo
     stores = {container: translate(place, container, write=write) for container, _ in cuts}
     if place.service.scheme == "http" and any(_GLOB.search(key) for _, key in cuts):
         raise Refused("over HTTP Polars takes no globs")
+    if not all(key for _, key in cuts):
+        raise Refused("Polars reads hive partitions wrongly from the root of a bucket")
     sources = [stores[container].base + key for container, key in cuts]
     first = stores[cuts[0][0]]
     base = first.base if len(stores) == 1 else ""
@@ -219,19 +221,22 @@ def _native(place: ServiceFileSystem, found: list[str], single: bool, write: boo
 def _gateway(place: ServiceFileSystem, found: list[str], single: bool, write: bool, reason: str) -> Target:
     server = gateway()
     roots = _roots(place.service, found)
-    buckets = {root: server.mount(place, root, write=write) for root in dict.fromkeys(roots)}
-    sources = [
-        f"s3://{buckets[root]}/{path[len(root) :].lstrip('/')}"
-        for root, path in zip(roots, found, strict=True)
-    ]
-    only = len(buckets) == 1
+    # A folder of the bucket, never its root, from which Polars reads hive partitions wrongly. Its name is
+    # what Polars' errors show.
+    unders = {root: root.strip("/") or place.service.scheme for root in roots}
+    bases = {
+        root: f"s3://{server.mount(place, root, write=write, under=under)}/{under}/"
+        for root, under in unders.items()
+    }
+    sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, found, strict=True)]
+    only = len(bases) == 1
     return Target(
         sources[0] if single else sources,
         dict(server.storage_options),
         "gateway",
         reason,
         shown=_shown(place, roots[0]) if only else "",
-        base=f"s3://{buckets[roots[0]]}/" if only else "",
+        base=bases[roots[0]] if only else "",
     )
 
 
@@ -245,4 +250,5 @@ def _roots(service: Service, found: list[str]) -> list[str]:
 
 def _shown(place: ServiceFileSystem, root: str) -> str:
     """Give what a URL of the user's begins with where Polars sees the root."""
-    return place.unstrip_protocol(root).rstrip("/") + "/"
+    url = place.unstrip_protocol(root)
+    return url if url.endswith("/") else f"{url}/"
