@@ -1,0 +1,133 @@
+"""Read Parquet from object storage through opendalfs, and see what the storage was asked.
+
+Without arguments everything runs on this machine: a real S3 server is started, TPC-H tables are
+made and uploaded, read back by ``pq.read_table``, compared with the local files, and the same is
+done with s3fs::
+
+    python -m examples.quickstart
+
+With a URL it runs on a storage of yours, and removes what it wrote there::
+
+    python -m examples.quickstart --url opendal+s3://bucket/prefix -o region=eu-central-1
+    python -m examples.quickstart --url opendal+fs:///tmp/lake
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import opendalfs
+from benchmarks.data import tpch
+from benchmarks.proxy import DelayProxy
+from tests.servers import SeaweedFS
+
+SCALE = 0.1
+COLUMNS = {
+    "lineitem": ["l_shipdate", "l_extendedprice"],
+    "orders": ["o_orderdate", "o_totalprice"],
+}
+
+
+@dataclass
+class Storage:
+    """Where the tables go, as a URL and the options of its filesystem."""
+
+    url: str
+    options: dict[str, Any] = field(default_factory=dict)
+    proxy: DelayProxy | None = None  # counts for every client; only on this machine
+
+
+@contextmanager
+def local_s3() -> Iterator[Storage]:
+    """Start an S3 server, behind a proxy that only counts."""
+    with SeaweedFS() as server, DelayProxy(server.endpoint) as proxy:
+        # These are the names s3fs has for its options: key, secret, endpoint_url, ...
+        options = proxy.through(server.s3_options)
+        yield Storage(f"opendal+s3://{server.bucket}/quickstart", options, proxy)
+
+
+def read(table: str, filesystem: Any, path: str) -> pa.Table:
+    """Read two columns of a table."""
+    return pq.read_table(path, columns=COLUMNS[table], filesystem=filesystem)
+
+
+def report(client: str, table: str, filesystem: Any, path: str, proxy: DelayProxy | None) -> pa.Table:
+    """Read two columns of a table and print what that took."""
+    with opendalfs.trace() as trace:
+        if proxy:
+            proxy.reset()
+        start = time.perf_counter()
+        result = read(table, filesystem, path)
+        seconds = time.perf_counter() - start
+    # s3fs leaves no trace, so next to it both are counted by the proxy.
+    requests, size = trace.requests, trace.bytes
+    if proxy:
+        seen = proxy.counters()
+        requests, size = seen.requests, seen.sent
+    print(f"  {table:<10}{client:<11}{result.num_rows:>9,}{requests:>10}{size / 1e6:>9.2f}{seconds:>10.3f}")
+    return result
+
+
+def run(storage: Storage) -> None:
+    """Upload the tables, read them back, compare, and remove them."""
+    # Any fsspec URL that starts with "opendal+": the filesystem, and the path inside it.
+    fs, root = fsspec.url_to_fs(storage.url, **storage.options)
+    paths = {table: f"{root}/opendalfs-quickstart/{table}.parquet" for table in COLUMNS}
+
+    print(f"TPC-H at scale {SCALE}, on {storage.url}")
+    files = tpch(SCALE, row_group="7MB")
+    try:
+        for table, path in paths.items():
+            fs.put_file(str(files[table]), path)
+            print(f"  uploaded {table}.parquet, {files[table].stat().st_size / 1e6:.1f} MB")
+
+        print("\nTwo columns of each table, by pq.read_table:")
+        print(f"  {'table':<10}{'client':<11}{'rows':>9}{'requests':>10}{'MB':>9}{'seconds':>10}")
+        for table, path in paths.items():
+            expected = pq.read_table(files[table], columns=COLUMNS[table])
+
+            # This is all it takes: a pyarrow filesystem over the storage.
+            read(table, opendalfs.arrow(fs), path)  # the first read imports and connects, too
+            result = report("opendalfs", table, opendalfs.arrow(fs), path, storage.proxy)
+            if result != expected:
+                raise SystemExit(f"{path} differs from {files[table]}")
+
+            if storage.proxy:
+                theirs = fsspec.filesystem("s3", **storage.options)  # s3fs
+                read(table, theirs, path)
+                theirs.invalidate_cache()
+                report("s3fs", table, theirs, path, storage.proxy)
+    finally:
+        for path in paths.values():
+            if fs.exists(path):
+                fs.rm_file(path)
+    print("\nThe tables are equal to the local files.")
+
+
+def main(arguments: list[str]) -> None:
+    """Choose the storage and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--url", help="a storage of yours, such as opendal+s3://bucket/prefix")
+    parser.add_argument("-o", metavar="KEY=VALUE", action="append", default=[], dest="options")
+    given = parser.parse_args(arguments)
+    if given.url:
+        run(Storage(given.url, dict(option.split("=", 1) for option in given.options)))
+    else:
+        with local_s3() as storage:
+            run(storage)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
