@@ -1,0 +1,119 @@
+"""pyiceberg on opendalfs: a FileIO for the catalog property ``py-io-impl``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pyarrow.fs as pafs
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.typedef import EMPTY_DICT, Properties
+
+from opendalfs.services import lookup
+
+from . import arrow
+
+__all__ = ["OpendalFileIO"]
+
+_SCHEMES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "oss"})
+"""Those of pyiceberg that are served here; so is every one that begins with ``opendal``."""
+
+_S3: Final = {
+    "s3.endpoint": "endpoint",
+    "client.region": "region",
+    "s3.region": "region",
+    "client.profile-name": "profile",
+    "s3.profile-name": "profile",
+    "client.access-key-id": "access_key_id",
+    "s3.access-key-id": "access_key_id",
+    "client.secret-access-key": "secret_access_key",
+    "s3.secret-access-key": "secret_access_key",
+    "client.session-token": "session_token",
+    "s3.session-token": "session_token",
+    "client.role-arn": "role_arn",
+    "s3.role-arn": "role_arn",
+    "client.role-session-name": "role_session_name",
+    "s3.role-session-name": "role_session_name",
+    "s3.anonymous": "skip_signature",
+    "s3.force-virtual-addressing": "enable_virtual_host_style",
+    "s3.request-timeout": "io_timeout",
+}
+_AZURE: Final = {
+    "adls.account-host": "endpoint",
+    "adls.account-name": "account_name",
+    "adls.account-key": "account_key",
+    "adls.sas-token": "sas_token",
+    "adls.tenant-id": "tenant_id",
+    "adls.client-id": "client_id",
+    "adls.client-secret": "client_secret",
+}
+_PROPERTIES: Final[Mapping[str, Mapping[str, str]]] = {
+    "s3": _S3,
+    "gcs": {"gcs.oauth2.token": "token", "gcs.service.host": "endpoint"},
+    "azdls": _AZURE,
+    "azblob": {
+        k: v for k, v in _AZURE.items() if v in ("endpoint", "account_name", "account_key", "sas_token")
+    },
+    "oss": {
+        "s3.endpoint": "endpoint",
+        "s3.access-key-id": "access_key_id",
+        "s3.secret-access-key": "access_key_secret",
+        "s3.session-token": "security_token",
+    },
+}
+"""Properties of pyiceberg and the option each stands for, by service; of two for one the later counts."""
+
+_OWN: Final = "opendal."
+
+
+class OpendalFileIO(PyArrowFileIO):
+    """Reads and writes the files of Iceberg tables through OpenDAL.
+
+    Parameters
+    ----------
+    properties : dict
+        Of the catalog or table. pyiceberg's own for S3, GCS, Azure and OSS are understood, and
+        ``opendal.<option>`` gives any option of the service, such as ``opendal.retries``.
+
+    Examples
+    --------
+    >>> from pyiceberg.catalog import load_catalog
+    >>> catalog = load_catalog(
+    ...     "doc",
+    ...     **{
+    ...         "type": "in-memory",
+    ...         "warehouse": "opendal+memory://warehouse",
+    ...         "py-io-impl": "opendalfs_arrow.iceberg.OpendalFileIO",
+    ...     },
+    ... )
+    """
+
+    @staticmethod
+    def parse_location(location: str, properties: Properties = EMPTY_DICT) -> tuple[str, str, str]:
+        """Give scheme, authority and path of a location; what is served here is found by the URL itself."""
+        scheme, netloc, path = PyArrowFileIO.parse_location(location, properties)
+        return scheme, netloc, location if _is_served(scheme) else path
+
+    def _initialize_fs(self, scheme: str, netloc: str | None = None) -> pafs.FileSystem:
+        if not _is_served(scheme):
+            return super()._initialize_fs(scheme, netloc)
+        return arrow(f"{scheme}://{netloc or ''}", **_options(scheme, self.properties))
+
+
+def _is_served(scheme: str) -> bool:
+    return scheme in _SCHEMES or scheme.startswith("opendal")
+
+
+def _options(scheme: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the options of a service out of a catalog's properties."""
+    service = lookup(scheme)
+    options: dict[str, Any] = {}
+    for name, option in _PROPERTIES.get(service.scheme, {}).items():
+        value = properties.get(name)
+        if value is not None:
+            options[option] = value
+    host = options.get("endpoint")
+    if host and "://" not in host:
+        options["endpoint"] = f"https://{host}"
+    own = {k.removeprefix(_OWN): v for k, v in properties.items() if k.startswith(_OWN)}
+    return options | {name.replace("-", "_"): value for name, value in own.items()}
