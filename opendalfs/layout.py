@@ -221,7 +221,9 @@ class Layout(Namespace):
         """Copy a file; False when it is a directory."""
         source, key1 = self.locate(path1)
         target, key2 = self._writable(path2)
-        if not key1:
+        if not key1 or (source.can("rename") and not await self._isfile(path1)):
+            # Where directories are real a copy takes them with all that is in them.
+            await self._info(path1)
             return False
         if source is target and key1 == key2:
             await self._info(path1)
