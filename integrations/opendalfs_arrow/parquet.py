@@ -166,6 +166,7 @@ class Scan:
         self._first: int | None = None
         self._furthest = -1
         self._window = 1
+        self._touched: set[int] = set()
         self._passed = 0
         self._fixed = plan is not None
         self._closed = False
@@ -252,36 +253,44 @@ class Scan:
         group = chunks[-1].group
         columns = {c.column for c in chunks}
         with self._lock:
-            new = columns - self._columns
             if self._first is None:
                 self._first = chunks[0].group
                 if not self._hinted:
                     self._plan(footer, group, columns | self._memory.recall(key))
-            self._columns |= columns
             # What this read takes whole is fetched for it, whoever came first.
             self._planned |= {
                 c.group * footer.width + c.column
                 for c in chunks
                 if wanted.start <= c.range.start and c.range.stop <= wanted.stop
             }
+            new = columns - self._columns
+            self._columns |= columns
+            self._touched |= {c.group for c in chunks}
+            grown = group > self._furthest
             if new:
                 self._memory.add(key, new)
-            if group > self._furthest:
-                skipped = self._furthest >= 0 and group > self._furthest + 1
-                self._grow(skipped)
+            if grown:
                 self._furthest = group
-                columns |= self._columns
                 self._passed = footer.starts[max(group - _BEHIND, 0)]
-            last = min(self._furthest + self._window, footer.groups - 1)
-            for ahead in range(group, last + 1):
-                self._plan(footer, ahead, columns)
+                self._grow()
+            if new or grown:
+                self._plan_ahead(footer, group)
 
-    def _grow(self, skipped: bool) -> None:
-        """Go further ahead with each row group that follows on the one before, from the first on."""
-        if skipped or self._first:
+    def _grow(self) -> None:
+        """Go further ahead with each row group, as long as none was left out from the first on."""
+        behind = range(max(self._furthest - _BEHIND, 0) if self._furthest > _BEHIND else self._furthest)
+        if self._first or not self._touched.issuperset(behind):
             self._window = 1
-        elif self._furthest >= 0:
+        elif self._furthest > 0:
             self._window *= 2
+
+    def _plan_ahead(self, footer: Footer, group: int) -> None:
+        """Plan the columns seen so far, up to the end of the window."""
+        last = min(self._furthest + self._window, footer.groups - 1)
+        # A scan that leaves nothing out will also read what its threads have not come to yet.
+        first = group if self._first or self._window == 1 else 0
+        for ahead in range(first, last + 1):
+            self._plan(footer, ahead, self._columns)
 
     def _plan(self, footer: Footer, group: int, columns: set[int]) -> None:
         """Queue the chunks of some columns of a row group, as far as they are not planned yet."""
