@@ -341,3 +341,9 @@ class CompressedWriteFile(io.BufferedIOBase):
 
     def _dealloc_warn(self, source: object) -> None:
         self._target._dealloc_warn(source)
+
+    def __del__(self) -> None:
+        """Publish nothing; the base class would close the file."""
+        target = getattr(self, "_target", None)
+        if target is not None:
+            target._lost()
