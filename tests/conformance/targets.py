@@ -1,0 +1,157 @@
+"""The filesystems that every suite of this folder runs on, and what each of them can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import opendalfs
+from opendalfs import OpendalFileSystem
+
+__all__ = ["TARGETS", "Place", "Target"]
+
+Lookup = Callable[[str], Any]
+"""Gives a server by the name of its fixture, so that only servers in use are started."""
+
+Opened = tuple[OpendalFileSystem, str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way to reach storage.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in the names of the tests.
+    connect : callable
+        Gives the filesystem and a path below which the target may write.
+    flat : bool
+        Keys are flat: a directory is nothing but a prefix, and goes with its last file.
+    both : bool
+        Whether a name can be a file and a directory at once.
+    etags : bool
+        Whether objects have entity tags, so that a read can be pinned.
+    times : bool
+        Whether the time of the last write is told.
+    """
+
+    name: str
+    connect: Callable[[Lookup, Path], Opened]
+    flat: bool = False
+    both: bool = False
+    etags: bool = False
+    times: bool = True
+
+
+@dataclass(frozen=True)
+class Place:
+    """A filesystem and a path in it that is the test's own."""
+
+    target: Target
+    fs: OpendalFileSystem
+    root: str
+
+    def path(self, *parts: str) -> str:
+        """Join names below the test's own path."""
+        return "/".join((self.root, *parts))
+
+    def can(self, capability: str) -> bool:
+        """Tell whether the service has a capability, by OpenDAL's name for it."""
+        return self.fs.locate(self.root)[0].can(capability)
+
+    def require(self, capability: str) -> None:
+        """Skip the test where the service lacks a capability."""
+        if not self.can(capability):
+            pytest.skip(f"the service {self.fs.service.scheme} has no {capability!r}")
+
+    def require_target(self, feature: str) -> None:
+        """Skip the test where the target lacks a feature, by the name of its field."""
+        if not getattr(self.target, feature):
+            pytest.skip(f"the target {self.target.name} has no {feature!r}")
+
+
+def _memory(lookup: Lookup, tmp: Path) -> Opened:
+    return opendalfs.filesystem("memory", skip_instance_cache=True), uuid4().hex
+
+
+def _fs(lookup: Lookup, tmp: Path) -> Opened:
+    return opendalfs.filesystem("fs", skip_instance_cache=True), str(tmp / "fs")
+
+
+def _s3(fixture: str) -> Callable[[Lookup, Path], Opened]:
+    def connect(lookup: Lookup, tmp: Path) -> Opened:
+        server = lookup(fixture)
+        fs = opendalfs.filesystem("s3", skip_instance_cache=True, **server.s3_options)
+        return fs, f"{server.bucket}/conformance/{uuid4().hex}"
+
+    return connect
+
+
+def _webdav(lookup: Lookup, tmp: Path) -> Opened:
+    endpoint = lookup("s3_server").webdav_endpoint
+    fs = opendalfs.filesystem("webdav", endpoint=endpoint, skip_instance_cache=True)
+    return fs, f"conformance-webdav/{uuid4().hex}"
+
+
+def _sqlite(lookup: Lookup, tmp: Path) -> Opened:
+    file = tmp / "store.sqlite"
+    _make_table(file)
+    options = {"connection_string": f"sqlite://{file}", "table": "store"}
+    return opendalfs.filesystem("sqlite", **options, skip_instance_cache=True), "data"
+
+
+def _make_table(file: Path) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(file)
+    connection.execute("CREATE TABLE store (key TEXT PRIMARY KEY, value BLOB)")
+    connection.commit()
+    connection.close()
+
+
+def _redb(lookup: Lookup, tmp: Path) -> Opened:
+    options = {"datadir": str(tmp / "store.redb"), "table": "store"}
+    return opendalfs.filesystem("redb", **options, skip_instance_cache=True), "data"
+
+
+def _sled(lookup: Lookup, tmp: Path) -> Opened:
+    fs = opendalfs.filesystem("sled", datadir=str(tmp / "store.sled"), skip_instance_cache=True)
+    return fs, "data"
+
+
+def _gcs(lookup: Lookup, tmp: Path) -> Opened:
+    server = lookup("gcs_server")
+    fs = opendalfs.filesystem("gcs", skip_instance_cache=True, **server.gcs_options)
+    return fs, f"{server.bucket}/conformance/{uuid4().hex}"
+
+
+def _bound_memory(lookup: Lookup, tmp: Path) -> Opened:
+    return OpendalFileSystem("memory", root=f"/{uuid4().hex}", skip_instance_cache=True), "data"
+
+
+def _bound_fs(lookup: Lookup, tmp: Path) -> Opened:
+    return OpendalFileSystem("fs", root=str(tmp / "root"), skip_instance_cache=True), "data"
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("memory", _memory, flat=True, both=True),
+        Target("fs", _fs),
+        Target("s3", _s3("s3_server"), etags=True),
+        Target("moto", _s3("moto_server"), flat=True, both=True, etags=True),
+        Target("webdav", _webdav, etags=True),
+        Target("sqlite", _sqlite, flat=True, both=True, times=False),
+        Target("redb", _redb, flat=True, both=True, times=False),
+        Target("sled", _sled, flat=True, both=True, times=False),
+        Target("gcs", _gcs, flat=True, both=True, etags=True),
+        Target("operator-memory", _bound_memory, flat=True, both=True),
+        Target("operator-fs", _bound_fs),
+    )
+}
