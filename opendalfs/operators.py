@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
@@ -40,13 +39,23 @@ _DEPTH: Final = 1 << 20
 class _Call:
     """One call to OpenDAL; a context manager, sync, for either transport."""
 
-    __slots__ = ("connection", "key", "operation", "pinned", "record", "task")
+    __slots__ = ("connection", "key", "offset", "operation", "pinned", "record", "size", "task")
 
-    def __init__(self, connection: Connection, operation: str, key: str, pinned: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        operation: str,
+        key: str,
+        pinned: bool = False,
+        offset: int = 0,
+        size: int | None = None,
+    ) -> None:
         self.connection = connection
         self.operation = operation
         self.key = key
         self.pinned = pinned
+        self.offset = offset
+        self.size = size
         self.task: asyncio.Task[object] | None = None
         self.record: tracing.Request | None = None
 
@@ -56,9 +65,11 @@ class _Call:
 
     def __enter__(self) -> _Call:
         lifecycle.begin(self.task)
-        if tracing.active():
+        if tracing.watched():
             here = self.connection
-            self.record = tracing.record(self.operation, here.service.scheme, here.container, self.key)
+            self.record = tracing.record(
+                self.operation, here.service.scheme, here.container, self.key, self.offset, self.size
+            )
         return self
 
     def __exit__(
@@ -68,20 +79,18 @@ class _Call:
         traceback: TracebackType | None,
     ) -> None:
         lifecycle.end(self.task)
-        record = self.record
-        if record is not None:
-            record.end = time.perf_counter()
-            record.error = "" if kind is None else kind.__name__
+        error = None
         if exc is not None:
             error = self.connection.explain(exc, self.operation, self.key, self.pinned)
-            if error is not None:
-                raise error
-
-    def moved(self, size: int, offset: int = 0, requests: int = 1) -> None:
-        """Note what the call moved."""
         if self.record is not None:
-            self.record.bytes += size
-            self.record.offset = offset
+            tracing.finish(self.record, error or exc)
+        if error is not None:
+            raise error
+
+    def moved(self, size: int, requests: int = 1) -> None:
+        """Note what the call moved, all in all."""
+        if self.record is not None:
+            self.record.bytes = size
             self.record.requests = requests
 
 
@@ -211,16 +220,16 @@ class Connection:
 
     async def read(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
         """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
-        with _Call(self, "read", key, bool(pin)).awaited() as call:
+        with _Call(self, "read", key, bool(pin), offset, size).awaited() as call:
             data = await self.async_operator.read(key, offset=offset, size=size, **pin)
-            call.moved(len(data), offset)
+            call.moved(len(data))
             return data
 
     def read_blocking(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
         """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
-        with _Call(self, "read", key, bool(pin)) as call:
+        with _Call(self, "read", key, bool(pin), offset, size) as call:
             data = self.operator.read(key, offset=offset, size=size, **pin)
-            call.moved(len(data), offset)
+            call.moved(len(data))
             return data
 
     async def stream(self, key: str) -> AsyncGenerator[bytes, None]:

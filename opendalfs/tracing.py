@@ -1,21 +1,29 @@
 """trace(): what was asked of storage.
 
-Every call to OpenDAL passes one seam (`opendalfs.operators.Connection`), and while a trace is open that
-seam leaves a `Request` here. Requests that engines make by themselves, such as Polars' own reader, do not
-pass it and are not seen.
+Every call to OpenDAL passes one seam (`opendalfs.operators.Connection`). While somebody watches, that seam
+makes a `Request` of each, for the open traces, for the log and for OpenTelemetry (`telemetry`); while nobody
+does, all it costs is to find that out.
+
+Requests that engines make by themselves do not pass the seam and are not seen: those of Polars' own store,
+which `opendalfs_polars` takes where it loses nothing by it, and those of DuckDB's httpfs.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Request", "Trace", "active", "record", "trace", "wanted"]
+from . import telemetry
+
+__all__ = ["Request", "Trace", "finish", "record", "trace", "wanted", "watched"]
 
 
 @dataclass(slots=True)
@@ -61,6 +69,20 @@ class Request:
     thread: str = ""
     error: str = ""
 
+    @property
+    def stopped(self) -> float:
+        """When it ended; infinity while it is under way."""
+        return self.end or math.inf
+
+    @property
+    def in_turn(self) -> int:
+        """How many of its requests had to wait for one another.
+
+        Pages of a list do, each for the one before. A multipart write begins, sends its parts at the same
+        time, and completes.
+        """
+        return min(self.requests, 3) if self.operation == "write" else self.requests
+
 
 @dataclass(eq=False)
 class Trace:
@@ -104,7 +126,7 @@ class Trace:
     @property
     def in_flight(self) -> int:
         """Most calls under way at one time."""
-        moments = [(r.start, 1) for r in self.records] + [(r.end, -1) for r in self.records]
+        moments = [(r.start, 1) for r in self.records] + [(r.stopped, -1) for r in self.records]
         most = now = 0
         for _, step in sorted(moments):
             now += step
@@ -113,14 +135,36 @@ class Trace:
 
     @property
     def round_trips(self) -> int:
-        """Calls on the critical path: the longest chain in which each starts after one has ended."""
-        chain = 0
-        ends: list[tuple[float, int]] = []
-        for r in sorted(self.records, key=lambda r: r.start):
-            depth = 1 + max((d for end, d in ends if end <= r.start), default=0)
-            ends.append((r.end, depth))
-            chain = max(chain, depth)
-        return chain
+        """Requests on the critical path: the longest chain in which each starts after one has ended."""
+        records = sorted(self.records, key=lambda r: r.stopped)
+        ends = [r.stopped for r in records]
+        # longest[i]: the longest chain among the first i to end.
+        longest = [0]
+        for r in records:
+            before = bisect_right(ends, r.start)
+            # A call that took no time is among those that had ended when it started.
+            before = min(before, len(longest) - 1)
+            longest.append(max(longest[-1], longest[before] + r.in_turn))
+        return longest[-1]
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw what happened over time: a bar a call, coloured by operation.
+
+        Calls one after another show as a staircase, calls at the same time as a wall.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file to write, whose name ends in ``.svg``, ``.html`` or ``.png``; the last needs matplotlib.
+
+        Raises
+        ------
+        ValueError
+            For another ending.
+        """
+        from . import waterfall
+
+        waterfall.plot(self, os.fspath(path))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Give the records as plain dictionaries, ready for a data frame.
@@ -181,18 +225,30 @@ def trace() -> Iterator[Trace]:
             _open = tuple(t for t in _open if t is not mine)
 
 
-def active() -> bool:
-    """Tell whether any trace is open."""
-    return bool(_open)
+def watched() -> bool:
+    """Tell whether anybody wants to know of a call: a trace, the log, OpenTelemetry."""
+    return bool(_open) or telemetry.wanted()
 
 
-def record(operation: str, service: str, container: str, key: str) -> Request:
-    """Start the record of one call in every open trace."""
+def record(
+    operation: str, service: str, container: str, key: str, offset: int = 0, size: int | None = None
+) -> Request:
+    """Start the record of one call, in every open trace."""
     name = threading.current_thread().name
-    request = Request(operation, service, container, key, time.perf_counter(), thread=name)
+    start = time.perf_counter()
+    request = Request(operation, service, container, key, start, offset=offset, size=size, thread=name)
     for t in _open:
         t.records.append(request)
     return request
+
+
+def finish(request: Request, error: BaseException | None) -> None:
+    """End the record of one call, and tell the log and OpenTelemetry of it."""
+    request.end = time.perf_counter()
+    # A reader that has what it wants closes its stream; that is no error.
+    if error is not None and not isinstance(error, GeneratorExit):
+        request.error = type(error).__name__
+    telemetry.tell(request)
 
 
 def wanted(size: int) -> None:

@@ -1,0 +1,88 @@
+"""Trace.plot: the picture is well-formed, shows every call, and says what a person asks first."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opendalfs
+from opendalfs import waterfall
+from opendalfs.tracing import Request, Trace
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def serial(count: int, **fields: Any) -> Trace:
+    """Make a trace of reads one after another."""
+    records = [Request("read", "s3", "lake", f"part-{i}", i + 1.0, i + 1.9, bytes=1000) for i in range(count)]
+    for record in records:
+        for name, value in fields.items():
+            setattr(record, name, value)
+    return Trace(records)
+
+
+def bars(svg: str) -> list[ET.Element]:
+    """Give the bars of a drawing: the rectangles that have something to tell."""
+    return [r for r in ET.fromstring(svg).iter(f"{SVG}rect") if r.find(f"{SVG}title") is not None]
+
+
+def test_a_bar_a_call_in_the_order_of_their_start() -> None:
+    drawn = bars(waterfall.draw(serial(7)))
+    assert len(drawn) == 7
+    lefts = [float(bar.attrib["x"]) for bar in drawn]
+    tops = [float(bar.attrib["y"]) for bar in drawn]
+    assert lefts == sorted(set(lefts))
+    assert tops == sorted(set(tops))
+
+
+def test_operations_and_failures_differ_in_colour() -> None:
+    trace = serial(3)
+    trace.records[1].operation = "stat"
+    trace.records[2].error = "FileNotFoundError"
+    assert len({bar.attrib["fill"] for bar in bars(waterfall.draw(trace))}) == 3
+
+
+def test_the_title_counts() -> None:
+    svg = waterfall.draw(serial(12))
+    assert "12 requests" in svg
+    assert "12 round trips" in svg
+    assert "1 most in flight" in svg
+
+
+@pytest.mark.parametrize("key", ["a<b>&\"'.parquet", "k" * 500, "größe/🦆", "tab\tbell\x07nul\x00"])
+def test_any_key_leaves_the_drawing_well_formed(key: str) -> None:
+    assert len(bars(waterfall.draw(serial(2, key=key)))) == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 5_000])
+def test_few_and_many(count: int) -> None:
+    drawn = bars(waterfall.draw(serial(count)))
+    assert len(drawn) == min(count, 1_000)
+
+
+def test_a_call_under_way_is_left_out() -> None:
+    trace = serial(3)
+    trace.records[2].end = 0.0
+    assert len(bars(waterfall.draw(trace))) == 2
+
+
+@pytest.mark.parametrize(("ending", "start"), [("svg", b"<svg"), ("html", b"<!doctype"), ("png", b"\x89PNG")])
+def test_a_trace_plots_itself(tmp_path: Path, ending: str, start: bytes) -> None:
+    if ending == "png":
+        pytest.importorskip("matplotlib")
+    fs = opendalfs.filesystem("memory")
+    with opendalfs.trace() as trace:
+        fs.pipe_file("doc/waterfall", b"hello")
+        fs.cat_file("doc/waterfall")
+    target = tmp_path / f"timeline.{ending}"
+    trace.plot(target)
+    trace.plot(str(target))
+    assert target.read_bytes().startswith(start)
+
+
+def test_other_endings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.svg, \.html, \.png"):
+        serial(1).plot(tmp_path / "timeline.pdf")
