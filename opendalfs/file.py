@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import warnings
+from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -58,7 +59,9 @@ class ReadFile(AbstractBufferedFile):
         if self._details["type"] != "file":
             raise IsADirectoryError(21, "Is a directory", path)
         connection, key = fs.locate(path)
-        self.reader = Reader(connection, key, Version.from_info(self._details))
+        # A listing may have told of a version that is gone; the next to open it must not be told so again.
+        forget = partial(fs.invalidate_cache, path)
+        self.reader = Reader(connection, key, Version.from_info(self._details), forget)
         self._planned: Any = None
         kwargs["size"] = self._details["size"]
         super().__init__(fs, path, "rb", **kwargs)

@@ -12,23 +12,32 @@ import mimetypes
 import os
 import uuid
 import weakref
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.utils import isfilelike
 
-from . import reader, writer
+from . import fetching, reader, writer
 from .async_file import AsyncReadFile, AsyncWriteFile
-from .errors import UnsupportedError
+from .errors import ChangedError, UnsupportedError
 from .file import CompressedWriteFile, ReadFile, WriteFile
 from .layout import Layout
 from .mirror import mirrored
 from .operators import Connection
-from .reader import Reader, Version
+from .ranges import Range, split
+from .reader import Reader
+from .version import Version
 
 __all__ = ["OpendalFileSystem"]
+
+T = TypeVar("T")
+
+_WINDOW: Final = 64 << 20
+"""Bytes of an object held at a time on the way into a file-like object."""
 
 
 @mirrored
@@ -84,17 +93,30 @@ class OpendalFileSystem(Layout):
         -------
         Reader
         """
-        return Reader(*self.locate(path), self._known(path))
+        return Reader(*self.locate(path), self._known(path), partial(self.invalidate_cache, path))
+
+    async def _fresh(self, path: str, read: Callable[[Version | None], Awaitable[T]]) -> T:
+        """Read the version that a listing tells of, and what is there now when that one is gone."""
+        version = self._known(path)
+        if version is not None:
+            try:
+                return await read(version)
+            except (ChangedError, FileNotFoundError):
+                self.invalidate_cache(path)
+        return await read(None)
 
     async def _cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
     ) -> bytes:
         connection, key = self.locate(path)
-        version = self._known(path)
-        try:
+
+        async def read(version: Version | None) -> bytes:
             if start is None and end is None:
-                return await reader.read_all(connection, key, version)
-            return (await reader.read_some(connection, key, [(start, end)], version))[0]
+                return await fetching.read_all(connection, key, version)
+            return (await fetching.read_some(connection, key, [(start, end)], version))[0]
+
+        try:
+            return await self._fresh(path, read)
         except FileNotFoundError:
             if not key or await self._is_folder(connection, key):
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", path) from None
@@ -114,14 +136,16 @@ class OpendalFileSystem(Layout):
 
         async def one(path: str) -> list[Any]:
             ranges = [(a, b) for _, a, b in groups[path]]
+
+            async def read(version: Version | None) -> list[bytes]:
+                return await fetching.read_some(*self.locate(path), ranges, version, max_gap)
+
             try:
-                connection, key = self.locate(path)
-                return list(await reader.read_some(connection, key, ranges, self._known(path), max_gap))
+                return list(await self._fresh(path, read))
             except Exception as exc:
                 return [exc] * len(ranges)
 
-        limit = batch_size or self.batch_size
-        found = await reader.gather(one, groups, limit)
+        found = await fetching.gather(one, groups, batch_size or self.batch_size)
         return _spread(groups, found, len(paths), on_error)
 
     def cat_ranges(
@@ -165,10 +189,15 @@ class OpendalFileSystem(Layout):
 
         def one(path: str) -> list[Any]:
             ranges = [(a, b) for _, a, b in groups[path]]
+            known = self._known(path) is not None
             try:
-                return list(self.reader(path).read_some(ranges, max_gap))
+                return self.reader(path).read_some(ranges, max_gap)
             except Exception as exc:
-                return [exc] * len(ranges)
+                if not known or not isinstance(exc, (ChangedError, FileNotFoundError)):
+                    return [exc] * len(ranges)
+            # The listing told of a version that is gone.
+            self.invalidate_cache(path)
+            return one(path)
 
         found = [one(p) for p in groups] if len(groups) == 1 else reader.each(one, list(groups))
         return _spread(groups, found, len(paths), on_error)
@@ -181,26 +210,20 @@ class OpendalFileSystem(Layout):
             os.makedirs(lpath, exist_ok=True)
             return
         connection, key = self.locate(rpath)
-        version = Version.from_info(info)
-        callback.set_size(version.size)
-        if isfilelike(lpath):
-            lpath.write(await reader.read_all(connection, key, version))
-            callback.relative_update(version.size)
-            return
-        target = os.fspath(lpath)
-        if os.path.isdir(target):
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-        # Beside its place and renamed, so that a failure leaves what was there.
-        folder, name = os.path.split(target)
-        partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.part")
-        try:
-            with open(partial, "wb") as file:
-                await reader.download(connection, key, version, file.fileno(), callback.relative_update)
-            os.replace(partial, target)
-        except BaseException:
-            if os.path.exists(partial):
-                os.remove(partial)
-            raise
+
+        async def read(version: Version | None) -> None:
+            if version is None:
+                version = Version.from_info(await self._info(rpath, refresh=True))
+            callback.set_size(version.size)
+            if isfilelike(lpath):
+                await _copy_into(connection, key, version, lpath, callback.relative_update)
+            else:
+                await _download(connection, key, version, os.fspath(lpath), callback.relative_update)
+
+        if self._known(rpath) is None:
+            await read(Version.from_info(info))
+        else:
+            await self._fresh(rpath, read)
 
     # Writing
 
@@ -372,6 +395,35 @@ class OpendalFileSystem(Layout):
 
 
 OpendalFileSystem._cache = weakref.WeakValueDictionary()
+
+
+async def _copy_into(
+    connection: Connection, key: str, version: Version, file: Any, progress: Callable[[int], Any]
+) -> None:
+    """Write an object into a file-like object, from its position on."""
+    for window in split(Range(0, version.size), _WINDOW):
+        for data in await fetching.fetch(connection, key, [window], version):
+            file.write(data)
+            progress(len(data))
+
+
+async def _download(
+    connection: Connection, key: str, version: Version, target: str, progress: Callable[[int], Any]
+) -> None:
+    """Write an object into a local file, which is there only when it is whole."""
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
+    # Beside its place and renamed, so that a failure leaves what was there.
+    folder, name = os.path.split(target)
+    beside = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        with open(beside, "wb") as file:
+            await fetching.download(connection, key, version, file.fileno(), progress)
+        os.replace(beside, target)
+    except BaseException:
+        if os.path.exists(beside):
+            os.remove(beside)
+        raise
 
 
 _Groups = dict[str, list[tuple[int, int | None, int | None]]]

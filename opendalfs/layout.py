@@ -10,14 +10,15 @@ from typing import Any, Final, NamedTuple
 
 from fsspec.utils import other_paths
 
-from . import listing, reader, writer
+from . import listing, writer
 from .errors import UnsupportedError
+from .fetching import fetch, gather, read_all
 from .listing import Info
 from .namespace import Namespace
 from .operators import Connection
 from .ranges import Range, split
-from .reader import Version
 from .services import Home
+from .version import Version
 
 __all__ = ["Layout"]
 
@@ -112,14 +113,14 @@ class Layout(Namespace):
         elif recursive:
             # Globs are resolved; a directory is removed by its prefix, not by its files.
             found = await self._expand_path(path, recursive=False)
-            await reader.gather(self._rm_tree, _topmost(found), limit)
+            await gather(self._rm_tree, _topmost(found), limit)
         else:
-            await reader.gather(self._rm_file, await self._expand_path(path, recursive=False), limit)
+            await gather(self._rm_file, await self._expand_path(path, recursive=False), limit)
 
     async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> None:
         infos = [info or await self._info(path) for path, info in found.items()]
         files = [info["name"] for info in infos if info["type"] == "file"]
-        await reader.gather(self._rm_file, files, limit)
+        await gather(self._rm_file, files, limit)
         for info in sorted(infos, key=lambda info: -len(info["name"])):
             # What was not listed keeps its directory.
             if info["type"] == "directory" and await self._is_empty(info):
@@ -211,7 +212,7 @@ class Layout(Namespace):
                 if not ignore:
                     raise
 
-        await reader.gather(one, jobs, limit)
+        await gather(one, jobs, limit)
 
     async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         if not await self._cp_one(path1, path2):
@@ -308,12 +309,12 @@ async def _stream(source: Connection, key1: str, target: Connection, key2: str) 
         options["content_type"] = metadata.content_type
     part = writer.part_size(target, version.size)
     if version.size <= part or not target.can("write_can_multi") or writer.staged(target):
-        data = await reader.read_all(source, key1, version)
+        data = await read_all(source, key1, version)
         await writer.put_bytes(target, key2, data, **options)
         return
     upload = await target.upload_async(key2, concurrent=_COPY_PARTS, **options)
     for window in split(Range(0, version.size), part):
-        for data in await reader.fetch(source, key1, [window], version):
+        for data in await fetch(source, key1, [window], version):
             await upload.write(data)
     await upload.complete()
 

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final
 
@@ -120,11 +121,15 @@ class Connection:
         self.tuning = tuning
         self.container = container
         self.async_operator = self._layered(_base(service, self.native, self))
-        self.operator = self.async_operator.to_operator()
-        self.capability = self.operator.capability()
+        self.capability = self.async_operator.capability()
         self._written: dict[str, datetime] | None = (
             _clock(service, self.native) if service.home is Home.PROCESS else None
         )
+
+    @cached_property
+    def operator(self) -> opendal.Operator:
+        """The blocking operator; made within the first call, as it starts the threads that a fork loses."""
+        return self.async_operator.to_operator()
 
     def _layered(self, operator: opendal.AsyncOperator) -> opendal.AsyncOperator:
         """Put retries between two timeouts: the inner for an attempt, the outer for all of them.
@@ -318,6 +323,18 @@ class Connection:
         """Rename within the service."""
         with _Call(self, "rename", source):
             self.operator.rename(source, target)
+        self._touched(target)
+
+    async def publish(self, stage: str, target: str) -> None:
+        """Rename a staged file to its place; errors name the place."""
+        with _Call(self, "rename", target).awaited():
+            await self.async_operator.rename(stage, target)
+        self._touched(target)
+
+    def publish_blocking(self, stage: str, target: str) -> None:
+        """Rename a staged file to its place; errors name the place."""
+        with _Call(self, "rename", target):
+            self.operator.rename(stage, target)
         self._touched(target)
 
     def delete_blocking(self, key: str) -> None:

@@ -15,7 +15,8 @@ import asyncio
 import errno
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, BinaryIO, Final
 
 from .errors import OptionError
@@ -241,15 +242,15 @@ class Writer:
                 self._send(rest)
             self._upload.complete()
         if self._stage is not None:
-            connection.rename_blocking(self._stage, self._key)
+            connection.publish_blocking(self._stage, self._key)
         self._claimed = False
         self._upload = None
 
     def abort(self) -> None:
         """Publish nothing and drop what went up."""
         self._buffer = bytearray()
-        started, self._upload = self._upload is not None, None
-        if self._stage is not None and started:
+        self._upload = None
+        if self._stage is not None:
             self._connection.delete_blocking(self._stage)
         if self._claimed:
             self._connection.delete_blocking(self._key)
@@ -304,19 +305,34 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
     **options
         OpenDAL's, as `write_options` returns them, and ``if_not_exists``.
     """
-    if staged(connection) and not options.get("if_not_exists"):
-        stage = _stage(key)
-        try:
-            await connection.write(stage, data, **options)
-            await connection.rename(stage, key)
-        except BaseException:
-            await connection.delete(stage)
-            raise
-        return
     part = part_size(connection, len(data))
     if connection.can("write_can_multi") and len(data) > part:
         options |= {"chunk": part, "concurrent": _PARALLEL}
-    await connection.write(key, data, **options)
+    if not staged(connection):
+        await connection.write(key, data, **options)
+        return
+    async with _staging(connection, key, options) as stage:
+        await connection.write(stage, data, **options)
+
+
+@asynccontextmanager
+async def _staging(connection: Connection, key: str, options: dict[str, Any]) -> AsyncIterator[str]:
+    """Give a place beside the key's own; what is there at the end is published, on an error nothing is.
+
+    A key that must not exist is claimed first, so that of two writers one fails.
+    """
+    claimed = options.pop("if_not_exists", False)
+    if claimed:
+        await connection.write(key, b"", if_not_exists=True)
+    stage = _stage(key)
+    try:
+        yield stage
+        await connection.publish(stage, key)
+    except BaseException:
+        await connection.delete(stage)
+        if claimed:
+            await connection.delete(key)
+        raise
 
 
 async def put_stream(
@@ -350,20 +366,23 @@ async def put_stream(
         await put_bytes(connection, key, data, **options)
         progress(len(data))
         return
-    stage = _stage(key) if staged(connection) else None
-    upload = await connection.upload_async(stage or key, concurrent=_PARALLEL, **options)
+    if not staged(connection):
+        await _put_parts(connection, key, source, size, progress, options)
+        return
+    async with _staging(connection, key, options) as stage:
+        await _put_parts(connection, stage, source, size, progress, options)
+
+
+async def _put_parts(
+    connection: Connection, key: str, source: BinaryIO, size: int, progress: Any, options: dict[str, Any]
+) -> None:
+    part = part_size(connection, size)
+    upload = await connection.upload_async(key, concurrent=_PARALLEL, **options)
     total = 0
-    try:
-        while data := await asyncio.to_thread(source.read, part):
-            await upload.write(data)
-            total += len(data)
-            progress(len(data))
-        if total != size:
-            raise OSError(errno.EIO, f"{os.fspath(source.name)!r} changed while it was uploaded")
-        await upload.complete()
-        if stage is not None:
-            await connection.rename(stage, key)
-    except BaseException:
-        if stage is not None:
-            await connection.delete(stage)
-        raise
+    while data := await asyncio.to_thread(source.read, part):
+        await upload.write(data)
+        total += len(data)
+        progress(len(data))
+    if total != size:
+        raise OSError(errno.EIO, f"{os.fspath(source.name)!r} changed while it was uploaded")
+    await upload.complete()

@@ -1,0 +1,81 @@
+"""Puts the bytes of planned fetches together into the ranges that were asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from . import tracing
+from .operators import Connection
+from .ranges import Fetch, Range, plan
+
+__all__ = ["Assembly", "Slice", "cut", "only_fetch"]
+
+Slice = tuple[int | None, int | None]
+"""Start (inclusive) and stop (exclusive), as in a Python slice."""
+
+
+class Assembly:
+    """Puts fetched parts where the wanted ranges need them.
+
+    A range that one fetch serves alone is that fetch's own bytes; one of several within a fetch is cut
+    out of it; one that spans fetches is filled in place, so that no part is held longer than its copy.
+
+    Parameters
+    ----------
+    wanted : sequence of Range
+        What was asked for.
+    fetches : sequence of Fetch
+        What `ranges.plan` made of it.
+    """
+
+    def __init__(self, wanted: Sequence[Range], fetches: Sequence[Fetch]) -> None:
+        self.wanted = wanted
+        self.fetches = fetches
+        served = [0] * len(wanted)
+        for fetch in fetches:
+            for i in fetch.members:
+                served[i] += 1
+        self._done: list[bytes | None] = [None if r.size else b"" for r in wanted]
+        self._large = {i: io.BytesIO(bytes(wanted[i].size)) for i, n in enumerate(served) if n > 1}
+
+    def put(self, i: int, data: bytes) -> None:
+        """Take the bytes of fetch `i`; safe from several threads, each with its own `i`."""
+        part, members = self.fetches[i]
+        for m in members:
+            want = self.wanted[m]
+            if want == part:
+                self._done[m] = data
+            elif m in self._large:
+                self._fill(m, want, part, data)
+            else:
+                self._done[m] = data[want.start - part.start : want.stop - part.start]
+
+    def _fill(self, m: int, want: Range, part: Range, data: bytes) -> None:
+        start, stop = max(want.start, part.start), min(want.stop, part.stop)
+        source = memoryview(data)[start - part.start : stop - part.start]
+        with self._large[m].getbuffer() as view:
+            view[start - want.start : stop - want.start] = source
+
+    def results(self) -> list[bytes]:
+        """Give the wanted ranges, in the order they were asked for."""
+        for m, buffer in self._large.items():
+            self._done[m] = buffer.getvalue()
+        return [b"" if data is None else data for data in self._done]
+
+
+def only_fetch(connection: Connection, ranges: Sequence[Slice], gap: int | None) -> Range | None:
+    """Give the one request that serves ranges of an object of unknown size, if there is one."""
+    known = [Range(a or 0, b) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0]
+    tuning = connection.tuning
+    if len(known) < len(ranges):
+        return None
+    fetches = plan(known, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
+    return fetches[0].range if len(fetches) == 1 else None
+
+
+def cut(data: bytes, fetched: Range, ranges: Sequence[Slice]) -> list[bytes]:
+    """Cut ranges out of the one fetch that served them all."""
+    wanted = [Range(a or 0, max(a or 0, b or 0)) for a, b in ranges]
+    tracing.wanted(sum(r.size for r in wanted))
+    return [data[r.start - fetched.start : r.stop - fetched.start] for r in wanted]
