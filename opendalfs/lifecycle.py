@@ -24,7 +24,8 @@ _owner: int | None = None
 _closing = False
 _awaited = False
 _active = 0
-_tasks: dict[asyncio.Task[object], asyncio.AbstractEventLoop] = {}
+_tasks: dict[asyncio.Task[object], int] = {}
+"""Tasks with calls under way, and how many: one may ask for a size while it streams."""
 
 
 class ForkError(RuntimeError):
@@ -77,7 +78,7 @@ def begin(task: asyncio.Task[object] | None = None) -> None:
         _active += 1
         if task is not None:
             _awaited = True
-            _tasks[task] = task.get_loop()
+            _tasks[task] = _tasks.get(task, 0) + 1
 
 
 def end(task: asyncio.Task[object] | None = None) -> None:
@@ -86,7 +87,9 @@ def end(task: asyncio.Task[object] | None = None) -> None:
     with _lock:
         _active -= 1
         if task is not None:
-            _tasks.pop(task, None)
+            left = _tasks.pop(task) - 1
+            if left:
+                _tasks[task] = left
 
 
 def _claim() -> None:
@@ -104,8 +107,9 @@ def _drain() -> None:
         return
     _closing = True
     with _lock:
-        pending = list(_tasks.items())
-    for task, loop in pending:
+        pending = list(_tasks)
+    for task in pending:
+        loop = task.get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(task.cancel)
     deadline = time.monotonic() + _DRAIN_SECONDS
