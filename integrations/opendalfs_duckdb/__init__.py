@@ -1,0 +1,20 @@
+"""DuckDB over OpenDAL: a filesystem made for the way DuckDB calls.
+
+::
+
+    import duckdb, opendalfs_duckdb
+
+    con = duckdb.connect()
+    opendalfs_duckdb.register(con, "s3", region="eu-central-1")
+    con.sql("SELECT count(*) FROM 'opendal+s3://lake/events/**/*.parquet'")
+
+``con.register_filesystem(opendalfs.duckdb("s3", ...))`` does the same without DuckDB's caches and without
+the tidy end at exit that `register` adds.
+"""
+
+from __future__ import annotations
+
+from .filesystem import DuckDBFileSystem, duckdb
+from .registration import register, unregister
+
+__all__ = ["DuckDBFileSystem", "duckdb", "register", "unregister"]

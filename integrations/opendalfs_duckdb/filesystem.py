@@ -1,0 +1,407 @@
+"""The filesystem that DuckDB calls: synchronous, in DuckDB's own threads, with few requests.
+
+DuckDB calls from its worker threads, several at a time, and now and then from a thread on which an event
+loop runs, so nothing here waits for an event loop of the caller's or of fsspec.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
+
+from fsspec import AbstractFileSystem
+
+from opendalfs import blocking, listing
+from opendalfs.errors import UnsupportedError
+from opendalfs.fs import OpendalFileSystem
+from opendalfs.listing import Info
+from opendalfs.operators import Connection
+from opendalfs.ranges import Range, split
+from opendalfs.reader import Reader, Version
+from opendalfs.services import Form
+from opendalfs.writer import Writer, appending
+
+from .handle import ReadHandle
+from .leaving import callback, install
+from .pattern import Pattern, is_pattern
+from .sink import WriteHandle
+from .source import Source
+from .stats import Stats
+
+__all__ = ["DuckDBFileSystem", "duckdb"]
+
+_MOST_COPIED: Final = 5_000_000_000
+"""Bytes that a server copies at most in one request (AWS, "CopyObject")."""
+
+_ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class DuckDBFileSystem(AbstractFileSystem):
+    """A filesystem for ``con.register_filesystem``; its paths are URLs.
+
+    Parameters
+    ----------
+    source : str, OpendalFileSystem or None
+        A service (``"s3"``), a URL, or a filesystem of opendalfs; None for every service.
+    name : str, optional
+        Serve ``opendal+<name>://`` instead of ``opendal+<service>://``: several accounts of one service
+        can be registered so. What follows ``://`` is a path of the source.
+    schemes : iterable of str
+        URL schemes to serve besides, such as ``"s3"``: then ``s3://`` URLs come here, not to httpfs.
+    **options
+        Of the service, as ``opendalfs.filesystem`` takes them.
+
+    Raises
+    ------
+    OptionError
+        For an unknown option, naming the nearest known one.
+
+    Examples
+    --------
+    >>> DuckDBFileSystem("memory").protocol
+    ('opendal+memory', 'opendalmemory')
+    >>> DuckDBFileSystem("memory", name="scratch", schemes=("mem",)).protocol
+    ('opendal+scratch', 'mem')
+    """
+
+    cachable: ClassVar[bool] = False
+    protocol: Any = ()
+
+    def __init__(
+        self,
+        source: str | OpendalFileSystem | None = None,
+        *,
+        name: str | None = None,
+        schemes: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.source = Source(source, name=name, schemes=schemes, **options)
+        self.protocol = self.source.protocols
+        self._stats = Stats()
+        install()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.source!r}, {self.protocol[0]}://)"
+
+    # What is there
+
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> list[str]:
+        """Find files: one stat for a plain URL, one list for a pattern, recursive where it is deep.
+
+        Parameters
+        ----------
+        path : str
+            A URL, with DuckDB's wildcards.
+        maxdepth : int, optional
+            Not used: the pattern says how deep it goes.
+
+        Returns
+        -------
+        list of str
+            URLs, sorted; empty where nothing is, for which DuckDB has a good message.
+        """
+        with callback:
+            return self._glob(path)
+
+    def _glob(self, path: str) -> list[str]:
+        asked = self._stats.now()
+        _, connection, key = self.source.locate(path)
+        found = self._match(path, connection, key) if is_pattern(key) else []
+        if not found and ("**" not in key or not is_pattern(key)):
+            # Names may hold brackets, which only this finds.
+            version = self._ask(connection, key)
+            found = [(path, version)] if version is not None else []
+        self._stats.put(found, asked)
+        return [url for url, _ in found]
+
+    def _match(self, url: str, connection: Connection, key: str) -> list[tuple[str, Version]]:
+        connection.require("list", f"list: name the files of {url} one by one")
+        pattern = Pattern.parse(key)
+        root = url[: len(url) - len(key)] if url.endswith(key) else _root(url)
+        found = blocking.run(_list, connection, pattern)
+        cut = len(connection.container) + 1 if connection.container else 0
+        files = [
+            (root + name, Version.from_info(info))
+            for info in found
+            if info["type"] == "file" and pattern.matches(name := info["name"][cut:].lstrip("/"))
+        ]
+        files.sort(key=lambda file: file[0])
+        return files
+
+    def _ask(self, connection: Connection, key: str) -> Version | None:
+        """Stat a file; None when there is none."""
+        if not key:
+            return None
+        try:
+            metadata = connection.stat_blocking(key)
+        except _ABSENT:
+            return None
+        return Version.of(connection, key, metadata) if metadata.is_file else None
+
+    def _version(self, url: str) -> Version:
+        known = self._stats.get(url)
+        if known is not None:
+            return known
+        asked = self._stats.now()
+        with callback:
+            _, connection, key = self.source.locate(url)
+            version = self._ask(connection, key)
+        if version is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file", url)
+        self._stats.put([(url, version)], asked)
+        return version
+
+    def info(self, path: str, **kwargs: Any) -> Info:
+        """Describe a file or directory.
+
+        Returns
+        -------
+        dict
+            ``name`` (URL), ``size`` (bytes), ``type``, and for a file ``LastModified``.
+        """
+        try:
+            version = self._version(path)
+        except FileNotFoundError:
+            if not self.isdir(path):
+                raise
+            return {"name": path, "size": 0, "type": "directory"}
+        return {"name": path, "size": version.size, "type": "file", "LastModified": version.modified}
+
+    def size(self, path: str) -> int:
+        """Give a file's size in bytes."""
+        return self._version(path).size
+
+    def modified(self, path: str) -> datetime:
+        """Give the time of a file's last write, with its time zone.
+
+        Where the service keeps none it is now, so that DuckDB's caches never take the file for unchanged.
+        """
+        return self._version(path).modified or datetime.now(UTC)
+
+    def isfile(self, path: str) -> bool:
+        """Tell whether there is a file."""
+        if self._stats.get(path) is not None:
+            return True
+        _, connection, key = self.source.locate(path)
+        return self._ask(connection, key) is not None
+
+    def isdir(self, path: str) -> bool:
+        """Tell whether there is a directory; a container's root counts as one unasked."""
+        _, connection, key = self.source.locate(path)
+        if not key:
+            return True
+        if not connection.can("list") and not connection.can("create_dir"):
+            return False
+        try:
+            return connection.stat_blocking(f"{key}/").is_dir
+        except _ABSENT:
+            return False
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        """Tell whether there is a file or a directory."""
+        return self.isfile(path) or self.isdir(path)
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+        """List a directory; a missing one is empty, as DuckDB asks right after a mkdir that needs none.
+
+        Returns
+        -------
+        list of dict, or of str
+            ``name`` (URL), ``size`` (bytes) and ``type``; only names without `detail`.
+        """
+        asked = self._stats.now()
+        _, connection, key = self.source.locate(path)
+        connection.require("list", "list")
+        infos = blocking.run(listing.children, connection, key) or []
+        root = path.rstrip("/")
+        found = [(f"{root}/{str(info['name']).rpartition('/')[2]}", info) for info in infos]
+        files = [(url, Version.from_info(info)) for url, info in found if info["type"] == "file"]
+        self._stats.put(files, asked)
+        if not detail:
+            return [url for url, _ in found]
+        return [{"name": url, "size": info["size"], "type": info["type"]} for url, info in found]
+
+    def unstrip_protocol(self, name: str) -> str:
+        """Give the URL of a path, which it is already."""
+        return name
+
+    # Opening
+
+    def open(self, path: str, mode: str = "rb", **kwargs: Any) -> ReadHandle | WriteHandle:
+        """Open a file.
+
+        Parameters
+        ----------
+        path : str
+            Its URL.
+        mode : {"rb", "wb", "xb", "ab"}
+            Read, replace, create or append.
+
+        Returns
+        -------
+        ReadHandle or WriteHandle
+
+        Raises
+        ------
+        UnsupportedError
+            For modes that change a file in place.
+        """
+        if mode == "rb":
+            _, connection, key = self.source.locate(path)
+            return ReadHandle(Reader(connection, key, self._version(path)), path)
+        if mode not in ("wb", "xb", "ab"):
+            raise UnsupportedError(
+                f"{path} cannot be changed in place (mode {mode!r}), as objects are written whole. To use a "
+                "database file that is there: ATTACH '...' (READ_ONLY). To make one: write it to a local "
+                "file and upload that."
+            )
+        return self._writing(path, mode)
+
+    def _writing(self, path: str, mode: str) -> WriteHandle:
+        fs, connection, key = self.source.locate(path)
+        if not key:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", path)
+        if mode == "ab":
+            writer = appending(connection, key)
+        else:
+            writer = Writer(connection, key, exclusive=mode == "xb")
+
+        def closed() -> None:
+            self._forget(fs, path)
+
+        return WriteHandle(writer, path, lambda: self._ask(connection, key) is not None, closed)
+
+    def _forget(self, fs: OpendalFileSystem, url: str) -> None:
+        self._stats.drop(url)
+        # The same filesystem may be in use elsewhere, with listings of its own.
+        if fs.dircache:
+            fs.invalidate_cache()
+
+    # Changing
+
+    def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+        """Make a directory, where the service keeps any; object stores need none."""
+        _, connection, key = self.source.locate(path)
+        if key and connection.service.form is not Form.CONTAINER and connection.can("create_dir"):
+            blocking.run(connection.create_dir, f"{key}/")
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Make a directory and those above it."""
+        self.mkdir(path)
+
+    def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
+        """Make an empty file; one that exists is emptied, unless `truncate` is false."""
+        if not truncate and self.isfile(path):
+            return
+        fs, connection, key = self.source.locate(path)
+        connection.write_blocking(key, b"")
+        self._forget(fs, path)
+
+    def rm_file(self, path: str) -> None:
+        """Remove a file; a missing one is no error."""
+        fs, connection, key = self.source.locate(path)
+        if not key:
+            raise IsADirectoryError(errno.EISDIR, "Refused: this is a whole container", path)
+        connection.delete_blocking(key)
+        self._forget(fs, path)
+
+    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Remove a file, or with `recursive` a directory and all that is below it."""
+        if recursive:
+            fs, connection, key = self.source.locate(path)
+            if not key:
+                raise PermissionError(errno.EPERM, "Refused: this would empty the whole container", path)
+            blocking.run(connection.remove_all, f"{key}/")
+            self._stats.drop()
+            self._forget(fs, path)
+            if not self.isfile(path):
+                return
+        self.rm_file(path)
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty directory, where the service keeps any."""
+        _, connection, key = self.source.locate(path)
+        if key and connection.service.form is not Form.CONTAINER:
+            connection.delete_blocking(f"{key}/")
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        """Move a file over another: by a rename, a copy on the server, or through this process."""
+        fs, source, key1 = self.source.locate(path1)
+        fs2, target, key2 = self.source.locate(path2)
+        if (source, key1) == (target, key2):
+            return
+        if source is target and source.can("rename"):
+            source.rename_blocking(key1, key2)
+        else:
+            _copy(source, key1, target, key2)
+            source.delete_blocking(key1)
+        self._forget(fs, path1)
+        self._forget(fs2, path2)
+
+
+def _root(url: str) -> str:
+    """Give what stands before the key in the URL of a local file that was not in its plain form."""
+    return url.partition("://")[0] + ":///"
+
+
+async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
+    """List what a pattern can match, with one list."""
+    if pattern.flat:
+        base = f"{pattern.folder}/" if pattern.folder else ""
+        entries = await connection.list(base + pattern.prefix or "/") or []
+        return [listing.entry_info(connection, e.path, e.metadata) for e in entries]
+    return await listing.tree(connection, pattern.folder, prefix=pattern.prefix)
+
+
+def _copy(source: Connection, key1: str, target: Connection, key2: str) -> None:
+    if source is target and source.can("copy"):
+        try:
+            blocking.run(source.copy, key1, key2)
+            return
+        except OSError:
+            if source.stat_blocking(key1).content_length <= _MOST_COPIED:
+                raise
+    version = Version.of(source, key1, source.stat_blocking(key1))
+    writer = Writer(target, key2)
+    reader = Reader(source, key1, version)
+    try:
+        for part in split(Range(0, version.size), source.tuning.read_chunk):
+            writer.write(reader.fetch(part))
+        writer.commit()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def duckdb(
+    source: str | OpendalFileSystem | None = None,
+    *,
+    name: str | None = None,
+    schemes: Iterable[str] = (),
+    **options: Any,
+) -> DuckDBFileSystem:
+    """Make a filesystem for DuckDB.
+
+    Parameters
+    ----------
+    source, name, schemes, **options
+        As `DuckDBFileSystem` takes them.
+
+    Returns
+    -------
+    DuckDBFileSystem
+
+    Examples
+    --------
+    >>> import duckdb, opendalfs
+    >>> fs = opendalfs.duckdb("memory")
+    >>> con = duckdb.connect()
+    >>> con.register_filesystem(fs)
+    >>> _ = con.execute("COPY (SELECT 42 AS x) TO 'opendal+memory://answers/a.parquet'")
+    >>> con.execute("SELECT x FROM 'opendal+memory://answers/*.parquet'").fetchall()
+    [(42,)]
+    """
+    return DuckDBFileSystem(source, name=name, schemes=schemes, **options)

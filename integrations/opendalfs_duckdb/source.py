@@ -1,0 +1,178 @@
+"""What the URLs of one registration mean: from a URL to a connection and a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from opendalfs import paths
+from opendalfs.filesystems import ServiceFileSystem, filesystem_class
+from opendalfs.fs import OpendalFileSystem
+from opendalfs.operators import Connection
+from opendalfs.services import SERVICES, Form, Service, lookup
+
+__all__ = ["ANY", "Source", "scheme_of"]
+
+ANY: Final = "opendal"
+"""Name in DuckDB of the filesystem that serves every service."""
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+
+
+def scheme_of(name: str) -> str:
+    """Give the URL scheme for a name of the user's: ``prod`` makes ``opendal+prod``.
+
+    Raises
+    ------
+    ValueError
+        When it makes no scheme, or is a service's.
+    """
+    plain = name.removeprefix("opendal+")
+    if not _SCHEME.fullmatch(plain):
+        raise ValueError(f"name={name!r} makes no URL scheme: use lower-case letters, digits, '-', '.'")
+    if plain in SERVICES or plain == "https":
+        raise ValueError(f"name={name!r} is a service's own name: choose another, such as '{plain}-prod'")
+    return f"opendal+{plain}"
+
+
+class Source:
+    """What the URLs of one registration mean.
+
+    Parameters
+    ----------
+    source : str, OpendalFileSystem or None
+        A service, a URL, a filesystem; None for every service, each by its own URLs.
+    name : str, optional
+        Serve ``opendal+<name>://<path in the source>`` instead of the service's own URLs.
+    schemes : iterable of str
+        URL schemes to serve besides, such as ``"s3"``.
+    **options
+        For the service, where `source` is no filesystem.
+
+    Attributes
+    ----------
+    protocols : tuple of str
+        URL schemes, first the name that DuckDB lists.
+    """
+
+    def __init__(
+        self,
+        source: str | OpendalFileSystem | None = None,
+        *,
+        name: str | None = None,
+        schemes: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
+        if isinstance(schemes, str):
+            raise TypeError(f"schemes is a tuple of str: ({schemes!r},)")
+        self._options = options
+        self._filesystems: dict[tuple[str, ...], OpendalFileSystem] = {}
+        self._base = ""
+        self._core: OpendalFileSystem | None = None
+        self.service = self._take(source)
+        if name is not None and self._core is None:
+            raise ValueError(f"name={name!r} needs a source: a service, a URL or a filesystem")
+        extra = tuple(schemes)
+        self._check(extra)
+        self._own = {s for s in extra if self.service is not None and not _serves(self.service, s)}
+        if name is not None:
+            self._own.add(scheme_of(name))
+            self.protocols: tuple[str, ...] = (scheme_of(name), *extra)
+        elif self.service is not None:
+            self.protocols = tuple(dict.fromkeys((*self.service.protocols, *extra)))
+        else:
+            every = [p for service in SERVICES.values() for p in service.protocols]
+            self.protocols = tuple(dict.fromkeys((ANY, *every, *extra)))
+
+    def _take(self, source: str | OpendalFileSystem | None) -> Service | None:
+        if source is None:
+            return None
+        if isinstance(source, OpendalFileSystem):
+            if self._options:
+                raise TypeError(f"options go with a service's name; {source!r} has its own")
+            self._core = source
+            return source.service
+        if not isinstance(source, str):
+            raise TypeError(
+                f"source is a service's name, a URL or a filesystem of opendalfs, not {type(source).__name__}"
+            )
+        scheme, mark, _ = source.partition("://")
+        service = lookup(scheme)
+        if mark:
+            self._options = {**paths.url_options(service, source), **self._options}
+            self._base = paths.strip(service, source)
+        # Made now, so that a wrong option is told now.
+        self._core = filesystem_class(service.scheme)(**self._options)
+        return service
+
+    def _check(self, schemes: tuple[str, ...]) -> None:
+        for scheme in schemes:
+            if not _SCHEME.fullmatch(scheme):
+                raise ValueError(f"{scheme!r} in schemes is no URL scheme")
+            if self.service is None:
+                lookup(scheme)
+
+    def __repr__(self) -> str:
+        return repr(self._core) if self._core is not None else "every service"
+
+    def locate(self, url: str) -> tuple[OpendalFileSystem, Connection, str]:
+        """Find what a URL means.
+
+        Parameters
+        ----------
+        url : str
+            Under one of `protocols`.
+
+        Returns
+        -------
+        OpendalFileSystem
+            Which serves it.
+        Connection
+        str
+            The key, without outer slashes; empty for the root.
+
+        Raises
+        ------
+        ValueError
+            For what is no such URL, and for keys that OpenDAL cannot reach.
+        """
+        scheme, mark, rest = url.partition("://")
+        if not mark or scheme == ANY:
+            raise ValueError(f"{url!r} names no service: write opendal+<service>://..., as in opendal+s3://")
+        fs, path = self._path(scheme, rest, url)
+        connection, key = fs.locate(path)
+        return fs, connection, key
+
+    def _path(self, scheme: str, rest: str, url: str) -> tuple[OpendalFileSystem, str]:
+        core = self._core
+        if core is not None and scheme in self._own:
+            return core, self._below_base(core, rest)
+        service = self.service or lookup(scheme)
+        plain = "https" if scheme.endswith("https") and service.scheme == "http" else service.scheme
+        canonical = f"opendal+{plain}://{rest}"
+        if core is not None and not isinstance(core, ServiceFileSystem):
+            return core, canonical
+        if core is not None and (service.form is not Form.ENDPOINT or core._endpoint):
+            return core, canonical
+        return self._by_url(service, canonical), canonical
+
+    def _below_base(self, core: OpendalFileSystem, rest: str) -> str:
+        path = f"{self._base}/{rest}" if self._base else rest
+        absolute = core.service.form is Form.ABSOLUTE and isinstance(core, ServiceFileSystem)
+        return "/" + path.lstrip("/") if absolute else path
+
+    def _by_url(self, service: Service, url: str) -> OpendalFileSystem:
+        """Give the filesystem for a URL that itself tells the server or the account."""
+        told = paths.url_options(service, url)
+        key = (service.scheme, *(f"{k}={v}" for k, v in sorted(told.items())))
+        if key not in self._filesystems:
+            self._filesystems[key] = filesystem_class(service.scheme)(**{**told, **self._options})
+        return self._filesystems[key]
+
+
+def _serves(service: Service, scheme: str) -> bool:
+    try:
+        return lookup(scheme) is service
+    except ValueError:
+        return False
