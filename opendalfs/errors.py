@@ -152,7 +152,8 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         _Rule(IsADirectoryError, errno.EISDIR, "Is a directory"),
     ),
     (
-        re.compile(r"too little data", re.I),
+        # The last is what OpenDAL says of a header that tells of no bytes at all.
+        re.compile(r"too little data|failed to overlap|BytesContentRange", re.I),
         _Rule(RangeError, errno.EINVAL, "The range reaches past the end of the object"),
     ),
 )

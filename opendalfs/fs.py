@@ -117,8 +117,9 @@ class OpendalFileSystem(Layout):
 
         try:
             return await self._fresh(path, read)
-        except FileNotFoundError:
-            if not key or await self._is_folder(connection, key):
+        except OSError:
+            # Services refuse to read a directory each in its own way.
+            if not key or (not await self._isfile(path) and await self._is_folder(connection, key)):
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", path) from None
             raise
 

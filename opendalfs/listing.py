@@ -147,7 +147,8 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
         it exists.
     """
     prefix = _prefix(key)
-    entries = await connection.list(prefix or "/") or []
+    # Asked for what is below a file, some services tell of the file.
+    entries = [e for e in await connection.list(prefix or "/") or [] if e.path.startswith(prefix)]
     infos = [entry_info(connection, e.path, e.metadata) for e in entries if e.path not in (prefix, "/")]
     if not entries and key:
         return None
