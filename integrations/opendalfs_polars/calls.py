@@ -8,13 +8,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import polars as pl
 from polars.io.partition import PartitionBy
 
-from .target import Backend, Target, is_ours, place_of, target
+from .gateway import gateway
+from .target import Backend, Target, is_ours, place_of, resolve
 
 __all__ = ["named", "read", "write", "write_file", "write_ndjson"]
 
@@ -61,7 +63,7 @@ def read(function: Callable[..., T], source: Any, arguments: Mapping[str, Any], 
     if given.get("use_pyarrow") or given.get("encoding", "utf8") not in _ENCODINGS:
         # Polars then opens the file by fsspec, which knows our URLs itself.
         return function(source, **given)
-    found = target(source, given.pop("storage_options", None), backend)
+    found = resolve(source, given.pop("storage_options", None), backend)
     result = function(found.source, **_cloud(function, found, given))
     column = given.get("include_file_paths")
     if column and found.base and isinstance(result, (pl.LazyFrame, pl.DataFrame)):
@@ -101,13 +103,28 @@ def write(
     options = given.pop("storage_options", None)
     parted = isinstance(sink, PartitionBy)
     url = sink._pl_partition_by.base_path if parted else sink
-    found = target(url, options, backend, write=True)
+    lazy = bool(given.get("lazy"))
+    found = resolve(url, options, backend, write=True, hold=not lazy)
     path = _rebased(sink, str(found.source)) if parted else found.source
-    try:
+    with _published(found, lazy=lazy):
         return function(frame, path, **_cloud(function, found, given))
+
+
+@contextmanager
+def _published(found: Target, *, lazy: bool) -> Iterator[None]:
+    """Publish what a sink has written when it has succeeded, and drop it when it fails.
+
+    Nothing tells when a lazy sink is over, so what it writes is published as Polars completes it.
+    """
+    if found.backend == "native" or lazy:
+        yield
+        return
+    try:
+        yield
     except BaseException:
-        found.abort()
+        gateway().end(found.base)
         raise
+    gateway().publish(found.base)
 
 
 def write_ndjson(

@@ -16,10 +16,10 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -60,7 +60,7 @@ class Gateway:
     --------
     >>> import opendalfs
     >>> server = Gateway()
-    >>> bucket = server.mount(opendalfs.filesystem("memory"), "lake")
+    >>> base = server.mount(opendalfs.filesystem("memory"), "lake")
     >>> server.stop()
     """
 
@@ -108,8 +108,10 @@ class Gateway:
             }
         )
 
-    def mount(self, filesystem: ServiceFileSystem, root: str, *, write: bool = False, under: str = "") -> str:
-        """Show a directory as a bucket.
+    def mount(
+        self, filesystem: ServiceFileSystem, root: str, *, write: bool = False, hold: bool = False
+    ) -> str:
+        """Show a directory to one scan or sink, or several that belong together.
 
         Parameters
         ----------
@@ -119,31 +121,48 @@ class Gateway:
             The directory, as a path of that filesystem.
         write : bool
             Whether objects may be written.
-        under : str
-            Folder of the bucket that the directory appears as; the bucket's root when empty.
+        hold : bool
+            Whether nothing of what is written is to be published before `publish`.
 
         Returns
         -------
         str
-            The bucket; the same for the same, so that a client keeps its connections.
+            What the URLs of objects in it begin with. The bucket is the same for the same directory, so that
+            a client keeps its connections; what follows is another one each time.
         """
         exempt_from_proxies()
-        mount = Mount(filesystem, root, writable=write, under=under)
         # Options compared as a filesystem compares them, secrets included.
-        key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write, under)
+        key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write)
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None:
-                bucket = self._buckets[key] = f"mount-{secrets.token_hex(16)}"
+                mount = Mount(filesystem, root, writable=write)
+                bucket = f"mount-{secrets.token_hex(16)}"
                 self._mounts[bucket] = mount
-            return bucket
+                self._buckets[key] = bucket
+            mount, scan = self._mounts[bucket], secrets.token_hex(8)
+        if write:
+            self._uploads.allow(mount, scan, hold=hold)
+        return f"s3://{bucket}/{scan}/{mount.label}/"
 
-    def abort(self, bucket: str, prefix: str) -> None:
-        """End the uploads to a bucket whose keys start with a prefix; nothing of them is published."""
-        loop, mount = self._loop, self._mounts.get(bucket)
-        if mount is not None and loop is not None and self._thread.is_alive():
-            ending = self._uploads.abort_of(mount, prefix)
-            asyncio.run_coroutine_threadsafe(ending, loop).result(_STOP_SECONDS)
+    def publish(self, base: str) -> None:
+        """Publish what is on hold under a base.
+
+        Raises
+        ------
+        OSError
+            What storage had against it.
+        """
+        self._await(self._uploads.publish, base)
+
+    def end(self, base: str) -> None:
+        """Drop what is on hold or under way under a base; nothing of it is published."""
+        self._await(self._uploads.end, base)
+
+    def _await(self, function: Callable[[Mount, str], Coroutine[Any, Any, None]], base: str) -> None:
+        bucket, scan = base.removeprefix("s3://").split("/")[:2]
+        if self._loop is not None and self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(function(self._mounts[bucket], scan), self._loop).result()
 
     @property
     def uploads(self) -> int:

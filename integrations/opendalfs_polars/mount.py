@@ -18,11 +18,16 @@ from .s3 import Item, S3Error
 
 __all__ = ["Mount", "Source", "etag"]
 
-_MOST_PINS: Final = 4096
+_MOST_PINS: Final = 1 << 16
 
 
 class Mount:
-    """A directory of a filesystem as a bucket.
+    """A directory of a filesystem as a bucket, once for each scan.
+
+    A key of the bucket is ``<scan>/<label>/<key in the directory>``. The scan's name is any word: reads under
+    one name get one version of each object, and those under another name are none of their business. The
+    label is what Polars' errors show of the place. And no scan begins at the bucket's root, from which Polars
+    reads hive partitions wrongly.
 
     Parameters
     ----------
@@ -32,28 +37,34 @@ class Mount:
         The directory, as a path of the filesystem without a trailing slash.
     writable : bool
         Whether objects may be written.
-    under : str
-        Folder of the bucket that the directory appears as; the bucket's root when empty.
 
     Examples
     --------
     >>> import opendalfs
     >>> mount = Mount(opendalfs.filesystem("memory"), "lake", writable=False)
-    >>> mount.locate("a/b.parquet")[1]
+    >>> mount.locate(f"scan1/{mount.label}/a/b.parquet")[1]
     'lake/a/b.parquet'
     """
 
-    def __init__(self, filesystem: ServiceFileSystem, root: str, *, writable: bool, under: str = "") -> None:
+    def __init__(self, filesystem: ServiceFileSystem, root: str, *, writable: bool) -> None:
         self.filesystem = filesystem
         self.root = root
         self.writable = writable
+        self.label = root.strip("/") or filesystem.service.scheme
         self.connection, base = filesystem.locate(root)
         self._base = f"{base}/" if base else ""
-        self._under = f"{under}/" if under else ""
         self._pins: OrderedDict[str, Version] = OrderedDict()
+        self._latest: OrderedDict[str, Version] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"Mount({self.filesystem!r}, {self.root!r}, writable={self.writable})"
+
+    def _cut(self, key: str) -> tuple[str, str]:
+        """Cut a key of the bucket into what names the scan and the key in the directory."""
+        scan, _, rest = key.partition("/")
+        if not scan or not rest.startswith(f"{self.label}/"):
+            raise S3Error(404, "NoSuchKey", "the path is not within the mount")
+        return f"{scan}/{self.label}/", rest[len(self.label) + 1 :]
 
     def locate(self, key: str) -> tuple[Connection, str]:
         """Give the connection and the key behind a key of the bucket.
@@ -65,11 +76,9 @@ class Mount:
         """
         if ".." in key and ".." in key.split("/"):
             raise S3Error(403, "AccessDenied", "the path leaves the mount")
-        if not key.startswith(self._under):
-            raise S3Error(404, "NoSuchKey", "the path is not within the mount")
-        found = self._base + key[len(self._under) :]
+        found = self._base + self._cut(key)[1]
         try:
-            paths.check_key(found.removesuffix("/"), key)
+            paths.check_key(found.removesuffix("/"), found)
         except ValueError as exc:
             raise S3Error(400, "InvalidURI", str(exc)) from None
         return self.connection, found
@@ -108,25 +117,25 @@ class Mount:
             None when storage must be asked. It need not be for a first read where the read itself fails
             when the object has changed.
         """
-        found = self._pins.get(key)
-        if begins and found is not None and "if_match" not in reader.pin(self.connection, found):
+        if not begins:
+            return self._pins.get(key)
+        found = self._latest.get(self.locate(key)[1])
+        if found is None or "if_match" not in reader.pin(self.connection, found):
             return None
+        _keep(self._pins, key, found)
         return found
 
     def pin(self, key: str, version: Version) -> None:
-        """Let the reads that follow get a version."""
-        self._pins[key] = version
-        self._pins.move_to_end(key)
-        while len(self._pins) > _MOST_PINS:
-            self._pins.popitem(last=False)
+        """Let the reads that follow get a version.
 
-    def unpin(self, key: str) -> None:
-        """Let the next read ask which version there is."""
-        self._pins.pop(key, None)
+        It stays when a read of it fails: Polars then tries again, and would take the bytes of a newer version
+        for those that the footer it holds tells of.
+        """
+        _keep(self._pins, key, version)
+        _keep(self._latest, self.locate(key)[1], version)
 
     def wrote(self, key: str) -> None:
-        """Note that an object was written: forget what was known of it, here and in the filesystem."""
-        self.unpin(key)
+        """Note that an object was written, so that the filesystem's own listings tell of it."""
         self.filesystem.invalidate_cache(self.connection.name(self.locate(key)[1]))
 
     async def list(self, prefix: str, *, deep: bool) -> tuple[list[Item], list[str]]:
@@ -146,9 +155,7 @@ class Mount:
         list of str
             Directories, each with its slash, sorted; none when `deep`.
         """
-        if not prefix.startswith(self._under):
-            # The one folder of the bucket's root, or nothing.
-            return [], [self._under] if self._under.startswith(prefix) and not deep else []
+        scan, _ = self._cut(prefix)
         connection, start = self.locate(prefix)
         folder, _, name = start.rpartition("/")
         connection.require("list", "list: name each file, without a glob")
@@ -162,7 +169,7 @@ class Mount:
             path = paths.split(connection.service, info["name"])[1]
             if not path.startswith(start):
                 continue
-            shown = self._under + path[len(self._base) :]
+            shown = scan + path[len(self._base) :]
             if info["type"] == "directory":
                 folders.append(f"{shown}/")
             else:
@@ -174,6 +181,13 @@ class Mount:
         version = Version.from_info(info)
         self.pin(path, version)
         return Item(path, version.size, etag(version), version.modified)
+
+
+def _keep(versions: OrderedDict[str, Version], key: str, version: Version) -> None:
+    versions[key] = version
+    versions.move_to_end(key)
+    if len(versions) > _MOST_PINS:
+        versions.popitem(last=False)
 
 
 class Source:

@@ -17,7 +17,7 @@ from opendalfs.services import SERVICES, Form, Service, lookup
 from .gateway import gateway
 from .native import Refused, translate
 
-__all__ = ["Backend", "Target", "is_ours", "place_of", "target"]
+__all__ = ["Backend", "Target", "is_ours", "place_of", "resolve", "target"]
 
 Backend = Literal["auto", "native", "gateway"]
 Url = str | os.PathLike[str]
@@ -43,7 +43,7 @@ class Target:
     shown : str
         What the user's URLs begin with where `source` begins with `base`.
     base : str
-        What all of `source` begins with.
+        What all of `source` begins with; empty where it begins with different things.
 
     Examples
     --------
@@ -57,16 +57,6 @@ class Target:
     reason: str = ""
     shown: str = ""
     base: str = ""
-
-    def abort(self) -> None:
-        """End the uploads that a failed sink has left behind; Polars does not do it.
-
-        With the native store there is no way to, as only Polars knows of them.
-        """
-        if self.backend == "gateway":
-            for source in [self.source] if isinstance(self.source, str) else self.source:
-                bucket, _, key = source.removeprefix("s3://").partition("/")
-                gateway().abort(bucket, key)
 
 
 def is_ours(value: object) -> bool:
@@ -115,8 +105,11 @@ def target(
         ``"native"``: Polars' own store, with the options translated; refused where anything would be lost.
         ``"gateway"``: an S3 server on the loopback over opendalfs, for every service.
         ``"auto"``: native where nothing is lost, else the gateway; `Target.backend` and `Target.reason` tell.
+        Sinks go through the gateway, as with its own store Polars may publish what a query that fails has
+        written so far.
     write : bool
-        Whether a sink will write there; a gateway is read-only otherwise.
+        Whether a sink will write there; a gateway is read-only otherwise. What Polars completes is published
+        then, though its query may have failed; `sink_parquet` and its siblings wait for the query.
 
     Returns
     -------
@@ -139,6 +132,18 @@ def target(
     >>> pl.scan_csv(t.source, storage_options=t.storage_options).collect().item()
     42
     """
+    return resolve(url, storage_options, backend, write=write)
+
+
+def resolve(
+    url: Url | Sequence[Url],
+    storage_options: Mapping[str, Any] | None,
+    backend: Backend,
+    *,
+    write: bool = False,
+    hold: bool = False,
+) -> Target:
+    """Do what `target` does; with `hold` the gateway publishes nothing before it is told to."""
     if backend not in ("auto", "native", "gateway"):
         raise ValueError(f"backend is 'auto', 'native' or 'gateway', not {backend!r}")
     single = isinstance(url, (str, os.PathLike))
@@ -148,16 +153,30 @@ def target(
     place, found = place_of(urls, storage_options or {})
     if write:
         for path in found:
-            _check_writable(place, path)
+            place.locate(path)[0].require("write", "write")
     reason = "the gateway was asked for"
-    if backend != "gateway":
+    if backend == "auto" and write:
+        reason = "with its own store Polars may publish what a query that fails has written so far"
+    elif backend != "gateway":
         try:
             return _native(place, found, single, write)
         except Refused as exc:
             if backend == "native":
                 raise
             reason = str(exc)
-    return _gateway(place, found, single, write, reason)
+    server = gateway()
+    roots = _roots(place.service, found)
+    bases = {root: server.mount(place, root, write=write, hold=hold) for root in dict.fromkeys(roots)}
+    sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, found, strict=True)]
+    only = len(bases) == 1
+    return Target(
+        sources[0] if single else sources,
+        dict(server.storage_options),
+        "gateway",
+        reason,
+        shown=_shown(place, roots[0]) if only else "",
+        base=bases[roots[0]] if only else "",
+    )
 
 
 def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFileSystem, list[str]]:
@@ -194,11 +213,6 @@ def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFi
     return place, found
 
 
-def _check_writable(place: ServiceFileSystem, path: str) -> None:
-    connection, _ = place.locate(path)
-    connection.require("write", "write")
-
-
 def _native(place: ServiceFileSystem, found: list[str], single: bool, write: bool) -> Target:
     cuts = [paths.split(place.service, path) for path in found]
     stores = {container: translate(place, container, write=write) for container, _ in cuts}
@@ -215,28 +229,6 @@ def _native(place: ServiceFileSystem, found: list[str], single: bool, write: boo
         "native",
         shown=_shown(place, cuts[0][0]) if base else "",
         base=base,
-    )
-
-
-def _gateway(place: ServiceFileSystem, found: list[str], single: bool, write: bool, reason: str) -> Target:
-    server = gateway()
-    roots = _roots(place.service, found)
-    # A folder of the bucket, never its root, from which Polars reads hive partitions wrongly. Its name is
-    # what Polars' errors show.
-    unders = {root: root.strip("/") or place.service.scheme for root in roots}
-    bases = {
-        root: f"s3://{server.mount(place, root, write=write, under=under)}/{under}/"
-        for root, under in unders.items()
-    }
-    sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, found, strict=True)]
-    only = len(bases) == 1
-    return Target(
-        sources[0] if single else sources,
-        dict(server.storage_options),
-        "gateway",
-        reason,
-        shown=_shown(place, roots[0]) if only else "",
-        base=bases[roots[0]] if only else "",
     )
 
 

@@ -1,4 +1,9 @@
-"""Uploads in parts that arrive in any order, written in theirs, and published on completion only."""
+"""Uploads in parts that arrive in any order, written in theirs, and published on completion only.
+
+Completion is not enough where a query fails. Now and then Polars then ends its files as if all were well,
+even after it has told of the failure, and completes what is only a part. So the files of a sink can be put on
+hold: they are published when the sink has succeeded, and what comes after its end is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,13 @@ import asyncio
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
+from opendalfs.operators import Connection
 from opendalfs.writer import Writer
 
 from .mount import Mount
@@ -22,6 +30,9 @@ T = TypeVar("T")
 _THREADS: Final = 16
 _HELD: Final = 64 << 20
 """Bytes of one upload that wait for an earlier part; more are not read off their connection."""
+
+_ON_HOLD: Final = 256 << 20
+"""Bytes of several files of one sink that are on hold; beyond it the oldest is published, long whole."""
 
 _PATIENCE: Final = 120.0
 """Seconds that a part waits for an earlier one before its client is told to come again."""
@@ -38,18 +49,26 @@ class Upload:
         Its key in the mount.
     make : callable
         Gives the writer; called in a thread.
+    finish : coroutine function
+        Publishes what a writer has written, or sees to it.
     threads : ThreadPoolExecutor
         Where the writer works.
     """
 
     def __init__(
-        self, mount: Mount, key: str, make: Callable[[], Writer], threads: ThreadPoolExecutor
+        self,
+        mount: Mount,
+        key: str,
+        make: Callable[[], Writer],
+        finish: Callable[[Mount, str, Writer], Awaitable[None]],
+        threads: ThreadPoolExecutor,
     ) -> None:
         self.mount = mount
         self.key = key
         self.etag = ""
         self.touched = time.monotonic()
         self._make = make
+        self._publish_by = finish
         self._threads = threads
         self._writer: Writer | None = None
         self._next = 1
@@ -60,6 +79,11 @@ class Upload:
         self._pump: asyncio.Task[None] | None = None
         self._finish: asyncio.Task[None] | None = None
         self._moved = asyncio.Condition()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was completed; it stays known for a while, as its client may ask again."""
+        return self._finish is not None
 
     async def admit(self, number: int, size: int) -> None:
         """Wait until there is room for a part; the next one in order always has some.
@@ -187,8 +211,7 @@ class Upload:
             # Numbers may have holes; by now all that will come has come.
             await self._write(self._waiting.pop(number))
         self._check()
-        await self._run(self._open().commit)
-        self.mount.wrote(self.key)
+        await self._publish_by(self.mount, self.key, self._open())
         self.etag = f"{zlib.crc32(repr(sorted(self._known.items())).encode()):08x}-{len(self._known)}"
 
     async def abort(self) -> None:
@@ -205,6 +228,18 @@ class Upload:
             self._moved.notify_all()
 
 
+class Hold:
+    """Objects of one sink that are written and not published yet, oldest first."""
+
+    def __init__(self) -> None:
+        self.objects: deque[tuple[str, Writer]] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the oldest must go on; the only one need not, be it as large as it may."""
+        return len(self.objects) > 1 and sum(writer.size for _, writer in self.objects) > _ON_HOLD
+
+
 class Uploads:
     """The uploads under way.
 
@@ -217,16 +252,16 @@ class Uploads:
     def __init__(self, expiry: float) -> None:
         self.expiry = expiry
         self._open: dict[str, Upload] = {}
+        self._scans: dict[tuple[Mount, str], Hold | None] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="opendalfs-upload")
 
     def __len__(self) -> int:
-        return len(self._open)
+        return sum(not upload.is_over for upload in self._open.values())
 
     def begin(self, mount: Mount, key: str, **options: Any) -> str:
         """Begin an upload and give its id."""
-        connection, found = mount.locate(key)
-        connection.require("write", "write")
-        upload = Upload(mount, key, lambda: Writer(connection, found, **options), self._threads)
+        connection, found = self._target(mount, key)
+        upload = Upload(mount, key, lambda: Writer(connection, found, **options), self._finish, self._threads)
         name = secrets.token_hex(16)
         self._open[name] = upload
         return name
@@ -250,36 +285,93 @@ class Uploads:
         if upload is not None:
             await upload.abort()
 
-    async def abort_of(self, mount: Mount, prefix: str) -> None:
-        """End the uploads to a mount whose keys start with a prefix."""
-        for name, upload in list(self._open.items()):
-            if upload.mount is mount and upload.key.startswith(prefix):
-                await self.abort(name)
-
     async def expire(self) -> None:
         """End the uploads that nobody has added to for long."""
         limit = time.monotonic() - self.expiry
         for name in [n for n, upload in self._open.items() if upload.touched < limit]:
             await self.abort(name)
 
-    async def put(self, mount: Mount, key: str, source: Any, **options: Any) -> None:
-        """Write one object from an asynchronous iterator of bytes, and publish it at its end."""
+    def allow(self, mount: Mount, scan: str, *, hold: bool) -> None:
+        """Let objects be written under a scan's name, until `publish` or `end`.
+
+        Parameters
+        ----------
+        mount : Mount
+            Where.
+        scan : str
+            The name.
+        hold : bool
+            Whether nothing of it is to be published before `publish`.
+        """
+        self._scans[mount, scan] = Hold() if hold else None
+
+    def _scan(self, mount: Mount, key: str) -> tuple[Mount, str]:
+        scan = mount, key.partition("/")[0]
+        if scan not in self._scans:
+            raise S3Error(403, "AccessDenied", "the sink that wrote here is over")
+        return scan
+
+    def _target(self, mount: Mount, key: str) -> tuple[Connection, str]:
+        self._scan(mount, key)
         connection, found = mount.locate(key)
         connection.require("write", "write")
-        loop = asyncio.get_running_loop()
-        target = await loop.run_in_executor(self._threads, lambda: Writer(connection, found, **options))
+        return connection, found
+
+    async def publish(self, mount: Mount, scan: str) -> None:
+        """Publish what is on hold; when one object fails, those after it are dropped."""
+        hold = self._scans.pop((mount, scan), None)
+        while hold is not None and hold.objects:
+            try:
+                await self._commit(mount, *hold.objects.popleft())
+            except BaseException:
+                await self._drop(hold)
+                raise
+
+    async def end(self, mount: Mount, scan: str) -> None:
+        """Drop what is on hold or under way under a scan's name."""
+        hold = self._scans.pop((mount, scan), None)
+        for name, upload in list(self._open.items()):
+            if upload.mount is mount and upload.key.startswith(f"{scan}/"):
+                await self.abort(name)
+        if hold is not None:
+            await self._drop(hold)
+
+    async def _drop(self, hold: Hold) -> None:
+        while hold.objects:
+            await self._run(hold.objects.popleft()[1].abort)
+
+    async def _finish(self, mount: Mount, key: str, writer: Writer) -> None:
+        """Publish an object, or put it on hold with the others of its sink."""
+        hold = self._scans[self._scan(mount, key)]
+        if hold is None:
+            await self._commit(mount, key, writer)
+            return
+        hold.objects.append((key, writer))
+        while hold.is_full:
+            await self._commit(mount, *hold.objects.popleft())
+
+    async def _commit(self, mount: Mount, key: str, writer: Writer) -> None:
+        await self._run(writer.commit)
+        mount.wrote(key)
+
+    async def _run(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+    async def put(self, mount: Mount, key: str, source: AsyncIterator[bytes], **options: Any) -> None:
+        """Write one object from an asynchronous iterator of bytes, and publish it at its end."""
+        connection, found = self._target(mount, key)
+        target = await self._run(lambda: Writer(connection, found, **options))
         try:
             async for piece in source:
                 if target.size + len(piece) < connection.tuning.write_chunk:
                     # Only copied, so not worth a thread.
                     target.write(piece)
                 else:
-                    await loop.run_in_executor(self._threads, target.write, piece)
-            await loop.run_in_executor(self._threads, target.commit)
+                    await self._run(partial(target.write, piece))
+            await self._finish(mount, key, target)
         except BaseException:
-            await asyncio.shield(loop.run_in_executor(self._threads, target.abort))
+            await asyncio.shield(self._run(target.abort))
             raise
-        mount.wrote(key)
 
     def close(self) -> None:
         """Let the threads go."""
