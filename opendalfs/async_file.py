@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from .operators import Connection
 from .reader import Version, fetch
 from .writer import Writer
 
 __all__ = ["AsyncReadFile", "AsyncWriteFile"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class AsyncReadFile:
@@ -96,12 +101,14 @@ class AsyncWriteFile:
     writer : Writer
         What takes the bytes; it works in a thread.
     published : callable
-        Called when the file is there.
+        Called when the file may be there.
     """
 
     def __init__(self, writer: Writer, published: Callable[[], Any]) -> None:
         self._writer = writer
         self._published = published
+        # A cancelled task leaves its thread at work, for which the next call has to wait.
+        self._lock = threading.Lock()
         self.closed = False
 
     def tell(self) -> int:
@@ -112,13 +119,20 @@ class AsyncWriteFile:
         """Take bytes; waits while as many parts as may be are in flight."""
         if self.closed:
             raise ValueError("I/O operation on closed file.")
-        return await asyncio.to_thread(self._writer.write, data)
+        return await self._in_turn(self._writer.write, data)
+
+    async def _in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def work() -> T:
+            with self._lock:
+                return function(*args, **kwargs)
+
+        return await asyncio.to_thread(work)
 
     async def discard(self) -> None:
         """Publish nothing."""
         if not self.closed:
             self.closed = True
-            await asyncio.to_thread(self._writer.abort)
+            await self._in_turn(self._writer.abort)
 
     async def close(self) -> None:
         """Publish what was written."""
@@ -126,11 +140,14 @@ class AsyncWriteFile:
             return
         self.closed = True
         try:
-            await asyncio.to_thread(self._writer.commit)
+            await self._in_turn(self._writer.commit)
         except BaseException:
-            await asyncio.to_thread(self._writer.abort)
+            with suppress(OSError):
+                await self._in_turn(self._writer.abort)
             raise
-        self._published()
+        finally:
+            # After a cancellation too, when nobody can tell whether it is there.
+            self._published()
 
     async def __aenter__(self) -> Self:
         """Give the file."""

@@ -7,11 +7,13 @@ several threads, each read being whole. Writing publishes on a successful close 
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -57,7 +59,7 @@ class ReadFile(AbstractBufferedFile):
         self._lock = threading.RLock()
         self._details = details if details is not None else fs.info(path, version_id=version_id)
         if self._details["type"] != "file":
-            raise IsADirectoryError(21, "Is a directory", path)
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
         connection, key = fs.locate(path)
         # A listing may have told of a version that is gone; the next to open it must not be told so again.
         forget = partial(fs.invalidate_cache, path)
@@ -230,7 +232,8 @@ class WriteFile(io.RawIOBase):
         try:
             writer.commit()
         except BaseException:
-            writer.abort()
+            with suppress(OSError):
+                writer.abort()
             raise
         finally:
             self.fs.invalidate_cache(self.path)

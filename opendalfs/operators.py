@@ -440,7 +440,7 @@ def connect(service: Service, native: Mapping[str, str], tuning: Tuning, contain
         When the options do not make a working operator.
     """
     lifecycle.check_fork()
-    options = {**native, **(paths.container_options(service, container) if container else {})}
+    options = {**native, **paths.container_options(service, container, native)}
     key = (*_key(service, options), tuning.layers, container)
     with _lock:
         found = _connections.get(key)

@@ -171,7 +171,8 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
                 f"of each path, as in '{given[name]}/key'. "
                 f"OpendalFileSystem('{service.scheme}', {known}=...) takes it as an option."
             )
-        text = _text(name, value, service.options[known])
+        own_id = known == service.container_id and not container
+        text = _identities(name, value) if own_id else _text(name, value, service.options[known])
         if native.setdefault(known, text) != text:
             raise OptionError(f"{name} and another option both stand for {known}, with different values")
     _defaults(service, native)
@@ -225,6 +226,15 @@ def _number(name: str, value: Any) -> float | int:
     if number > _MOST:
         raise OptionError(f"{name} is {value!r}, which is too large")
     return int(number) if whole else number
+
+
+def _identities(name: str, value: Any) -> str:
+    """Read an option that has a value for each container."""
+    pairs = value.items() if isinstance(value, Mapping) else (p.split("=") for p in str(value).split(","))
+    found = [tuple(pair) for pair in pairs]
+    if not all(len(pair) == 2 and all(pair) for pair in found):
+        raise OptionError(f"{name} has a value for each container: {name}={{'lake': 'its id'}}")
+    return ",".join(f"{container}={identity}" for container, identity in found)
 
 
 def _text(name: str, value: Any, kind: str) -> str:

@@ -33,6 +33,7 @@ OpenDAL drops leading slashes, repeated slashes and white space around a path, a
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -231,7 +232,7 @@ def join(service: Service, container: str, key: str) -> str:
     return f"{container}/{key}" if key else container
 
 
-def container_options(service: Service, container: str) -> dict[str, str]:
+def container_options(service: Service, container: str, native: Mapping[str, str]) -> dict[str, str]:
     """Give the options that bind an operator to one container.
 
     Parameters
@@ -239,19 +240,40 @@ def container_options(service: Service, container: str) -> dict[str, str]:
     service : Service
         Of the container.
     container : str
-        As `split` returns it.
+        As `split` returns it; empty for none.
+    native : Mapping
+        The options of the filesystem.
 
     Returns
     -------
     dict of str
+
+    Raises
+    ------
+    ValueError
+        For a container that the options lack an identity of, or that is no name of a repository.
     """
+    if not container:
+        return {}
     if service.form is Form.CONTAINER and service.container is not None:
-        return {service.container: container}
+        return {service.container: container, **_identity(service, container, native)}
     if service.form is Form.HUB:
         return _repository(container)
     if service.form is Form.ABSOLUTE:
         return {"root": container}
     return {}
+
+
+def _identity(service: Service, container: str, native: Mapping[str, str]) -> dict[str, str]:
+    name = service.container_id
+    if name is None or name not in native:
+        return {}
+    found = dict(pair.split("=") for pair in native[name].split(","))
+    if container not in found:
+        raise ValueError(
+            f"{service.scheme} needs the id of {container!r}: {name}={{{container!r}: 'its id'}}"
+        )
+    return {name: found[container]}
 
 
 def _repository(container: str) -> dict[str, str]:

@@ -58,6 +58,8 @@ class Service:
         What the first part of a URL means.
     container : str, optional
         The option that names the container, such as ``"bucket"``.
+    container_id : str, optional
+        An option that every container has a value of its own for, such as ``"bucket_id"``.
     home : Home
         Where the bytes live.
     native : tuple of str
@@ -76,6 +78,7 @@ class Service:
     scheme: str
     form: Form = Form.PATH
     container: str | None = None
+    container_id: str | None = None
     home: Home = Home.REMOTE
     native: tuple[str, ...] = ()
     peers: Mapping[str, str] = field(default_factory=lambda: _NONE)
@@ -157,7 +160,7 @@ _ROWS: Final[tuple[Service, ...]] = (
         "share_name",
         default_endpoint="https://{account_name}.file.core.windows.net",
     ),
-    Service("b2", _CONTAINER, "bucket"),
+    Service("b2", _CONTAINER, "bucket", "bucket_id"),
     Service("cacache", home=Home.DISK),
     Service("cos", _CONTAINER, "bucket", native=("cosn",)),
     Service("dashmap", home=Home.PROCESS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import gzip
 import io
@@ -647,6 +648,22 @@ async def test_open_async_publishes_nothing_on_an_exception_or_a_discard(place: 
     await file.discard()
     await file.close()
     assert not await fs._exists(place.path("new"))
+
+
+async def test_a_cancelled_write_leaves_nothing(place: Place) -> None:
+    fs = type(place.fs)(**{**place.fs.storage_options, "asynchronous": True})
+
+    async def write() -> None:
+        async with await fs.open_async(place.path("new"), "wb") as file:
+            while True:
+                await file.write(b"x" * 6 * MiB)
+
+    task = asyncio.ensure_future(write())
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await fs._find(place.folder) == []
 
 
 async def test_open_async_creates_atomically_and_refuses_what_it_cannot(place: Place) -> None:

@@ -66,6 +66,13 @@ def test_a_constructor_takes_strings_only() -> None:
         opendal.Operator("s3", bucket="b", region="r", enable_versioning=True)  # type: ignore[call-overload]
 
 
+def test_koofr_takes_its_email_from_a_uri_alone() -> None:
+    options = {"endpoint": "https://host", "email": "me@host", "password": "pw"}
+    with pytest.raises(exceptions.ConfigInvalid, match="uri path must contain email"):
+        opendal.Operator("koofr", **options)
+    assert opendal.Operator.from_uri("koofr://host/me@host", password="pw").capability().read
+
+
 def test_s3_refuses_to_start_without_a_region(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)

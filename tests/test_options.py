@@ -472,6 +472,63 @@ def test_every_service_without_options_works_or_says_what_it_lacks(scheme: str) 
         assert connection.capability.read or connection.capability.write
 
 
+WORKING: dict[str, dict[str, Any]] = {
+    "aliyun-drive": {"access_token": "t", "drive_type": "default"},
+    "alluxio": {"endpoint": "http://host"},
+    "azblob": {"account_name": "a"},
+    "azdls": {"account_name": "a"},
+    "azfile": {"account_name": "a"},
+    "b2": {"bucket_id": {"box": "id"}, "application_key_id": "i", "application_key": "k"},
+    "cos": {"endpoint": "https://host"},
+    "dropbox": {"access_token": "t"},
+    "ftp": {"endpoint": "ftp://host", "username": "me", "password": "pw"},
+    "gdrive": {"access_token": "t"},
+    "gridfs": {"connection_string": "mongodb://host/db", "database": "db"},
+    "hdfs-native": {"name_node": "hdfs://host:9"},
+    "http": {"endpoint": "https://host"},
+    "ipfs": {"endpoint": "https://host", "root": "/ipfs/cid/"},
+    "memcached": {"endpoint": "tcp://host:1"},
+    "mongodb": {"connection_string": "mongodb://host/db", "database": "db", "collection": "c"},
+    "mysql": {"connection_string": "mysql://host/db", "table": "t"},
+    "obs": {"endpoint": "https://host"},
+    "onedrive": {"access_token": "t"},
+    "oss": {"endpoint": "https://host"},
+    "postgresql": {"connection_string": "postgresql://host/db", "table": "t"},
+    "redis": {"endpoint": "redis://host:1"},
+    "seafile": {"endpoint": "https://host", "repo_name": "r", "username": "me", "password": "pw"},
+    "swift": {"endpoint": "https://host", "token": "t"},
+    "upyun": {"operator": "me", "password": "pw"},
+    "vercel-artifacts": {"access_token": "t"},
+    "webdav": {"endpoint": "https://host"},
+    "yandex-disk": {"access_token": "t"},
+}
+
+
+@pytest.mark.parametrize("scheme", WORKING)
+def test_every_remote_service_connects_with_the_options_it_needs(scheme: str) -> None:
+    fs = opendalfs.filesystem(scheme, **WORKING[scheme])
+    connection, key = fs.locate(PLACES.get(fs.service.form, "key"))
+    assert (connection.service.scheme, key) == (scheme, "key")
+    assert connection.capability.read or connection.capability.write
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("cacache", {"datadir": "data"}),
+        ("persy", {"datafile": "data", "segment": "s", "index": "i"}),
+        ("redb", {"datadir": "data", "table": "t"}),
+        ("sled", {"datadir": "data"}),
+        ("sqlite", {"connection_string": "sqlite:{}/data?mode=rwc", "table": "t"}),
+    ],
+)
+def test_every_embedded_store_opens_its_files(scheme: str, options: dict[str, str], tmp_path: Path) -> None:
+    paths = {k: str(tmp_path / v) if k in ("datadir", "datafile") else v for k, v in options.items()}
+    fs = opendalfs.filesystem(scheme, **{k: v.format(tmp_path) for k, v in paths.items()})
+    assert fs.locate("key")[0].capability.write
+    assert fs is not opendalfs.filesystem("memory")
+
+
 # Secrets
 
 MAY_SHOW = re.compile(

@@ -193,6 +193,24 @@ def test_a_repository_takes_the_containers_place(path: str, options: dict[str, s
     assert connection.native == options
 
 
+@pytest.mark.parametrize("ids", [{"lake": "id1", "sea": "id2"}, "lake=id1,sea=id2"])
+def test_b2_takes_an_id_for_each_bucket_and_mixes_none_up(ids: Any) -> None:
+    fs = opendalfs.B2FileSystem(bucket_id=ids, application_key_id="i", application_key="hush")
+    bound = {name: fs.locate(f"{name}/key")[0].native for name in ("lake", "sea")}
+    assert (bound["lake"]["bucket"], bound["lake"]["bucket_id"]) == ("lake", "id1")
+    assert (bound["sea"]["bucket"], bound["sea"]["bucket_id"]) == ("sea", "id2")
+    with pytest.raises(ValueError, match="needs the id of 'pond'"):
+        fs.locate("pond/key")
+
+
+def test_b2_refuses_an_id_that_does_not_say_whose_it_is() -> None:
+    with pytest.raises(opendalfs.OptionError, match="value for each container"):
+        opendalfs.B2FileSystem(bucket_id="id1")
+    options = {"application_key_id": "i", "application_key": "hush"}
+    bound = OpendalFileSystem("b2", bucket="lake", bucket_id="id1", **options)
+    assert bound.locate("key")[0].native["bucket_id"] == "id1"
+
+
 @pytest.mark.parametrize("path", ["datasets", "datasets/owner", "gpt2"])
 def test_a_path_that_names_no_repository_says_so(path: str) -> None:
     with pytest.raises(ValueError, match="names no repository"):
