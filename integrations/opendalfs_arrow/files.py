@@ -20,6 +20,8 @@ __all__ = ["STREAMED", "RandomFile", "StreamFile", "open_planned"]
 
 _AHEAD: Final = 4
 _STEP: Final = 4 * 1024 * 1024
+_STREAK: Final = 3
+"""Reads in a row, each beginning where the one before ended, that make a stream."""
 
 STREAMED: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".bz2", ".zst", ".xz")
 """Endings of files that are read from front to back: their end is not read first."""
@@ -88,7 +90,8 @@ class RandomFile(_Input):
         super().__init__()
         self._scan = scan
         self._stream: _Ahead | None = None
-        self._end = -1
+        self._end = 0
+        self._streak = 0
 
     @property
     def size(self) -> int:
@@ -96,13 +99,14 @@ class RandomFile(_Input):
         return self._scan.tail.size
 
     def _get(self, offset: int, size: int) -> Any:
-        follows, self._end = offset == self._end, offset + size
+        self._streak = self._streak + 1 if offset == self._end else 0
+        self._end = offset + size
         # The footer of Parquet tells more than the order of the reads.
-        if follows and self._scan.tail.start > offset and self._scan.tail.footer is None:
-            if self._stream is None:
-                self._stream = _Ahead(self._scan.tail.reader)
-            return self._stream.read(offset, size)
-        return self._scan.read(offset, size)
+        if self._streak < _STREAK or self._scan.tail.start <= offset or self._scan.tail.is_parquet:
+            return self._scan.read(offset, size)
+        if self._stream is None:
+            self._stream = _Ahead(self._scan.tail.reader)
+        return self._stream.read(offset, size)
 
     def close(self) -> None:
         """Close the file and stop reading ahead; losing the last reference does the same."""

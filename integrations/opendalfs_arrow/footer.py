@@ -59,20 +59,20 @@ class Footer:
         Parameters
         ----------
         end : bytes
-            Must hold all of the footer.
+            From the first byte of the footer on.
 
         Returns
         -------
         Footer or None
-            None when pyarrow cannot read it without a key, or at all.
+            None when pyarrow cannot read it, or when columns are encrypted.
         """
         try:
-            footer = cls(pq.read_metadata(pa.BufferReader(end)))
-            if footer.groups:
-                footer.chunks(0)
+            metadata = pq.read_metadata(pa.BufferReader(end))
         except (pa.ArrowException, OSError, ValueError):
             return None
-        return footer
+        # A footer in plain of a file with encrypted columns is followed by its signature. To ask pyarrow for
+        # the place of such a column ends the process.
+        return cls(metadata) if metadata.serialized_size == len(end) - 8 else None
 
     @cached_property
     def _paths(self) -> tuple[str, ...]:
@@ -174,12 +174,12 @@ class Tail:
         size = reader.size
         if size <= WHOLE:
             return 0, reader.fetch(Range(0, size)) if size else b""
-        start = size - TAIL
+        first = start = max(size - TAIL, 0)
         data = reader.fetch(Range(start, size))
         length = _footer_length(data)
         if len(data) < length <= size - 4:
             start = size - length
-            data = reader.fetch(Range(start, size - TAIL)) + data
+            data = reader.fetch(Range(start, first)) + data
         return start, data
 
     @property
@@ -209,6 +209,11 @@ class Tail:
         if wanted.start < start:
             return None
         return memoryview(data)[wanted.start - start : wanted.stop - start]
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether the file ends as Parquet does."""
+        return _footer_length(self._begun().result()[1]) > 0
 
     @property
     def footer(self) -> Footer | None:

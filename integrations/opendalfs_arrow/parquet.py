@@ -215,7 +215,10 @@ class Scan:
             if held is not None:
                 return held
             self._look_ahead(wanted)
-        data = self._assemble(wanted, self._cover(wanted))
+        blocks = self._cover(wanted)
+        # What is wanted now goes first; the rest must not wait for it to arrive.
+        self._pump()
+        data = self._assemble(wanted, blocks)
         self._pump()
         return data
 

@@ -25,7 +25,6 @@ from opendalfs.errors import OptionError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 
-from .footer import Footer
 from .handler import Handler
 from .parquet import Scan
 
@@ -227,10 +226,12 @@ def _plans(
     plans: dict[str, list[Range]] = {}
     for fragment in _with_footers(handler, fragments):
         subset = fragment if filters is None else fragment.subset(filter=filters, schema=dataset.schema)
-        footer = Footer(fragment.metadata)
-        columns = footer.columns(names)
-        groups = [g.id for g in subset.row_groups] if footer.width else []
-        plans[fragment.path] = [c.range for g in groups for c in footer.chunks(g) if c.column in columns]
+        footer = handler.known.tail(fragment.path, handler.reader(fragment.path), opened=False).footer
+        # An encrypted file is read without a plan.
+        if footer is not None:
+            columns = footer.columns(names)
+            groups = [g.id for g in subset.row_groups if g.id < footer.groups]
+            plans[fragment.path] = [c.range for g in groups for c in footer.chunks(g) if c.column in columns]
     return plans
 
 
