@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from fsspec import AbstractFileSystem
 
-from opendalfs import blocking, listing
+from opendalfs import blocking, listing, paths
 from opendalfs.errors import UnsupportedError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
@@ -122,11 +122,11 @@ class DuckDBFileSystem(AbstractFileSystem):
         pattern = Pattern.parse(key)
         root = url[: len(url) - len(key)] if url.endswith(key) else _root(url)
         found = blocking.run(_list, connection, pattern)
-        cut = len(connection.container) + 1 if connection.container else 0
+        cut = len(paths.join(connection.service, connection.container, "x")) - 1
         files = [
             (root + name, Version.from_info(info))
             for info in found
-            if info["type"] == "file" and pattern.matches(name := info["name"][cut:].lstrip("/"))
+            if info["type"] == "file" and pattern.matches(name := info["name"][cut:])
         ]
         files.sort(key=lambda file: file[0])
         return files
@@ -261,24 +261,25 @@ class DuckDBFileSystem(AbstractFileSystem):
         return self._writing(path, mode)
 
     def _writing(self, path: str, mode: str) -> WriteHandle:
-        fs, connection, key = self.source.locate(path)
+        _, connection, key = self.source.locate(path)
         if not key:
             raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", path)
         if mode == "ab":
             writer = appending(connection, key)
         else:
             writer = Writer(connection, key, exclusive=mode == "xb")
+        return WriteHandle(
+            writer,
+            path,
+            exists=lambda: self._ask(connection, key) is not None,
+            closed=lambda: self._forget(path),
+        )
 
-        def closed() -> None:
-            self._forget(fs, path)
-
-        return WriteHandle(writer, path, lambda: self._ask(connection, key) is not None, closed)
-
-    def _forget(self, fs: OpendalFileSystem, url: str) -> None:
+    def _forget(self, url: str) -> None:
         self._stats.drop(url)
         # The same filesystem may be in use elsewhere, with listings of its own.
-        if fs.dircache:
-            fs.invalidate_cache()
+        fs, connection, key = self.source.locate(url)
+        fs.invalidate_cache(paths.join(connection.service, connection.container, key))
 
     # Changing
 
@@ -296,27 +297,27 @@ class DuckDBFileSystem(AbstractFileSystem):
         """Make an empty file; one that exists is emptied, unless `truncate` is false."""
         if not truncate and self.isfile(path):
             return
-        fs, connection, key = self.source.locate(path)
+        _, connection, key = self.source.locate(path)
         connection.write_blocking(key, b"")
-        self._forget(fs, path)
+        self._forget(path)
 
     def rm_file(self, path: str) -> None:
         """Remove a file; a missing one is no error."""
-        fs, connection, key = self.source.locate(path)
+        _, connection, key = self.source.locate(path)
         if not key:
             raise IsADirectoryError(errno.EISDIR, "Refused: this is a whole container", path)
         connection.delete_blocking(key)
-        self._forget(fs, path)
+        self._forget(path)
 
     def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove a file, or with `recursive` a directory and all that is below it."""
         if recursive:
-            fs, connection, key = self.source.locate(path)
+            _, connection, key = self.source.locate(path)
             if not key:
                 raise PermissionError(errno.EPERM, "Refused: this would empty the whole container", path)
             blocking.run(connection.remove_all, f"{key}/")
             self._stats.drop()
-            self._forget(fs, path)
+            self._forget(path)
             if not self.isfile(path):
                 return
         self.rm_file(path)
@@ -329,8 +330,8 @@ class DuckDBFileSystem(AbstractFileSystem):
 
     def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
         """Move a file over another: by a rename, a copy on the server, or through this process."""
-        fs, source, key1 = self.source.locate(path1)
-        fs2, target, key2 = self.source.locate(path2)
+        _, source, key1 = self.source.locate(path1)
+        _, target, key2 = self.source.locate(path2)
         if (source, key1) == (target, key2):
             return
         if source is target and source.can("rename"):
@@ -338,8 +339,8 @@ class DuckDBFileSystem(AbstractFileSystem):
         else:
             _copy(source, key1, target, key2)
             source.delete_blocking(key1)
-        self._forget(fs, path1)
-        self._forget(fs2, path2)
+        self._forget(path1)
+        self._forget(path2)
 
 
 def _root(url: str) -> str:

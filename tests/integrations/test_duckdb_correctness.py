@@ -1,0 +1,110 @@
+"""Every result equals DuckDB's own on the local file, however its threads interleave."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from tests.integrations import duckdb_harness as harness
+from tests.integrations.duckdb_places import Lake, make_lake
+from tests.servers import S3Server
+
+OTHER = os.environ.get("OPENDALFS_TEST_DUCKDB_PYTHON")
+"""A Python that has another DuckDB, such as 1.5, and opendal and fsspec, but need not have this project."""
+
+ROOT = Path(__file__).resolve().parents[2]
+REPEATS = 20
+
+
+@pytest.fixture(scope="module")
+def lake(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    yield from make_lake(s3_server, tmp_path_factory.mktemp("lake"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", harness.SETTINGS)
+def test_results_are_those_of_local_files(lake: Lake, setting: str) -> None:
+    con = harness.connect(lake.options, setting)
+    if con is None:
+        pytest.skip(f"DuckDB {duckdb.__version__} knows no {setting}")
+    found: list[str] = []
+    with harness.busy_thread():
+        for shape, expected in lake.expected.items():
+            for scheme in ("opendal+s3", "s3"):
+                found += harness.wrong(con, shape, lake.url("", scheme).rstrip("/"), expected, REPEATS)
+    con.close()
+    assert found == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("setting", harness.SETTINGS)
+def test_results_are_those_of_local_files_for_long(lake: Lake, setting: str) -> None:
+    con = harness.connect(lake.options, setting)
+    assert con is not None
+    with harness.busy_thread():
+        for shape, expected in lake.expected.items():
+            for scheme in ("opendal+s3", "s3"):
+                assert harness.wrong(con, shape, lake.url("", scheme).rstrip("/"), expected, 300) == []
+    con.close()
+
+
+class Plain(LocalFileSystem):
+    """Local files the usual way: one handle with one position."""
+
+    protocol = "plain"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("plain://"))
+
+    def unstrip_protocol(self, name: str) -> str:
+        return f"plain://{name}"
+
+    def modified(self, path: str) -> datetime:
+        return datetime.fromtimestamp(os.stat(self._strip_protocol(path)).st_mtime, UTC)
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 gives each thread its turn")
+def test_the_harness_catches_an_ordinary_handle(lake: Lake) -> None:
+    con = duckdb.connect()
+    con.register_filesystem(Plain(skip_instance_cache=True))
+    root = f"plain://{lake.local}"
+    with harness.busy_thread():
+        found = harness.wrong(con, "full", root, lake.expected["full"], 2 * REPEATS)
+    con.close()
+    assert found, "ordinary handles have become right: see whether DuckDB reads in another way now"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OTHER, reason="OPENDALFS_TEST_DUCKDB_PYTHON names no Python with another DuckDB")
+def test_another_duckdb(lake: Lake) -> None:
+    assert OTHER is not None
+    order = {
+        "local": str(lake.local),
+        "prefix": lake.prefix,
+        "options": lake.options,
+        "repeats": REPEATS,
+    }
+    path = os.pathsep.join([str(ROOT), str(ROOT / "integrations")])
+    done = subprocess.run(
+        [OTHER, "-m", "tests.integrations.duckdb_harness", json.dumps(order)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["duckdb"] != duckdb.__version__
+    assert told["queries"] >= REPEATS * len(harness.SHAPES) * 2
+    assert told["wrong"] == []

@@ -1,0 +1,230 @@
+"""The parts of the DuckDB adapter, one by one: handle, readahead, glob, stats, Parquet's end."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import opendalfs
+from opendalfs.reader import Reader, Version
+from opendalfs_duckdb.ahead import ReadAhead
+from opendalfs_duckdb.handle import ReadHandle
+from opendalfs_duckdb.pattern import Pattern
+from opendalfs_duckdb.sink import parquet_is_whole
+from opendalfs_duckdb.stats import Stats
+from tests.servers import S3Server
+
+SIZE = 3_000_000
+DATA = b"".join(i.to_bytes(4, "big") for i in range(SIZE // 4))
+
+
+def reader_of(data: bytes) -> Reader:
+    fs = opendalfs.filesystem("memory")
+    path = f"duckdb-handle/{uuid4().hex}"
+    fs.pipe_file(path, data)
+    return fs.reader(path)
+
+
+@pytest.fixture
+def handle() -> ReadHandle:
+    return ReadHandle(reader_of(DATA), "opendal+memory://duckdb-handle/x")
+
+
+def test_seek_and_read(handle: ReadHandle) -> None:
+    assert handle.seek(100) == 100
+    assert handle.read(8) == DATA[100:108]
+    assert handle.read(8) == DATA[108:116]
+    assert handle.tell() == 116
+    assert handle.seek(-4, 2) == SIZE - 4
+    assert handle.read(100) == DATA[-4:]
+    assert handle.read(100) == b""
+    handle.seek(SIZE + 10)
+    assert handle.read(1) == b""
+    with pytest.raises(ValueError, match="before the beginning"):
+        handle.seek(-1)
+    handle.seek(SIZE - 10)
+    assert handle.read() == DATA[-10:]
+
+
+def test_another_thread_between_seek_and_read_moves_nothing(handle: ReadHandle) -> None:
+    handle.seek(1000)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(handle.seek, 2_000_000).result()
+        assert other.submit(handle.read, 4).result() == DATA[2_000_000:2_000_004]
+    assert handle.read(4) == DATA[1000:1004]
+
+
+def test_a_stream_goes_on_in_another_thread(handle: ReadHandle) -> None:
+    handle.seek(0)
+    got = [handle.read(10)]
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(20):
+            got += [other.submit(handle.read, 32_768).result(), handle.read(32_768), handle.read(32_768)]
+    assert b"".join(got) == DATA[: 10 + 60 * 32_768]
+
+
+def test_a_seek_before_another_threads_stream_counts_no_more(handle: ReadHandle) -> None:
+    handle.seek(0)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(handle.read, 10).result() == DATA[:10]
+    assert handle.read(10) == DATA[10:20]
+
+
+def test_a_read_at_the_end_takes_no_stream_over(handle: ReadHandle) -> None:
+    with ThreadPoolExecutor(1) as other:
+        other.submit(handle.seek, SIZE).result()
+        handle.seek(500)
+        other.submit(handle.read, 10).result()
+        handle._position = SIZE
+        assert other.submit(handle.read, 10).result() == b""
+    assert handle.read(4) == DATA[500:504]
+
+
+def test_many_threads(handle: ReadHandle) -> None:
+    failures: list[int] = []
+
+    def work(seed: int) -> None:
+        for i in range(300):
+            offset = (seed * 7919 + i * 104_729) % SIZE
+            handle.seek(offset)
+            if handle.read(1000) != DATA[offset : offset + 1000]:
+                failures.append(offset)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.one_of(st.none(), st.integers(0, SIZE)), st.integers(0, 700_000)), max_size=12))
+def test_readahead_gives_the_files_bytes(steps: list[tuple[int | None, int]]) -> None:
+    ahead = ReadAhead(_READER)
+    position = 0
+    for jump, wanted in steps:
+        position = position if jump is None else jump
+        size = min(wanted, SIZE - position)
+        assert ahead.read(position, size) == DATA[position : position + size]
+        held = ahead.held(position, size)
+        assert held is None or held == DATA[position : position + size]
+        position += size
+
+
+_READER = reader_of(DATA)
+
+
+def test_small_reads_become_few_requests() -> None:
+    handle = ReadHandle(reader_of(DATA), "x")
+    with opendalfs.trace() as t:
+        while handle.read(32_768):
+            pass
+        handle.seek(0)
+        assert handle.read(10) == DATA[:10]
+    assert t.count("read") <= 5
+
+
+def test_an_overwrite_shows(s3_server: S3Server, prefix: str) -> None:
+    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs.pipe_file(f"{prefix}/a", DATA)
+    handle = opendalfs.duckdb("s3", **s3_server.s3_options).open(f"opendal+s3://{prefix}/a")
+    handle.seek(0)
+    assert handle.read(10) == DATA[:10]
+    fs.pipe_file(f"{prefix}/a", DATA[::-1])
+    handle.seek(2_000_000)
+    with pytest.raises(opendalfs.ChangedError, match="open it again"):
+        handle.read(10)
+
+
+PATTERNS = [
+    "*", "*.csv", "?.csv", "[ab].csv", "[!a].csv", "[a-c].csv", "tmp_*", "d/*", "d*/*.csv", "*/*", "**",
+    "**/*.csv", "d/**", "d/**/*.csv", "*/e/*.csv", "d/e/[c].csv", "**/e/*", ".h*", "none*",
+    "d/?/c.csv", "a.csv", "d", "missing.csv",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tree")
+    names = [
+        "a.csv",
+        "b.csv",
+        "c.txt",
+        ".h.csv",
+        "tmp_x.csv",
+        "d/a.csv",
+        "d/e/c.csv",
+        "d/e/f/c.csv",
+        "dd/z.csv",
+    ]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x\n1\n")
+    return root
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_globs_match_as_duckdbs_own(tree: Path, pattern: str) -> None:
+    fs = opendalfs.duckdb("fs")
+    con = duckdb.connect()
+    rows = con.execute("SELECT file FROM glob(?)", [f"{tree}/{pattern}"]).fetchall()
+    assert fs.glob(f"opendal+fs://{tree}/{pattern}") == sorted(f"opendal+fs://{file}" for (file,) in rows)
+
+
+def test_globs_leave_out_writes_under_way() -> None:
+    pattern = Pattern.parse("d/*")
+    assert pattern.matches("d/.x.csv")
+    assert not pattern.matches("d/.x.csv.0123456789ab.part")
+
+
+def test_names_with_wildcards_are_found() -> None:
+    core = opendalfs.filesystem("memory")
+    core.pipe({"duckdb-odd/a[1].csv": b"x\n1\n", "duckdb-odd/b?.csv": b"x\n2\n"})
+    fs = opendalfs.duckdb("memory")
+    for url in ("opendal+memory://duckdb-odd/a[1].csv", "opendal+memory://duckdb-odd/b?.csv"):
+        assert fs.glob(url) == [url]
+    assert fs.glob("opendal+memory://duckdb-odd/c[1].csv") == []
+
+
+def test_stats_forget() -> None:
+    stats = Stats(seconds=1000)
+    asked = stats.now()
+    stats.put([("a", Version(1)), ("b", Version(2))], asked)
+    assert stats.get("a") == Version(1)
+    stats.drop("a")
+    assert stats.get("a") is None
+    assert stats.get("b") == Version(2)
+    # An answer that was on its way while we wrote is not kept.
+    stats.put([("a", Version(1))], asked)
+    assert stats.get("a") is None
+    expired = Stats(seconds=0)
+    expired.put([("a", Version(1))], expired.now())
+    assert expired.get("a") is None
+
+
+@pytest.mark.parametrize("options", ["", ", ENCRYPTION_CONFIG {footer_key: 'k'}"])
+@pytest.mark.parametrize("rows", [0, 10_000])
+def test_a_parquet_file_is_whole_only_with_its_end(tmp_path: Path, options: str, rows: int) -> None:
+    con = duckdb.connect()
+    con.execute("SET force_mbedtls_unsafe = 'true'")
+    con.execute("PRAGMA add_parquet_key('k', '0123456789112345')")
+    con.execute(f"COPY (SELECT range AS i FROM range({rows})) TO '{tmp_path}/a' (FORMAT parquet{options})")
+    data = (tmp_path / "a").read_bytes()
+    assert parquet_is_whole(data[:8], data[-4:], len(data)) is True
+    for cut in (1, 9, len(data) - 12):
+        part = data[:-cut]
+        assert parquet_is_whole(part[:8], part[-4:], len(part)) is False
+    assert parquet_is_whole(data[:4], data[:4], 4) is False
+
+
+@pytest.mark.parametrize("text", [b"PAR1,PAR2\n1,2\n", b"PARENT_ID\n1\n", b"PARE,x,y,z\n1,2,3,4\n", b"a\n"])
+def test_text_is_no_parquet_file(text: bytes) -> None:
+    assert parquet_is_whole(text[:8], text[-4:], len(text)) is None

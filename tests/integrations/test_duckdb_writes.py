@@ -1,0 +1,189 @@
+"""COPY TO: what arrives, and what a failed one leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import opendalfs
+import opendalfs_duckdb
+from tests.servers import S3Server
+
+FORMATS = ("parquet", "csv", "json", "csv.gz")
+SCHEMES = ("opendal+s3", "s3")
+FAILS_EARLY = (
+    "SELECT CASE WHEN range = 250000 THEN error('deliberate') ELSE range END AS i FROM range(300000)"
+)
+FAILS_LATE = (
+    "SELECT CASE WHEN range = 2900000 THEN error('deliberate') ELSE range END AS i FROM range(3000000)"
+)
+
+
+@pytest.fixture
+def con(s3_server: S3Server) -> Iterator[duckdb.DuckDBPyConnection]:
+    con = duckdb.connect()
+    opendalfs_duckdb.register(con, "s3", schemes=("s3",), **s3_server.s3_options)
+    yield con
+    con.close()
+
+
+@pytest.fixture
+def fs(s3_server: S3Server) -> Any:
+    return opendalfs.filesystem("s3", use_listings_cache=False, **s3_server.s3_options)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_round_trip_and_overwrite(con: Any, fs: Any, prefix: str, scheme: str, kind: str) -> None:
+    url = f"{scheme}://{prefix}/t.{kind}"
+    for rows in (100_000, 10):
+        con.execute(f"COPY (SELECT range AS i, 'name ' || range AS s FROM range({rows})) TO '{url}'")
+        assert con.execute(f"SELECT count(*), sum(i) FROM '{url}'").fetchone() == (
+            rows,
+            rows * (rows - 1) // 2,
+        )
+    assert fs.ls(prefix, detail=False) == [f"{prefix}/t.{kind}"], "nothing else is left"
+
+
+def test_large_file_goes_up_in_parts(con: Any, fs: Any, prefix: str) -> None:
+    url = f"opendal+s3://{prefix}/large.csv"
+    with opendalfs.trace() as t:
+        con.execute(f"COPY (SELECT range AS i, md5(range::VARCHAR) AS s FROM range(800000)) TO '{url}'")
+    assert t.count("write") >= 4, "begin, parts, complete"
+    assert con.execute(f"SELECT count(*), sum(i) FROM '{url}'").fetchone() == (800_000, 319999600000)
+
+
+def test_partitions(con: Any, fs: Any, prefix: str) -> None:
+    url = f"opendal+s3://{prefix}/parts"
+    table = "(SELECT range AS i, range % 3 AS p FROM range({rows}))"
+
+    def count() -> Any:
+        query = f"SELECT count(*), count(DISTINCT p) FROM read_parquet('{url}/**/*.parquet')"
+        return con.execute(query).fetchone()
+
+    options = "FORMAT parquet, PARTITION_BY p"
+    con.execute(f"COPY {table.format(rows=300)} TO '{url}' ({options})")
+    assert count() == (300, 3)
+    with pytest.raises(duckdb.IOException, match="not empty"):
+        con.execute(f"COPY {table.format(rows=30)} TO '{url}' ({options})")
+    con.execute(f"COPY {table.format(rows=30)} TO '{url}' ({options}, APPEND)")
+    assert count() == (330, 3)
+    con.execute(f"COPY {table.format(rows=60)} TO '{url}' ({options}, OVERWRITE)")
+    assert count() == (60, 3)
+    con.execute(f"COPY {table.format(rows=90)} TO '{url}' ({options}, OVERWRITE_OR_IGNORE)")
+    assert count() == (90, 3)
+    assert all(not name.endswith("/") for name in fs.find(prefix)), "no markers for directories"
+
+
+@pytest.mark.parametrize(
+    "options", ["FORMAT parquet, PER_THREAD_OUTPUT", "FORMAT csv, FILE_SIZE_BYTES '500KB'"]
+)
+def test_many_outputs(con: Any, prefix: str, options: str) -> None:
+    url = f"opendal+s3://{prefix}/out"
+    con.execute(f"COPY (SELECT range AS i FROM range(300000)) TO '{url}' ({options})")
+    assert con.execute(
+        f"SELECT count(*), sum(i) FROM '{url}/*.{options.split()[1].strip(',')}'"
+    ).fetchone() == (300_000, 44999850000)
+
+
+@pytest.mark.parametrize("query", [FAILS_EARLY, FAILS_LATE], ids=["early", "late"])
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_failed_copy_leaves_no_new_object(
+    con: Any, fs: Any, prefix: str, scheme: str, kind: str, query: str
+) -> None:
+    with opendalfs.trace() as t, pytest.raises(duckdb.Error, match="deliberate"):
+        con.execute(f"COPY ({query}) TO '{scheme}://{prefix}/new.{kind}'")
+    assert fs.find(prefix) == []
+    if kind == "parquet" and query is FAILS_EARLY:
+        assert t.count("write") == 0, "not even for a moment"
+
+
+@pytest.mark.parametrize("query", [FAILS_EARLY, FAILS_LATE], ids=["early", "late"])
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [("s3", "parquet"), ("opendal+s3", "parquet"), ("opendal+s3", "csv"), ("opendal+s3", "json")],
+)
+def test_a_failed_copy_leaves_the_old_object(
+    con: Any, fs: Any, prefix: str, scheme: str, kind: str, query: str
+) -> None:
+    con.execute(f"COPY (SELECT 42 AS i) TO '{scheme}://{prefix}/old.{kind}'")
+    before = fs.cat_file(f"{prefix}/old.{kind}")
+    with pytest.raises(duckdb.Error, match="deliberate"):
+        con.execute(f"COPY ({query}) TO '{scheme}://{prefix}/old.{kind}'")
+    assert fs.cat_file(f"{prefix}/old.{kind}") == before
+    assert fs.find(prefix) == [f"{prefix}/old.{kind}"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_text_in_place_survives_a_failure_before_the_first_write(
+    con: Any, fs: Any, prefix: str, kind: str
+) -> None:
+    """Under ``s3://`` DuckDB writes in place; what is lost there is told in `opendalfs_duckdb.sink`."""
+    fs.pipe_file(f"{prefix}/old.{kind}", b"i\n42\n")
+    with pytest.raises(duckdb.Error, match="deliberate"):
+        con.execute(f"COPY ({FAILS_EARLY}) TO 's3://{prefix}/old.{kind}'")
+    assert fs.cat_file(f"{prefix}/old.{kind}") == b"i\n42\n"
+
+
+def test_nothing_over_something_is_an_error_rather_than_a_guess(con: Any, fs: Any, prefix: str) -> None:
+    empty = "COPY (SELECT 1 AS i WHERE false) TO"
+    con.execute(f"{empty} 's3://{prefix}/new.json'")
+    assert fs.cat_file(f"{prefix}/new.json") == b""
+    fs.pipe_file(f"{prefix}/old.json", b'{"i":1}\n')
+    with pytest.raises(duckdb.Error, match="remove it first"):
+        con.execute(f"{empty} 's3://{prefix}/old.json'")
+    assert fs.cat_file(f"{prefix}/old.json") == b'{"i":1}\n'
+    con.execute(f"{empty} 'opendal+s3://{prefix}/old.json'")
+    assert fs.cat_file(f"{prefix}/old.json") == b""
+
+
+@pytest.mark.parametrize("rows", [10, 3_000_000])
+def test_a_write_that_storage_refuses(con: Any, rows: int) -> None:
+    with pytest.raises(duckdb.Error, match="No such bucket"):
+        con.execute(f"COPY (SELECT range AS i FROM range({rows})) TO 'opendal+s3://no-such-bucket-1/a.csv'")
+
+
+def test_other_writers_see_no_part_of_it(con: Any, fs: Any, prefix: str) -> None:
+    handle = opendalfs_duckdb.DuckDBFileSystem(fs).open(f"opendal+s3://{prefix}/a.parquet", "wb")
+    handle.write(b"PAR1\x15" + bytes(9_000_000))
+    assert not fs.exists(f"{prefix}/a.parquet", refresh=True)
+    with pytest.raises(OSError, match="has no end"):
+        handle.close()
+    handle.close()
+    assert not fs.exists(f"{prefix}/a.parquet", refresh=True)
+
+
+def test_listings_of_the_source_stay_right(s3_server: S3Server, prefix: str) -> None:
+    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs.pipe_file(f"{prefix}/a.csv", b"x\n1\n")
+    assert len(fs.ls(prefix)) == 1
+    con = duckdb.connect()
+    opendalfs_duckdb.register(con, fs)
+    con.execute(f"COPY (SELECT 1 AS x) TO 'opendal+s3://{prefix}/b.csv'")
+    con.close()
+    assert len(fs.ls(prefix)) == 2
+
+
+@pytest.mark.parametrize("service", ["memory", "fs"])
+def test_other_services(tmp_path: Path, service: str) -> None:
+    root = f"{tmp_path}/d" if service == "fs" else "duckdb-writes"
+    con = duckdb.connect()
+    opendalfs_duckdb.register(con)
+    url = f"opendal+{service}://{root}"
+    for kind in FORMATS:
+        for rows in (1000, 10):
+            con.execute(f"COPY (SELECT range AS i FROM range({rows})) TO '{url}/t.{kind}'")
+            assert con.execute(f"SELECT count(*) FROM '{url}/t.{kind}'").fetchone() == (rows,)
+        with pytest.raises(duckdb.Error, match="deliberate"):
+            con.execute(f"COPY ({FAILS_EARLY}) TO '{url}/t.{kind}'")
+        assert con.execute(f"SELECT count(*) FROM '{url}/t.{kind}'").fetchone() == (10,)
+    con.execute(
+        f"COPY (SELECT range % 2 AS p, range AS i FROM range(10)) TO '{url}/h' (FORMAT csv, PARTITION_BY p)"
+    )
+    assert con.execute(f"SELECT count(*) FROM '{url}/h/**/*.csv'").fetchone() == (10,)
+    con.close()
