@@ -93,7 +93,7 @@ class Gateway:
         return f"http://{_HOST}:{self._socket.getsockname()[1]}"
 
     @property
-    def storage_options(self) -> Mapping[str, str]:
+    def storage_options(self) -> Mapping[str, Any]:
         """What Polars, or another client of S3 on Rust's object_store, needs to ask here."""
         return MappingProxyType(
             {
@@ -104,7 +104,8 @@ class Gateway:
                 "aws_allow_http": "true",
                 "aws_virtual_hosted_style_request": "false",
                 "aws_unsigned_payload": "true",
-                "aws_session_token": "",
+                # The core has tried often enough; this is for a connection that broke on the loopback.
+                "max_retries": 1,
             }
         )
 
@@ -225,7 +226,11 @@ class Gateway:
 def _refused(request: web.BaseRequest, error: S3Error) -> web.Response:
     if request.method == "HEAD":
         return web.Response(status=error.status)
-    return web.Response(status=error.status, body=error.body, content_type=_XML)
+    response = web.Response(status=error.status, body=error.body, content_type=_XML)
+    if not request.content.at_eof():
+        # A client that was to be told to go on with its body will not send it, but its next request.
+        response.force_close()
+    return response
 
 
 def _listen() -> socket.socket:

@@ -155,9 +155,11 @@ class Mount:
         list of str
             Directories, each with its slash, sorted; none when `deep`.
         """
-        scan, _ = self._cut(prefix)
-        connection, start = self.locate(prefix)
-        folder, _, name = start.rpartition("/")
+        above, slash, name = prefix.rpartition("/")
+        # Only the directory must be one that can be reached; what is listed there can.
+        connection, folder = self.locate(above + slash)
+        scan, start = self._cut(prefix)[0], folder + name
+        folder = folder.rstrip("/")
         connection.require("list", "list: name each file, without a glob")
         if deep:
             infos = await listing.tree(connection, folder, prefix=name)

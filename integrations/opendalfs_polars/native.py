@@ -190,9 +190,8 @@ _AWS_KEYS: Final = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
 
 def _gcs(given: _Given, container: str, write: bool) -> Native:
     options: dict[str, str] = {}
-    endpoint = given.take("endpoint")
-    if endpoint:
-        options["google_base_url"] = endpoint.rstrip("/")
+    if given.take("endpoint").rstrip("/") not in ("", "https://storage.googleapis.com"):
+        raise Refused("OpenDAL and Polars speak different protocols of Google's, which one endpoint may not")
     if given.is_on("skip_signature"):
         options["google_skip_signature"] = "true"
         given.drop("credential", "credential_path", "token", "allow_anonymous")

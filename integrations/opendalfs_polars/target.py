@@ -34,7 +34,7 @@ class Target:
     ----------
     source : str or list of str
         URL or path that Polars understands.
-    storage_options : dict of str
+    storage_options : dict
         What Polars needs for it. It holds secrets, so no repr shows it.
     backend : {"native", "gateway"}
         Whether Polars' own store serves it, or the gateway.
@@ -52,7 +52,7 @@ class Target:
     """
 
     source: str | list[str]
-    storage_options: dict[str, str] = field(repr=False)
+    storage_options: dict[str, Any] = field(repr=False)
     backend: Literal["native", "gateway"]
     reason: str = ""
     shown: str = ""
