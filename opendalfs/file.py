@@ -112,6 +112,8 @@ class ReadFile(AbstractBufferedFile):
             Any object with the buffer protocol.
         """
         with self._lock:
+            if self.closed:
+                raise ValueError("I/O operation on closed file.")
             if self._planned is None:
                 from opendalfs_arrow.files import open_planned
 
