@@ -153,7 +153,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     ),
     (
         # The last is what OpenDAL says of a header that tells of no bytes at all.
-        re.compile(r"too little data|failed to overlap|BytesContentRange", re.I),
+        re.compile(r"too little data|failed to overlap|content range is invalid", re.I),
         _Rule(RangeError, errno.EINVAL, "The range reaches past the end of the object"),
     ),
 )

@@ -352,7 +352,8 @@ class Namespace(AsyncFileSystem):
     async def _walk(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         path = self._strip_protocol(path)
         connection, _ = self.locate(path)
-        if maxdepth is None and connection.can("list_with_recursive") and self.dircache.use_listings_cache:
+        once = connection.can("list_with_recursive") and self.dircache.use_listings_cache
+        if maxdepth is None and once and path not in self.dircache:
             # Fills the listing cache, from which the walk then reads; what fails, fails there too.
             with suppress(OSError):
                 await self._find(path)

@@ -127,8 +127,7 @@ def _sled(lookup: Lookup, tmp: Path) -> Opened:
 
 def _gcs(lookup: Lookup, tmp: Path) -> Opened:
     server = lookup("gcs_server")
-    # The emulator serves one connection at a time, and keeps it for as long as it is open.
-    fs = opendalfs.filesystem("gcs", concurrency=1, skip_instance_cache=True, **server.gcs_options)
+    fs = opendalfs.filesystem("gcs", skip_instance_cache=True, **server.gcs_options)
     return fs, f"{server.bucket}/conformance/{uuid4().hex}"
 
 

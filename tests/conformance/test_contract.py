@@ -495,6 +495,25 @@ def test_the_root_lists_the_containers_own_files(tree: Place) -> None:
         assert tree.fs.isdir("")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["memory", "s3"], indirect=True)
+def test_ten_thousand_keys_in_one_directory(listed: Place) -> None:
+    fs, many = listed.fs, listed.path("many")
+    names = [f"{many}/{i:05}" for i in range(10_000)]
+    fs.pipe(dict.fromkeys(names, b"x"))
+    fs.pipe_file(f"{many}-sibling", b"")
+    fs.invalidate_cache()
+    assert fs.find(many) == names
+    fs.invalidate_cache()
+    assert fs.ls(many, detail=False) == names
+    assert fs.du(many) == 10_000
+    assert fs.glob(f"{many}/0999?") == names[9990:]
+    assert sum(len(files) for _, _, files in fs.walk(many)) == 10_000
+    assert all(info["size"] == 1 for info in map(fs.info, names[::100]))
+    fs.rm(many, recursive=True)
+    assert fs.find(listed.root) == [f"{many}-sibling"]
+
+
 # The listing cache
 
 
