@@ -10,6 +10,7 @@ It is run as a plain script: ``python gcs_emulator.py HOST PORT BUCKET``.
 
 from __future__ import annotations
 
+import http.server
 import sys
 import xml.etree.ElementTree as ElementTree
 from http import HTTPStatus
@@ -97,6 +98,11 @@ class MultipartUploads:
         response._content = ElementTree.tostring(document)
 
 
+def _serve_connections_side_by_side() -> None:
+    """Give each connection a thread: a client may open one and send on it later, or never."""
+    http.server.HTTPServer = http.server.ThreadingHTTPServer  # type: ignore[misc]
+
+
 def _add_routes() -> None:
     """Add the XML API and the precondition; allow names that end in a slash everywhere."""
     uploads = MultipartUploads()
@@ -111,6 +117,7 @@ def _add_routes() -> None:
 
 def main(host: str, port: str, bucket: str) -> None:
     """Serve until killed."""
+    _serve_connections_side_by_side()
     _add_content_type()
     _accept_empty_bodies()
     _add_routes()
