@@ -120,11 +120,13 @@ class DuckDBFileSystem(AbstractFileSystem):
     def _match(self, url: str, connection: Connection, key: str) -> list[tuple[str, Version]]:
         connection.require("list", f"list: name the files of {url} one by one")
         pattern = Pattern.parse(key)
-        root = url[: len(url) - len(key)] if url.endswith(key) else _root(url)
+        # A name given with `name=` may stand for the first part of the key, so only the rest is in the URL.
+        start = len(pattern.folder)
+        root = url[: len(url) - len(key[start:])]
         found = blocking.run(_list, connection, pattern)
         cut = len(paths.join(connection.service, connection.container, "x")) - 1
         files = [
-            (root + name, Version.from_info(info))
+            (root + name[start:], Version.from_info(info))
             for info in found
             if info["type"] == "file" and pattern.matches(name := info["name"][cut:])
         ]
@@ -341,11 +343,6 @@ class DuckDBFileSystem(AbstractFileSystem):
             source.delete_blocking(key1)
         self._forget(path1)
         self._forget(path2)
-
-
-def _root(url: str) -> str:
-    """Give what stands before the key in the URL of a local file that was not in its plain form."""
-    return url.partition("://")[0] + ":///"
 
 
 async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
