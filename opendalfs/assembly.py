@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 from . import tracing
 from .operators import Connection
 from .ranges import Fetch, Range, plan
 
-__all__ = ["Assembly", "Slice", "cut", "only_fetch"]
+__all__ = ["Assembly", "Slice", "cut", "grouped", "only_fetch", "spread"]
 
 Slice = tuple[int | None, int | None]
 """Start (inclusive) and stop (exclusive), as in a Python slice."""
@@ -79,3 +80,33 @@ def cut(data: bytes, fetched: Range, ranges: Sequence[Slice]) -> list[bytes]:
     wanted = [Range(a or 0, max(a or 0, b or 0)) for a, b in ranges]
     tracing.wanted(sum(r.size for r in wanted))
     return [data[r.start - fetched.start : r.stop - fetched.start] for r in wanted]
+
+
+Groups = dict[str, list[tuple[int, int | None, int | None]]]
+
+
+def grouped(paths: list[str], starts: Any, ends: Any) -> Groups:
+    """Sort the ranges of a cat_ranges by file, each with its position in the answer."""
+    if not isinstance(paths, list):
+        raise TypeError("paths is a list, with a path for each range")
+    first = starts if isinstance(starts, (list, tuple)) else [starts] * len(paths)
+    last = ends if isinstance(ends, (list, tuple)) else [ends] * len(paths)
+    if not len(first) == len(last) == len(paths):
+        raise ValueError("paths, starts and ends are of different lengths")
+    groups: Groups = {}
+    for i, path in enumerate(paths):
+        groups.setdefault(path, []).append((i, first[i], last[i]))
+    return groups
+
+
+def spread(groups: Groups, found: list[list[Any]], count: int, on_error: str) -> list[Any]:
+    """Put what was read of each file back into the order it was asked for."""
+    out: list[Any] = [None] * count
+    for members, results in zip(groups.values(), found, strict=True):
+        for (i, _, _), data in zip(members, results, strict=True):
+            out[i] = data
+    if on_error != "return":
+        for data in out:
+            if isinstance(data, BaseException):
+                raise data
+    return out

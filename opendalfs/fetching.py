@@ -6,9 +6,12 @@ What `reader` does in threads, on the asynchronous operator.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Final, TypeVar
 
 from . import tracing
 from .assembly import Assembly, Slice, cut, only_fetch
@@ -17,13 +20,16 @@ from .operators import Connection
 from .ranges import Range, clamp, plan, split
 from .version import Version, compare, compares, pin, whole
 
-__all__ = ["download", "fetch", "gather", "read_all", "read_some"]
+__all__ = ["download", "fetch", "gather", "pour", "read_all", "read_some"]
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 _SMALL: Final = 256 * 1024
 """Bytes of an object of unknown size that are streamed before its size is asked for."""
+
+_WINDOW: Final = 64 << 20
+"""Bytes of an object held at a time on the way into a file-like object."""
 
 _IN_FLIGHT: Final = 16
 """Parts of one object in flight: 16 connections fill 10 Gbit/s at the usual 90 MB/s each."""
@@ -135,7 +141,42 @@ async def read_all(connection: Connection, key: str, version: Version | None = N
     return (await fetch(connection, key, [(0, version.size)], version))[0]
 
 
+async def pour(
+    connection: Connection, key: str, version: Version, file: Any, progress: Callable[[int], Any]
+) -> None:
+    """Write an object into a file-like object, from its position on, a window at a time."""
+    for window in split(Range(0, version.size), _WINDOW):
+        for data in await fetch(connection, key, [window], version):
+            file.write(data)
+            progress(len(data))
+
+
 async def download(
+    connection: Connection, key: str, version: Version, target: str, progress: Callable[[int], Any]
+) -> None:
+    """Write an object into a local file, which is there only when it is whole."""
+    with _beside(target) as file:
+        await _download_parts(connection, key, version, file.fileno(), progress)
+
+
+@contextmanager
+def _beside(target: str) -> Iterator[BinaryIO]:
+    """Give a new file that takes a place when it is whole, so that a failure leaves what was there."""
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
+    folder, name = os.path.split(target)
+    partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, target)
+    except BaseException:
+        if os.path.exists(partial):
+            os.remove(partial)
+        raise
+
+
+async def _download_parts(
     connection: Connection,
     key: str,
     version: Version,

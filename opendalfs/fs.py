@@ -10,11 +10,10 @@ import asyncio
 import errno
 import mimetypes
 import os
-import uuid
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.compression import compr
@@ -22,22 +21,19 @@ from fsspec.core import get_compression
 from fsspec.utils import isfilelike
 
 from . import fetching, reader, writer
+from .assembly import grouped, spread
 from .async_file import AsyncReadFile, AsyncWriteFile
 from .errors import ChangedError, UnsupportedError
 from .file import CompressedWriteFile, ReadFile, WriteFile
 from .layout import Layout
 from .mirror import mirrored
 from .operators import Connection
-from .ranges import Range, split
 from .reader import Reader
 from .version import Version
 
 __all__ = ["OpendalFileSystem"]
 
 T = TypeVar("T")
-
-_WINDOW: Final = 64 << 20
-"""Bytes of an object held at a time on the way into a file-like object."""
 
 
 @mirrored
@@ -133,7 +129,7 @@ class OpendalFileSystem(Layout):
         on_error: str = "return",
         **kwargs: Any,
     ) -> list[Any]:
-        groups = _grouped(paths, starts, ends)
+        groups = grouped(paths, starts, ends)
 
         async def one(path: str) -> list[Any]:
             ranges = [(a, b) for _, a, b in groups[path]]
@@ -147,7 +143,7 @@ class OpendalFileSystem(Layout):
                 return [exc] * len(ranges)
 
         found = await fetching.gather(one, groups, batch_size or self.batch_size)
-        return _spread(groups, found, len(paths), on_error)
+        return spread(groups, found, len(paths), on_error)
 
     def cat_ranges(
         self,
@@ -186,7 +182,7 @@ class OpendalFileSystem(Layout):
         >>> fs.cat_ranges(["doc/ranges"] * 2, [0, -2], [3, None])
         [b'012', b'89']
         """
-        groups = _grouped(paths, starts, ends)
+        groups = grouped(paths, starts, ends)
 
         def one(path: str) -> list[Any]:
             ranges = [(a, b) for _, a, b in groups[path]]
@@ -201,7 +197,7 @@ class OpendalFileSystem(Layout):
             return one(path)
 
         found = [one(p) for p in groups] if len(groups) == 1 else reader.each(one, list(groups))
-        return _spread(groups, found, len(paths), on_error)
+        return spread(groups, found, len(paths), on_error)
 
     async def _get_file(
         self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **kwargs: Any
@@ -217,9 +213,9 @@ class OpendalFileSystem(Layout):
                 version = Version.from_info(await self._info(rpath, refresh=True))
             callback.set_size(version.size)
             if isfilelike(lpath):
-                await _copy_into(connection, key, version, lpath, callback.relative_update)
+                await fetching.pour(connection, key, version, lpath, callback.relative_update)
             else:
-                await _download(connection, key, version, os.fspath(lpath), callback.relative_update)
+                await fetching.download(connection, key, version, os.fspath(lpath), callback.relative_update)
 
         if self._known(rpath) is None:
             await read(Version.from_info(info))
@@ -396,61 +392,3 @@ class OpendalFileSystem(Layout):
 
 
 OpendalFileSystem._cache = weakref.WeakValueDictionary()
-
-
-async def _copy_into(
-    connection: Connection, key: str, version: Version, file: Any, progress: Callable[[int], Any]
-) -> None:
-    """Write an object into a file-like object, from its position on."""
-    for window in split(Range(0, version.size), _WINDOW):
-        for data in await fetching.fetch(connection, key, [window], version):
-            file.write(data)
-            progress(len(data))
-
-
-async def _download(
-    connection: Connection, key: str, version: Version, target: str, progress: Callable[[int], Any]
-) -> None:
-    """Write an object into a local file, which is there only when it is whole."""
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-    # Beside its place and renamed, so that a failure leaves what was there.
-    folder, name = os.path.split(target)
-    beside = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        with open(beside, "wb") as file:
-            await fetching.download(connection, key, version, file.fileno(), progress)
-        os.replace(beside, target)
-    except BaseException:
-        if os.path.exists(beside):
-            os.remove(beside)
-        raise
-
-
-_Groups = dict[str, list[tuple[int, int | None, int | None]]]
-
-
-def _grouped(paths: list[str], starts: Any, ends: Any) -> _Groups:
-    """Sort the ranges of a cat_ranges by file, each with its position in the answer."""
-    if not isinstance(paths, list):
-        raise TypeError("paths is a list, with a path for each range")
-    first = starts if isinstance(starts, (list, tuple)) else [starts] * len(paths)
-    last = ends if isinstance(ends, (list, tuple)) else [ends] * len(paths)
-    if not len(first) == len(last) == len(paths):
-        raise ValueError("paths, starts and ends are of different lengths")
-    groups: _Groups = {}
-    for i, path in enumerate(paths):
-        groups.setdefault(path, []).append((i, first[i], last[i]))
-    return groups
-
-
-def _spread(groups: _Groups, found: list[list[Any]], count: int, on_error: str) -> list[Any]:
-    out: list[Any] = [None] * count
-    for members, results in zip(groups.values(), found, strict=True):
-        for (i, _, _), data in zip(members, results, strict=True):
-            out[i] = data
-    if on_error != "return":
-        for data in out:
-            if isinstance(data, BaseException):
-                raise data
-    return out
