@@ -48,8 +48,9 @@ class Request:
         Bytes of content moved in either direction.
     requests : int
         Requests to the server: 1, but for lists (one a page) and multipart writes (one a part, one to
-        begin, one to complete). A server-side copy counts as 1, though for S3 OpenDAL puts a HEAD
-        before it.
+        begin, one to complete). Two are not known exactly: a server-side copy counts as 1, though for
+        S3 OpenDAL puts a HEAD before it; the removal of a directory counts as 2, which on S3 is what
+        each 1,000 keys take.
     thread : str
         Name of the thread that called.
     error : str
