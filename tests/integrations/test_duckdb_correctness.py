@@ -85,6 +85,7 @@ def test_the_harness_catches_an_ordinary_handle(lake: Lake) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(not OTHER, reason="OPENDALFS_TEST_DUCKDB_PYTHON names no Python with another DuckDB")
 def test_another_duckdb(lake: Lake) -> None:
     assert OTHER is not None
@@ -101,7 +102,7 @@ def test_another_duckdb(lake: Lake) -> None:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])

@@ -75,6 +75,7 @@ con.register_filesystem(opendalfs.duckdb("s3", **options))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("way", UNFINISHED)
 def test_exit_with_an_unfinished_result(big: dict[str, Any], way: str) -> None:
     fetch = """
