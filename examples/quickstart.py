@@ -1,8 +1,8 @@
 """Read Parquet from object storage through opendalfs, and see what the storage was asked.
 
 Without arguments everything runs on this machine: a real S3 server is started, TPC-H tables are
-made and uploaded, read back by ``pq.read_table``, compared with the local files, and the same is
-done with s3fs::
+made and uploaded, read back by ``pq.read_table``, next to s3fs doing the same, queried by DuckDB and
+Polars, and all of it is compared with the local files::
 
     python -m examples.quickstart
 
@@ -17,16 +17,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import fsspec
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import opendalfs
+import opendalfs_duckdb
 from benchmarks.data import tpch
 from benchmarks.proxy import DelayProxy
 from tests.servers import SeaweedFS
@@ -61,25 +67,66 @@ def read(table: str, filesystem: Any, path: str) -> pa.Table:
     return pq.read_table(path, columns=COLUMNS[table], filesystem=filesystem)
 
 
-def report(client: str, table: str, filesystem: Any, path: str, proxy: DelayProxy | None) -> pa.Table:
-    """Read two columns of a table and print what that took."""
+def report(name: str, what: str, work: Callable[[], Any], proxy: DelayProxy | None) -> Any:
+    """Do some work and print what it asked of the storage."""
     with opendalfs.trace() as trace:
         if proxy:
             proxy.reset()
         start = time.perf_counter()
-        result = read(table, filesystem, path)
+        result = work()
         seconds = time.perf_counter() - start
-    # s3fs leaves no trace, so next to it both are counted by the proxy.
+    # Not every client leaves a trace, so on this machine all are counted by the proxy.
     requests, size = trace.requests, trace.bytes
     if proxy:
         seen = proxy.counters()
         requests, size = seen.requests, seen.sent
-    print(f"  {table:<10}{client:<11}{result.num_rows:>9,}{requests:>10}{size / 1e6:>9.2f}{seconds:>10.3f}")
+    print(f"  {what:<10}{name:<11}{requests:>10}{size / 1e6:>9.2f}{seconds:>10.3f}")
     return result
 
 
+def read_tables(storage: Storage, fs: Any, paths: dict[str, str], files: dict[str, Path]) -> None:
+    """Read two columns of each table with PyArrow, and compare them with the local files."""
+    print("\nTwo columns of each table, by pq.read_table:")
+    print(f"  {'table':<10}{'client':<11}{'requests':>10}{'MB':>9}{'seconds':>10}")
+    for table, path in paths.items():
+        # This is all it takes: a pyarrow filesystem over the storage.
+        read(table, opendalfs.arrow(fs), path)  # the first read imports and connects, too
+        result = report("opendalfs", table, partial(read, table, opendalfs.arrow(fs), path), storage.proxy)
+        if result != pq.read_table(files[table], columns=COLUMNS[table]):
+            raise SystemExit(f"{path} differs from {files[table]}")
+
+        if storage.proxy:
+            theirs = fsspec.filesystem("s3", **storage.options)  # s3fs
+            read(table, theirs, path)
+            theirs.invalidate_cache()
+            report("s3fs", table, partial(read, table, theirs, path), storage.proxy)
+    print("The tables are equal to the local files.")
+
+
+def query_engines(storage: Storage, url: str, file: Path) -> None:
+    """Ask DuckDB and Polars for one figure, and compare it with PyArrow's from the local file."""
+    con = duckdb.connect()
+    opendalfs_duckdb.register(con, url.partition("://")[0], **storage.options)
+    opendalfs.polars()
+
+    def by_duckdb() -> Any:
+        return con.execute(f"SELECT sum(o_totalprice), count(*) FROM '{url}'").fetchone()
+
+    def by_polars() -> Any:
+        orders = pl.scan_parquet(url, storage_options=storage.options)
+        return orders.select(pl.col("o_totalprice").sum(), pl.len()).collect().row(0)
+
+    local = pq.read_table(file, columns=["o_totalprice"])["o_totalprice"]
+    print("\nThe sum of all orders:")
+    for name, work in {"duckdb": by_duckdb, "polars": by_polars}.items():
+        answer = report(name, "orders", work, storage.proxy)
+        if tuple(answer) != (pc.sum(local).as_py(), len(local)):
+            raise SystemExit(f"{name} finds {answer}")
+    print(f"Both find {answer[0]:,} in {answer[1]:,} orders, as the local file has it.")
+
+
 def run(storage: Storage) -> None:
-    """Upload the tables, read them back, compare, and remove them."""
+    """Upload the tables, read and query them, and remove them."""
     # Any fsspec URL that starts with "opendal+": the filesystem, and the path inside it.
     fs, root = fsspec.url_to_fs(storage.url, **storage.options)
     paths = {table: f"{root}/opendalfs-quickstart/{table}.parquet" for table in COLUMNS}
@@ -90,28 +137,12 @@ def run(storage: Storage) -> None:
         for table, path in paths.items():
             fs.put_file(str(files[table]), path)
             print(f"  uploaded {table}.parquet, {files[table].stat().st_size / 1e6:.1f} MB")
-
-        print("\nTwo columns of each table, by pq.read_table:")
-        print(f"  {'table':<10}{'client':<11}{'rows':>9}{'requests':>10}{'MB':>9}{'seconds':>10}")
-        for table, path in paths.items():
-            expected = pq.read_table(files[table], columns=COLUMNS[table])
-
-            # This is all it takes: a pyarrow filesystem over the storage.
-            read(table, opendalfs.arrow(fs), path)  # the first read imports and connects, too
-            result = report("opendalfs", table, opendalfs.arrow(fs), path, storage.proxy)
-            if result != expected:
-                raise SystemExit(f"{path} differs from {files[table]}")
-
-            if storage.proxy:
-                theirs = fsspec.filesystem("s3", **storage.options)  # s3fs
-                read(table, theirs, path)
-                theirs.invalidate_cache()
-                report("s3fs", table, theirs, path, storage.proxy)
+        read_tables(storage, fs, paths, files)
+        query_engines(storage, fs.unstrip_protocol(paths["orders"]), files["orders"])
     finally:
         for path in paths.values():
             if fs.exists(path):
                 fs.rm_file(path)
-    print("\nThe tables are equal to the local files.")
 
 
 def main(arguments: list[str]) -> None:
