@@ -13,6 +13,7 @@ from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader
 
+from .gate import called
 from .known import known_of
 from .parquet import Scan
 
@@ -67,10 +68,11 @@ class _Input(io.RawIOBase):
             raise ValueError("I/O operation on closed file.")
         # What the parent had under way never arrives in a forked child.
         lifecycle.check_fork()
-        count = self.size - self._position if size is None or size < 0 else size
-        data = self._get(self._position, max(count, 0))
-        self._position += memoryview(data).nbytes
-        return data
+        with called():
+            count = self.size - self._position if size is None or size < 0 else size
+            data = self._get(self._position, max(count, 0))
+            self._position += memoryview(data).nbytes
+            return data
 
     def read(self, size: int | None = None) -> bytes:
         """Read from the position on."""

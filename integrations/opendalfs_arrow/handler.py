@@ -21,6 +21,7 @@ from opendalfs.reader import Reader, gather
 from opendalfs.services import Form
 
 from .files import STREAMED, RandomFile, StreamFile
+from .gate import called
 from .known import Known, known_of
 from .parquet import Scan
 
@@ -158,12 +159,13 @@ class Handler(pafs.FileSystemHandler):
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         """Open a file for random access."""
-        local = self.local(path)
-        if local is not None:
-            return pafs.LocalFileSystem().open_input_file(local)
-        if path.endswith(STREAMED):
-            return pa.PythonFile(StreamFile(self.reader(path)), mode="r")
-        return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
+        with called():
+            local = self.local(path)
+            if local is not None:
+                return pafs.LocalFileSystem().open_input_file(local)
+            if path.endswith(STREAMED):
+                return pa.PythonFile(StreamFile(self.reader(path)), mode="r")
+            return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
 
     def scan(self, path: str) -> Scan:
         """Give the planned reads of a file, and warm the files that come after it."""

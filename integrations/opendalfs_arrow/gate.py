@@ -1,0 +1,63 @@
+"""Lets the interpreter exit only when no thread of Arrow's is within Python code of ours.
+
+Arrow's threads go on after the last line of a program, as when a scan was given up half way. One that
+wants the interpreter while it is being taken down is ended on the spot, with Arrow's locks in its hands, and
+the process hangs or aborts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+__all__ = ["called"]
+
+_QUIET_SECONDS: Final = 0.1
+_MOST_SECONDS: Final = 5.0
+
+# Reentrant: a file that is collected while this thread is in here may call.
+_lock = threading.RLock()
+_active = 0
+_last = float("-inf")
+_closing = False
+
+
+@contextmanager
+def called() -> Iterator[None]:
+    """Note a call from Arrow while the block runs; refuse it once the interpreter exits."""
+    global _active, _last
+    if _closing:
+        _last = time.monotonic()
+        raise RuntimeError("files cannot be read while the interpreter exits")
+    with _lock:
+        _active += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _active -= 1
+            _last = time.monotonic()
+
+
+def _wait() -> None:
+    """Refuse calls, which makes Arrow give up what it does, and wait until it has."""
+    global _closing
+    _closing = True
+    deadline = time.monotonic() + _MOST_SECONDS
+    while time.monotonic() < deadline and (_active or time.monotonic() - _last < _QUIET_SECONDS):
+        time.sleep(0.005)
+
+
+def _reopen() -> None:
+    """Start anew in a forked child, where none of Arrow's threads runs."""
+    global _active, _lock
+    _active, _lock = 0, threading.RLock()
+
+
+atexit.register(_wait)
+os.register_at_fork(after_in_child=_reopen)
