@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import tracing
-from .operators import Connection
+from .connection import Connection
 from .ranges import Fetch, Range, plan
 
 __all__ = ["Assembly", "Slice", "cut", "grouped", "only_fetch", "spread"]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from .operators import Connection
+from .connection import Connection
 from .reader import Version, fetch
 from .writer import Writer
 

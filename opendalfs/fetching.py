@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 from . import tracing
 from .assembly import Assembly, Slice, cut, only_fetch
+from .connection import Connection
 from .errors import RangeError
-from .operators import Connection
 from .ranges import Range, clamp, plan, split
 from .version import Version, compare, compares, pin, whole
 

@@ -9,10 +9,10 @@ import fsspec
 from fsspec.utils import stringify_path
 
 from . import listing, paths
+from .connection import Connection
 from .errors import OptionError, UnsupportedError
 from .fs import OpendalFileSystem
 from .listing import Info
-from .operators import Connection
 from .services import SERVICES, Form, lookup
 
 __all__ = [

@@ -23,11 +23,11 @@ from fsspec.utils import isfilelike
 from . import fetching, reader, writer
 from .assembly import grouped, spread
 from .async_file import AsyncReadFile, AsyncWriteFile
+from .connection import Connection
 from .errors import ChangedError, UnsupportedError
 from .file import CompressedWriteFile, ReadFile, WriteFile
 from .layout import Layout
 from .mirror import mirrored
-from .operators import Connection
 from .reader import Reader
 from .version import Version
 

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 from fsspec.utils import other_paths
 
 from . import listing, writer
+from .connection import Connection
 from .errors import UnsupportedError
 from .fetching import fetch, gather, read_all
 from .listing import Info
 from .namespace import Namespace
-from .operators import Connection
 from .ranges import Range, split
 from .services import Home
 from .version import Version

@@ -13,8 +13,8 @@ from typing import Any, Final
 from fsspec.dircache import DirCache
 from opendal.types import Entry, Metadata
 
+from .connection import Connection
 from .fetching import gather
-from .operators import Connection
 from .services import Home
 
 __all__ = ["Info", "Listings", "children", "directory", "entry_info", "stat_info", "tree"]

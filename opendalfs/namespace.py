@@ -15,9 +15,10 @@ from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.utils import stringify_path, tokenize
 
 from . import lifecycle, listing, paths
+from .connection import Connection
 from .errors import NoContainerError, OptionError, UnsupportedError, redact
 from .listing import Info, Listings
-from .operators import Connection, connect
+from .operators import connect
 from .options import check, is_secret
 from .services import Form, Home, Service, lookup
 

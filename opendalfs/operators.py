@@ -1,419 +1,35 @@
-"""Connections to storage: builds, layers and caches OpenDAL's operators, and is the one seam to them.
-
-Every call to OpenDAL is a method of `Connection`. Each goes through `_Call`, which refuses forks, counts
-what is under way, records for `trace` and turns OpenDAL's errors into OSErrors.
-"""
+"""Builds, layers and caches OpenDAL's operators: `connect` gives the `Connection` over one."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime
-from functools import cached_property
-from types import TracebackType
-from typing import Any, Final
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
 
 import opendal
-from opendal.file import AsyncFile
 from opendal.layers import ConcurrentLimitLayer, RetryLayer, TimeoutLayer
-from opendal.types import Entry, Metadata, PresignedRequest
 
-from . import lifecycle, paths, tracing
-from .errors import OptionError, UnsupportedError, redact, translated
+from . import lifecycle, paths
+from .connection import Connection
+from .errors import OptionError, redact
 from .options import Tuning, secret_values
 from .services import Home, Service
 
-__all__ = ["Connection", "connect"]
+__all__ = ["connect"]
 
 _ATTEMPTS: Final = 3
 """How many stalled attempts fit into one timeout: each gets this share of it."""
 
-_PAGE: Final = 1000
-"""Keys on a page of a listing: what S3 gives at most, and most others by default."""
+_MOST: Final = 512
 
-_MOST_OPERATORS: Final = 512
-_DEPTH: Final = 1 << 20
-
-
-class _Call:
-    """One call to OpenDAL; a context manager, sync, for either transport."""
-
-    __slots__ = ("connection", "key", "offset", "operation", "pinned", "record", "size", "task")
-
-    def __init__(
-        self,
-        connection: Connection,
-        operation: str,
-        key: str,
-        pinned: bool = False,
-        offset: int = 0,
-        size: int | None = None,
-    ) -> None:
-        self.connection = connection
-        self.operation = operation
-        self.key = key
-        self.pinned = pinned
-        self.offset = offset
-        self.size = size
-        self.task: asyncio.Task[object] | None = None
-        self.record: tracing.Request | None = None
-
-    def awaited(self) -> _Call:
-        self.task = asyncio.current_task()
-        return self
-
-    def __enter__(self) -> _Call:
-        lifecycle.begin(self.task)
-        if tracing.watched():
-            here = self.connection
-            self.record = tracing.record(
-                self.operation, here.service.scheme, here.container, self.key, self.offset, self.size
-            )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        lifecycle.end(self.task)
-        error = None
-        if exc is not None:
-            error = self.connection.explain(exc, self.operation, self.key, self.pinned)
-        if self.record is not None:
-            tracing.finish(self.record, error or exc)
-        if error is not None:
-            raise error
-
-    def moved(self, size: int, requests: int = 1) -> None:
-        """Note what the call moved, all in all."""
-        if self.record is not None:
-            self.record.bytes = size
-            self.record.requests = requests
-
-
-class Connection:
-    """An OpenDAL operator, in both transports, for one service, container and set of options.
-
-    Methods whose name ends in ``_blocking`` work in the caller's thread; the others are coroutines.
-    Keys are relative to the operator's root; a key that ends in ``/`` names a directory.
-
-    Parameters
-    ----------
-    service : Service
-        The service.
-    native : Mapping
-        Its options as `options.check` returns them, the container's included.
-    tuning : Tuning
-        Retries, timeouts, limits.
-    container : str
-        Name of the container, for messages and traces.
-    """
-
-    def __init__(
-        self, service: Service, native: Mapping[str, str], tuning: Tuning, container: str = ""
-    ) -> None:
-        self.service = service
-        self.native = dict(native)
-        self.tuning = tuning
-        self.container = container
-        self.async_operator = self._layered(_base(service, self.native, self))
-        self.capability = self.async_operator.capability()
-        self._written: dict[str, datetime] | None = (
-            _clock(service, self.native) if service.home is Home.PROCESS else None
-        )
-
-    @cached_property
-    def operator(self) -> opendal.Operator:
-        """The blocking operator; made within the first call, as it starts the threads that a fork loses."""
-        return self.async_operator.to_operator()
-
-    def _layered(self, operator: opendal.AsyncOperator) -> opendal.AsyncOperator:
-        """Put retries between two timeouts: the inner for an attempt, the outer for all of them.
-
-        Without the inner one a stalled connection is never retried; without the outer one a dead
-        server costs `retries` times the timeout. Local storage needs neither, and a retry there only
-        delays the error (apache/opendal takes "not a directory" for a passing failure).
-        """
-        if self.service.home is not Home.REMOTE:
-            return operator
-        t = self.tuning
-        return (
-            operator.layer(TimeoutLayer(t.timeout / _ATTEMPTS, t.io_timeout / _ATTEMPTS))
-            .layer(
-                RetryLayer(
-                    max_times=t.retries,
-                    min_delay=t.retry_min_delay,
-                    max_delay=t.retry_max_delay,
-                    jitter=True,
-                )
-            )
-            .layer(TimeoutLayer(t.timeout, t.io_timeout))
-            .layer(ConcurrentLimitLayer(t.concurrency))
-        )
-
-    @property
-    def where(self) -> str:
-        """Service, container and endpoint, for people; without secrets."""
-        place = f" {self.container!r}" if self.container else ""
-        endpoint = self.native.get("endpoint") or self.native.get("name_node")
-        at = f" at {redact(endpoint)}" if endpoint else ""
-        return f"{self.service.scheme}{place}{at}"
-
-    def name(self, key: str) -> str:
-        """Give the path of a key, as the filesystem speaks of it."""
-        return paths.join(self.service, self.container, key)
-
-    def key(self, name: str) -> str:
-        """Give the key of a path: the inverse of `name`."""
-        return paths.split(self.service, name)[1] if self.container else name
-
-    def explain(self, exc: BaseException, operation: str, key: str, pinned: bool = False) -> OSError | None:
-        """Turn an error of OpenDAL into an OSError; None when it is none of OpenDAL's."""
-        return translated(
-            exc,
-            operation,
-            self.name(key.strip("/")),
-            where=self.where,
-            secrets=secret_values(self.native),
-            pinned=pinned,
-        )
-
-    def require(self, capability: str, operation: str) -> None:
-        """Raise when the service cannot do something.
-
-        Parameters
-        ----------
-        capability : str
-            Name of OpenDAL's flag.
-        operation : str
-            What was asked, for the message.
-
-        Raises
-        ------
-        UnsupportedError
-        """
-        if not getattr(self.capability, capability):
-            raise UnsupportedError(f"the service {self.service.scheme} cannot {operation}")
-
-    def can(self, capability: str) -> bool:
-        """Tell whether the service has a capability, by the name of OpenDAL's flag."""
-        return bool(getattr(self.capability, capability))
-
-    def modified(self, key: str, metadata: Metadata) -> datetime | None:
-        """Give the time a key was last written; kept here for stores that live in this process."""
-        if self._written is None or metadata.last_modified is not None:
-            return metadata.last_modified
-        return self._written.get(key, _STARTED)
-
-    def _touched(self, key: str) -> None:
-        if self._written is not None:
-            self._written[key] = datetime.now(UTC)
-
-    async def stat(self, key: str, **options: Any) -> Metadata:
-        """Get a key's metadata."""
-        with _Call(self, "stat", key).awaited():
-            return await self.async_operator.stat(key, **options)
-
-    def stat_blocking(self, key: str, **options: Any) -> Metadata:
-        """Get a key's metadata."""
-        with _Call(self, "stat", key):
-            return self.operator.stat(key, **options)
-
-    async def read(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
-        """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
-        with _Call(self, "read", key, bool(pin), offset, size).awaited() as call:
-            data = await self.async_operator.read(key, offset=offset, size=size, **pin)
-            call.moved(len(data))
-            return data
-
-    def read_blocking(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
-        """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
-        with _Call(self, "read", key, bool(pin), offset, size) as call:
-            data = self.operator.read(key, offset=offset, size=size, **pin)
-            call.moved(len(data))
-            return data
-
-    async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
-        """Read an object of unknown size with one request, piece by piece."""
-        with _Call(self, "read", key).awaited() as call:
-            file = await self.async_operator.open(key, "rb")
-            total = 0
-            while piece := await file.read(_DEPTH):
-                total += len(piece)
-                call.moved(total)
-                yield piece
-
-    async def write(self, key: str, data: bytes, **options: Any) -> None:
-        """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
-        with _Call(self, "write", key).awaited() as call:
-            await self.async_operator.write(key, data, **options)
-            call.moved(len(data), requests=_parts(len(data), options))
-        self._touched(key)
-
-    def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
-        """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
-        with _Call(self, "write", key) as call:
-            self.operator.write(key, data, **options)
-            call.moved(len(data), requests=_parts(len(data), options))
-        self._touched(key)
-
-    def upload(self, key: str, **options: Any) -> Upload:
-        """Start a multipart upload from the caller's thread."""
-        return Upload(self, key, options)
-
-    async def upload_async(self, key: str, **options: Any) -> AsyncUpload:
-        """Start a multipart upload from a coroutine."""
-        with _Call(self, "write", key).awaited():
-            file = await self.async_operator.open(key, "wb", **options)
-        return AsyncUpload(self, key, file)
-
-    async def list(self, key: str, most: int | None = None, **options: Any) -> list[Entry] | None:
-        """List below a key, all pages; None when there are more than `most` entries.
-
-        A partial list is never returned.
-        """
-        with _Call(self, "list", key).awaited() as call:
-            entries: list[Entry] = []
-            complete = True
-            async for entry in await self.async_operator.list(key, **options):
-                entries.append(entry)
-                if most is not None and len(entries) > most:
-                    complete = False
-                    break
-            call.moved(0, requests=max(1, -(-len(entries) // _PAGE)))
-            return entries if complete else None
-
-    async def holds_any(self, key: str) -> bool:
-        """Tell whether a directory or container holds anything; raises when the container is missing."""
-        with _Call(self, "list", key).awaited():
-            async for _ in await self.async_operator.list(key, limit=1):
-                return True
-            return False
-
-    async def delete(self, key: str, **options: Any) -> None:
-        """Delete a key; a missing one is no error."""
-        with _Call(self, "delete", key).awaited():
-            await self.async_operator.delete(key, **options)
-
-    async def remove_all(self, prefix: str) -> None:
-        """Delete everything below a prefix, which must end in ``/`` or be empty."""
-        if prefix and not prefix.endswith("/"):
-            raise ValueError(f"{prefix!r} would also delete its siblings: it must end in '/'")
-        with _Call(self, "delete", prefix).awaited() as call:
-            await self.async_operator.remove_all(prefix or "/")
-            call.moved(0, requests=2)
-
-    async def copy(self, source: str, target: str) -> None:
-        """Copy within the service."""
-        with _Call(self, "copy", source).awaited():
-            await self.async_operator.copy(source, target)
-        self._touched(target)
-
-    async def rename(self, source: str, target: str) -> None:
-        """Rename within the service."""
-        with _Call(self, "rename", source).awaited():
-            await self.async_operator.rename(source, target)
-        self._touched(target)
-
-    def rename_blocking(self, source: str, target: str) -> None:
-        """Rename within the service."""
-        with _Call(self, "rename", source):
-            self.operator.rename(source, target)
-        self._touched(target)
-
-    async def publish(self, stage: str, target: str) -> None:
-        """Rename a staged file to its place; errors name the place."""
-        with _Call(self, "rename", target).awaited():
-            await self.async_operator.rename(stage, target)
-        self._touched(target)
-
-    def publish_blocking(self, stage: str, target: str) -> None:
-        """Rename a staged file to its place; errors name the place."""
-        with _Call(self, "rename", target):
-            self.operator.rename(stage, target)
-        self._touched(target)
-
-    def delete_blocking(self, key: str) -> None:
-        """Delete a key; a missing one is no error."""
-        with _Call(self, "delete", key):
-            self.operator.delete(key)
-
-    async def create_dir(self, key: str) -> None:
-        """Make a directory and the ones above it; the key must end in ``/``."""
-        with _Call(self, "create_dir", key).awaited():
-            await self.async_operator.create_dir(key)
-
-    async def presign_read(self, key: str, seconds: int) -> PresignedRequest:
-        """Make a signed GET request; asks nothing of the server."""
-        self.require("presign_read", "sign URLs")
-        with _Call(self, "presign", key).awaited() as call:
-            request = await self.async_operator.presign_read(key, seconds)
-            call.moved(0, requests=0)
-            return request
-
-
-class Upload:
-    """A multipart upload of one object: `write` parts, then `complete`; nothing shows before that.
-
-    Dropped without `complete` it publishes nothing, though the parts that went up stay with the
-    service until its own lifecycle rule removes them: OpenDAL's binding has no call to end an upload.
-    """
-
-    def __init__(self, connection: Connection, key: str, options: dict[str, Any]) -> None:
-        self._connection = connection
-        self._key = key
-        with _Call(connection, "write", key) as call:
-            self._file = connection.operator.open(key, "wb", **options)
-            call.moved(0)
-
-    def write(self, data: bytes) -> None:
-        """Hand a part over; waits while as many as may be are in flight."""
-        with _Call(self._connection, "write", self._key) as call:
-            self._file.write(data)
-            call.moved(len(data))
-
-    def complete(self) -> None:
-        """Publish the object."""
-        with _Call(self._connection, "write", self._key):
-            self._file.close()
-        self._connection._touched(self._key)
-
-
-class AsyncUpload:
-    """The same for coroutines; made by `Connection.upload_async`."""
-
-    def __init__(self, connection: Connection, key: str, file: AsyncFile) -> None:
-        self._connection = connection
-        self._key = key
-        self._file = file
-
-    async def write(self, data: bytes) -> None:
-        """Hand a part over; waits while as many as may be are in flight."""
-        with _Call(self._connection, "write", self._key).awaited() as call:
-            await self._file.write(data)
-            call.moved(len(data))
-
-    async def complete(self) -> None:
-        """Publish the object."""
-        with _Call(self._connection, "write", self._key).awaited():
-            await self._file.close()
-        self._connection._touched(self._key)
-
-
-def _parts(size: int, options: Mapping[str, Any]) -> int:
-    chunk = options.get("chunk")
-    return 1 if not chunk or size <= chunk else -(-size // chunk) + 2
-
-
-_STARTED: Final = datetime.now(UTC)
+_Key = tuple[object, ...]
 _lock = threading.RLock()
-_bases: OrderedDict[tuple[object, ...], opendal.AsyncOperator] = OrderedDict()
-_clocks: dict[tuple[object, ...], dict[str, datetime]] = {}
-_connections: OrderedDict[tuple[object, ...], Connection] = OrderedDict()
+_connections: OrderedDict[_Key, Connection] = OrderedDict()
+_bases: dict[_Key, opendal.AsyncOperator] = {}
+_clocks: dict[_Key, dict[str, datetime]] = {}
+_limits: OrderedDict[_Key, ConcurrentLimitLayer] = OrderedDict()
 
 
 def connect(service: Service, native: Mapping[str, str], tuning: Tuning, container: str = "") -> Connection:
@@ -440,47 +56,79 @@ def connect(service: Service, native: Mapping[str, str], tuning: Tuning, contain
         When the options do not make a working operator.
     """
     lifecycle.check_fork()
-    options = {**native, **paths.container_options(service, container, native)}
-    key = (*_key(service, options), tuning.layers, container)
+    key = (*_key(service, native), tuning, container)
     with _lock:
         found = _connections.get(key)
         if found is None:
-            found = _connections[key] = Connection(service, options, tuning, container)
-            while len(_connections) > _MOST_OPERATORS:
+            found = _connections[key] = _connection(service, native, tuning, container)
+            while len(_connections) > _MOST:
                 _connections.popitem(last=False)
         _connections.move_to_end(key)
         return found
 
 
-def _key(service: Service, native: Mapping[str, str]) -> tuple[object, ...]:
+def _key(service: Service, native: Mapping[str, str]) -> _Key:
     return (service.scheme, *sorted(native.items()))
 
 
-def _base(service: Service, native: Mapping[str, str], connection: Connection) -> opendal.AsyncOperator:
+def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, container: str) -> Connection:
+    options = {**native, **paths.container_options(service, container, native)}
+    if service.home is Home.REMOTE:
+        operator = _layered(_build(service, options), tuning, _limit(service, native, tuning))
+        return Connection(service, options, tuning, container, operator, None)
+    written = _clocks.setdefault(_key(service, options), {}) if service.home is Home.PROCESS else None
+    return Connection(service, options, tuning, container, _base(service, options), written)
+
+
+def _base(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
     """Build an operator, or share the one there is.
 
     Stores that live in this process are their operator, so a second one would be empty, and embedded
-    databases lock their file, so a second one would fail. Neither may be forgotten.
+    databases lock their file, so a second one would fail. None may be forgotten.
     """
-    if service.home is Home.REMOTE:
-        return _build(service, native, connection)
-    key = _key(service, native)
+    key = _key(service, options)
     if key not in _bases:
-        _bases[key] = _build(service, native, connection)
+        _bases[key] = _build(service, options)
     return _bases[key]
 
 
-def _build(service: Service, native: Mapping[str, str], connection: Connection) -> opendal.AsyncOperator:
+def _build(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
     try:
-        return opendal.AsyncOperator(service.scheme, **native)
+        return opendal.AsyncOperator(service.scheme, **options)
     except Exception as exc:
-        text = redact(str(exc), secret_values(native))
+        text = redact(str(exc), secret_values(options))
         reason = text.partition("=> ")[2].partition("\n")[0] or text.partition("\n")[0]
         raise OptionError(
             f"the service {service.scheme} refuses its options: {reason.rstrip('.')}. "
             f"Its options are: {', '.join(sorted(service.options))}."
-        ) from (connection.explain(exc, "open", "") or exc)
+        ) from type(exc)(text)
 
 
-def _clock(service: Service, native: Mapping[str, str]) -> dict[str, datetime]:
-    return _clocks.setdefault(_key(service, native), {})
+def _limit(service: Service, native: Mapping[str, str], tuning: Tuning) -> ConcurrentLimitLayer:
+    """Give the limit on requests in flight that all containers of a filesystem share."""
+    key = (*_key(service, native), tuning)
+    if key not in _limits:
+        _limits[key] = ConcurrentLimitLayer(tuning.concurrency)
+        while len(_limits) > _MOST:
+            _limits.popitem(last=False)
+    return _limits[key]
+
+
+def _layered(
+    operator: opendal.AsyncOperator, tuning: Tuning, limit: ConcurrentLimitLayer
+) -> opendal.AsyncOperator:
+    """Put retries between two timeouts: the inner for an attempt, the outer for all of them.
+
+    Without the inner one a stalled connection is never retried; without the outer one a dead server costs
+    `retries` times the timeout. Local storage gets neither, and a retry there only delays the error
+    (OpenDAL takes "not a directory" for a passing failure).
+    """
+    retry = RetryLayer(
+        max_times=tuning.retries,
+        min_delay=tuning.retry_min_delay,
+        max_delay=tuning.retry_max_delay,
+        jitter=True,
+    )
+    attempt = TimeoutLayer(tuning.timeout / _ATTEMPTS, tuning.io_timeout / _ATTEMPTS)
+    whole = TimeoutLayer(tuning.timeout, tuning.io_timeout)
+    return operator.layer(attempt).layer(retry).layer(whole).layer(limit)

@@ -105,18 +105,6 @@ class Tuning:
     write_chunk: int = 8 * MiB
     max_gap: int = 256 * 1024
 
-    @property
-    def layers(self) -> tuple[float, ...]:
-        """The part that is built into an operator, as a key."""
-        return (
-            self.retries,
-            self.retry_min_delay,
-            self.retry_max_delay,
-            self.timeout,
-            self.io_timeout,
-            self.concurrency,
-        )
-
 
 _TUNING: Final = {f.name: f.type for f in fields(Tuning)}
 _TUNING_PEERS: Final = {"default_block_size": "block_size", "max_concurrency": "concurrency"}

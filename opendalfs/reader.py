@@ -14,9 +14,9 @@ from typing import Final, TypeVar
 
 from . import tracing
 from .assembly import Assembly, Slice, cut, only_fetch
+from .connection import Connection
 from .errors import ChangedError, RangeError
 from .fetching import fetch, gather, read_all
-from .operators import Connection
 from .ranges import Range, clamp, plan
 from .version import Version, compare, compares, pin, whole
 

@@ -1,6 +1,6 @@
 """trace(): what was asked of storage.
 
-Every call to OpenDAL passes one seam (`opendalfs.operators.Connection`). While somebody watches, that seam
+Every call to OpenDAL passes one seam (`opendalfs.connection.Connection`). While somebody watches, that seam
 makes a `Request` of each, for the open traces, for the log and for OpenTelemetry (`telemetry`); while nobody
 does, all it costs is to find that out.
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from opendal.types import Metadata
 
+from .connection import Connection
 from .errors import ChangedError, RangeError
-from .operators import Connection
 from .services import Form, Home
 
 __all__ = ["Version", "compare", "compares", "pin", "whole"]

@@ -19,8 +19,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, BinaryIO, Final
 
+from .connection import Connection, Upload
 from .errors import OptionError
-from .operators import Connection, Upload
 from .ranges import Range, split
 from .reader import Reader, Version
 from .services import Home

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Final
 from fsspec import AbstractFileSystem
 
 from opendalfs import blocking, listing, paths
+from opendalfs.connection import Connection
 from opendalfs.errors import UnsupportedError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
-from opendalfs.operators import Connection
 from opendalfs.ranges import Range, split
 from opendalfs.reader import Reader, Version
 from opendalfs.services import Form

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from opendalfs import paths
+from opendalfs.connection import Connection
 from opendalfs.filesystems import ServiceFileSystem, filesystem_class
 from opendalfs.fs import OpendalFileSystem
-from opendalfs.operators import Connection
 from opendalfs.services import SERVICES, Form, Service, lookup
 
 __all__ = ["ANY", "Source", "scheme_of"]

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from opendalfs import listing, paths, reader
+from opendalfs.connection import Connection
 from opendalfs.filesystems import ServiceFileSystem
-from opendalfs.operators import Connection
 from opendalfs.ranges import Range
 from opendalfs.reader import Version
 from opendalfs.services import Home

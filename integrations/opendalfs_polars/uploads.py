@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from opendalfs.operators import Connection
+from opendalfs.connection import Connection
 from opendalfs.writer import Writer
 
 from .mount import Mount

@@ -1,0 +1,387 @@
+"""A connection to storage: the one seam to OpenDAL.
+
+Every call to OpenDAL is a method of `Connection`. Each goes through `_Call`, which refuses forks, counts
+what is under way, records for `trace` and turns OpenDAL's errors into OSErrors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Final
+
+import opendal
+from opendal.file import AsyncFile
+from opendal.types import Entry, Metadata, PresignedRequest
+
+from . import lifecycle, paths, tracing
+from .errors import UnsupportedError, redact, translated
+from .options import Tuning, secret_values
+from .services import Service
+
+__all__ = ["AsyncUpload", "Connection", "Upload"]
+
+_PAGE: Final = 1000
+"""Keys on a page of a listing: what S3 gives at most, and most others by default."""
+
+_PIECE: Final = 1 << 20
+_STARTED: Final = datetime.now(UTC)
+
+
+class _Call:
+    """One call to OpenDAL; a context manager, sync, for either transport."""
+
+    __slots__ = ("connection", "key", "offset", "operation", "pinned", "record", "size", "task")
+
+    def __init__(
+        self,
+        connection: Connection,
+        operation: str,
+        key: str,
+        pinned: bool = False,
+        offset: int = 0,
+        size: int | None = None,
+    ) -> None:
+        self.connection = connection
+        self.operation = operation
+        self.key = key
+        self.pinned = pinned
+        self.offset = offset
+        self.size = size
+        self.task: asyncio.Task[object] | None = None
+        self.record: tracing.Request | None = None
+
+    def awaited(self) -> _Call:
+        self.task = asyncio.current_task()
+        return self
+
+    def __enter__(self) -> _Call:
+        lifecycle.begin(self.task)
+        if tracing.watched():
+            here = self.connection
+            self.record = tracing.record(
+                self.operation, here.service.scheme, here.container, self.key, self.offset, self.size
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        lifecycle.end(self.task)
+        error = None
+        if exc is not None:
+            error = self.connection.explain(exc, self.operation, self.key, self.pinned)
+        if self.record is not None:
+            tracing.finish(self.record, error or exc)
+        if error is not None:
+            raise error
+
+    def moved(self, size: int, requests: int = 1) -> None:
+        """Note what the call moved, all in all."""
+        if self.record is not None:
+            self.record.bytes = size
+            self.record.requests = requests
+
+
+class Connection:
+    """An OpenDAL operator, in both transports, for one service, container and set of options.
+
+    Methods whose name ends in ``_blocking`` work in the caller's thread; the others are coroutines.
+    Keys are relative to the operator's root; a key that ends in ``/`` names a directory.
+
+    Parameters
+    ----------
+    service : Service
+        The service.
+    native : Mapping
+        Its options as `options.check` returns them, the container's included.
+    tuning : Tuning
+        Retries, timeouts, limits.
+    container : str
+        Name of the container, for messages and traces.
+    operator : opendal.AsyncOperator
+        OpenDAL's, with its layers.
+    written : dict, optional
+        Where to keep the times of writes by key, for a store that keeps none itself.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        native: Mapping[str, str],
+        tuning: Tuning,
+        container: str,
+        operator: opendal.AsyncOperator,
+        written: dict[str, datetime] | None,
+    ) -> None:
+        self.service = service
+        self.native = dict(native)
+        self.tuning = tuning
+        self.container = container
+        self.async_operator = operator
+        self.capability = operator.capability()
+        self._written = written
+
+    @cached_property
+    def operator(self) -> opendal.Operator:
+        """The blocking operator; made within the first call, as it starts the threads that a fork loses."""
+        return self.async_operator.to_operator()
+
+    @property
+    def where(self) -> str:
+        """Service, container and endpoint, for people; without secrets."""
+        place = f" {self.container!r}" if self.container else ""
+        endpoint = self.native.get("endpoint") or self.native.get("name_node")
+        at = f" at {redact(endpoint)}" if endpoint else ""
+        return f"{self.service.scheme}{place}{at}"
+
+    def name(self, key: str) -> str:
+        """Give the path of a key, as the filesystem speaks of it."""
+        return paths.join(self.service, self.container, key)
+
+    def key(self, name: str) -> str:
+        """Give the key of a path: the inverse of `name`."""
+        return paths.split(self.service, name)[1] if self.container else name
+
+    def explain(self, exc: BaseException, operation: str, key: str, pinned: bool = False) -> OSError | None:
+        """Turn an error of OpenDAL into an OSError; None when it is none of OpenDAL's."""
+        return translated(
+            exc,
+            operation,
+            self.name(key.strip("/")),
+            where=self.where,
+            secrets=secret_values(self.native),
+            pinned=pinned,
+        )
+
+    def require(self, capability: str, operation: str) -> None:
+        """Raise when the service cannot do something.
+
+        Parameters
+        ----------
+        capability : str
+            Name of OpenDAL's flag.
+        operation : str
+            What was asked, for the message.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        if not getattr(self.capability, capability):
+            raise UnsupportedError(f"the service {self.service.scheme} cannot {operation}")
+
+    def can(self, capability: str) -> bool:
+        """Tell whether the service has a capability, by the name of OpenDAL's flag."""
+        return bool(getattr(self.capability, capability))
+
+    def modified(self, key: str, metadata: Metadata) -> datetime | None:
+        """Give the time a key was last written; kept here for stores that live in this process."""
+        if self._written is None or metadata.last_modified is not None:
+            return metadata.last_modified
+        return self._written.get(key, _STARTED)
+
+    def _touched(self, key: str) -> None:
+        if self._written is not None:
+            self._written[key] = datetime.now(UTC)
+
+    async def stat(self, key: str, **options: Any) -> Metadata:
+        """Get a key's metadata."""
+        with _Call(self, "stat", key).awaited():
+            return await self.async_operator.stat(key, **options)
+
+    def stat_blocking(self, key: str, **options: Any) -> Metadata:
+        """Get a key's metadata."""
+        with _Call(self, "stat", key):
+            return self.operator.stat(key, **options)
+
+    async def read(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
+        """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
+        with _Call(self, "read", key, bool(pin), offset, size).awaited() as call:
+            data = await self.async_operator.read(key, offset=offset, size=size, **pin)
+            call.moved(len(data))
+            return data
+
+    def read_blocking(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
+        """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
+        with _Call(self, "read", key, bool(pin), offset, size) as call:
+            data = self.operator.read(key, offset=offset, size=size, **pin)
+            call.moved(len(data))
+            return data
+
+    async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
+        """Read an object of unknown size with one request, piece by piece."""
+        with _Call(self, "read", key).awaited() as call:
+            file = await self.async_operator.open(key, "rb")
+            total = 0
+            while piece := await file.read(_PIECE):
+                total += len(piece)
+                call.moved(total)
+                yield piece
+
+    async def write(self, key: str, data: bytes, **options: Any) -> None:
+        """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
+        with _Call(self, "write", key).awaited() as call:
+            await self.async_operator.write(key, data, **options)
+            call.moved(len(data), requests=_parts(len(data), options))
+        self._touched(key)
+
+    def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
+        """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
+        with _Call(self, "write", key) as call:
+            self.operator.write(key, data, **options)
+            call.moved(len(data), requests=_parts(len(data), options))
+        self._touched(key)
+
+    def upload(self, key: str, **options: Any) -> Upload:
+        """Start a multipart upload from the caller's thread."""
+        return Upload(self, key, options)
+
+    async def upload_async(self, key: str, **options: Any) -> AsyncUpload:
+        """Start a multipart upload from a coroutine."""
+        with _Call(self, "write", key).awaited():
+            file = await self.async_operator.open(key, "wb", **options)
+        return AsyncUpload(self, key, file)
+
+    async def list(self, key: str, most: int | None = None, **options: Any) -> list[Entry] | None:
+        """List below a key, all pages; None when there are more than `most` entries.
+
+        A partial list is never returned.
+        """
+        with _Call(self, "list", key).awaited() as call:
+            entries: list[Entry] = []
+            complete = True
+            async for entry in await self.async_operator.list(key, **options):
+                entries.append(entry)
+                if most is not None and len(entries) > most:
+                    complete = False
+                    break
+            call.moved(0, requests=max(1, -(-len(entries) // _PAGE)))
+            return entries if complete else None
+
+    async def holds_any(self, key: str) -> bool:
+        """Tell whether a directory or container holds anything; raises when the container is missing."""
+        with _Call(self, "list", key).awaited():
+            async for _ in await self.async_operator.list(key, limit=1):
+                return True
+            return False
+
+    async def delete(self, key: str, **options: Any) -> None:
+        """Delete a key; a missing one is no error."""
+        with _Call(self, "delete", key).awaited():
+            await self.async_operator.delete(key, **options)
+
+    async def remove_all(self, prefix: str) -> None:
+        """Delete everything below a prefix, which must end in ``/`` or be empty."""
+        if prefix and not prefix.endswith("/"):
+            raise ValueError(f"{prefix!r} would also delete its siblings: it must end in '/'")
+        with _Call(self, "delete", prefix).awaited() as call:
+            await self.async_operator.remove_all(prefix or "/")
+            call.moved(0, requests=2)
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy within the service."""
+        with _Call(self, "copy", source).awaited():
+            await self.async_operator.copy(source, target)
+        self._touched(target)
+
+    async def rename(self, source: str, target: str) -> None:
+        """Rename within the service."""
+        with _Call(self, "rename", source).awaited():
+            await self.async_operator.rename(source, target)
+        self._touched(target)
+
+    def rename_blocking(self, source: str, target: str) -> None:
+        """Rename within the service."""
+        with _Call(self, "rename", source):
+            self.operator.rename(source, target)
+        self._touched(target)
+
+    async def publish(self, stage: str, target: str) -> None:
+        """Rename a staged file to its place; errors name the place."""
+        with _Call(self, "rename", target).awaited():
+            await self.async_operator.rename(stage, target)
+        self._touched(target)
+
+    def publish_blocking(self, stage: str, target: str) -> None:
+        """Rename a staged file to its place; errors name the place."""
+        with _Call(self, "rename", target):
+            self.operator.rename(stage, target)
+        self._touched(target)
+
+    def delete_blocking(self, key: str) -> None:
+        """Delete a key; a missing one is no error."""
+        with _Call(self, "delete", key):
+            self.operator.delete(key)
+
+    async def create_dir(self, key: str) -> None:
+        """Make a directory and the ones above it; the key must end in ``/``."""
+        with _Call(self, "create_dir", key).awaited():
+            await self.async_operator.create_dir(key)
+
+    async def presign_read(self, key: str, seconds: int) -> PresignedRequest:
+        """Make a signed GET request; asks nothing of the server."""
+        self.require("presign_read", "sign URLs")
+        with _Call(self, "presign", key).awaited() as call:
+            request = await self.async_operator.presign_read(key, seconds)
+            call.moved(0, requests=0)
+            return request
+
+
+class Upload:
+    """A multipart upload of one object: `write` parts, then `complete`; nothing shows before that.
+
+    Dropped without `complete` it publishes nothing, though the parts that went up stay with the
+    service until its own lifecycle rule removes them: OpenDAL's binding has no call to end an upload.
+    """
+
+    def __init__(self, connection: Connection, key: str, options: dict[str, Any]) -> None:
+        self._connection = connection
+        self._key = key
+        with _Call(connection, "write", key) as call:
+            self._file = connection.operator.open(key, "wb", **options)
+            call.moved(0)
+
+    def write(self, data: bytes) -> None:
+        """Hand a part over; waits while as many as may be are in flight."""
+        with _Call(self._connection, "write", self._key) as call:
+            self._file.write(data)
+            call.moved(len(data))
+
+    def complete(self) -> None:
+        """Publish the object."""
+        with _Call(self._connection, "write", self._key):
+            self._file.close()
+        self._connection._touched(self._key)
+
+
+class AsyncUpload:
+    """The same for coroutines; made by `Connection.upload_async`."""
+
+    def __init__(self, connection: Connection, key: str, file: AsyncFile) -> None:
+        self._connection = connection
+        self._key = key
+        self._file = file
+
+    async def write(self, data: bytes) -> None:
+        """Hand a part over; waits while as many as may be are in flight."""
+        with _Call(self._connection, "write", self._key).awaited() as call:
+            await self._file.write(data)
+            call.moved(len(data))
+
+    async def complete(self) -> None:
+        """Publish the object."""
+        with _Call(self._connection, "write", self._key).awaited():
+            await self._file.close()
+        self._connection._touched(self._key)
+
+
+def _parts(size: int, options: Mapping[str, Any]) -> int:
+    chunk = options.get("chunk")
+    return 1 if not chunk or size <= chunk else -(-size // chunk) + 2
