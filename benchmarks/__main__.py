@@ -1,16 +1,30 @@
-"""``python -m benchmarks``: ours against its peers, on an S3 server made distant."""
+"""Ours against its peers, on an S3 server made distant, or on a storage of yours.
+
+::
+
+    python -m benchmarks                     everything, then the report; a quarter of an hour
+    python -m benchmarks -k arrow            one group, or any cases by a part of their name
+    python -m benchmarks report              the report anew, from the results there are
+    python -m benchmarks --smoke             small and short: that it runs, not how fast
+    python -m benchmarks --url opendal+s3://bucket/prefix -o key=... -o secret=...
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.calibrate import calibrate
+from benchmarks.access import Skipped
+from benchmarks.calibrate import Distance, calibrate
 from benchmarks.cases import CASES
-from benchmarks.context import SMOKE, Settings, running
-from benchmarks.report import software, table, write_json
-from benchmarks.runner import measure
+from benchmarks.cases.model import OURS, Case
+from benchmarks.context import SMOKE, Context, Settings, running, visiting
+from benchmarks.runner import Result, measure, set_distance
+from benchmarks.store import RESULTS, Run, save, software
+from benchmarks.tables import table
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -26,29 +40,104 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     argparse.Namespace
         With the `Settings` in ``settings``.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
+    add("do", nargs="?", choices=("run", "report", "list"), default="run", help="run by default")
+    add("-k", metavar="TEXT", default="", help="only cases whose name contains this")
     add("--smoke", action="store_true", help="small and short: that it runs, not how fast")
-    add("--scale", type=float, help="TPC-H scale factor (2)")
+    add("--scale", type=float, help="TPC-H scale factor (2; 0.1 with --smoke or --url)")
     add("--latency-ms", type=float, help="milliseconds to a response's first byte (30)")
     add("--bandwidth", type=float, help="bytes a second on a connection; 0: no limit (90e6)")
-    add("--rounds", type=int, help="how often each peer does each piece of work (5)")
-    add("-k", metavar="TEXT", default="", help="only cases whose name contains this")
-    add("--json", type=Path, metavar="FILE", help="write all samples there")
-    options = parser.parse_args(arguments)
-    base = SMOKE if options.smoke else Settings()
-    latency = None if options.latency_ms is None else options.latency_ms / 1000
-    options.settings = Settings(
-        scale=base.scale if options.scale is None else options.scale,
-        latency=base.latency if latency is None else latency,
-        bandwidth=base.bandwidth if options.bandwidth is None else options.bandwidth,
-        rounds=base.rounds if options.rounds is None else max(1, options.rounds),
-    )
-    return options
+    add("--rounds", type=int, help="how often each peer does each piece of work at most (5)")
+    add("--budget", type=float, help="seconds after which a case begins no further round (12)")
+    add("--url", help="a storage of yours: opendal+s3://bucket/prefix; written below opendalfs-benchmarks/")
+    add("-o", metavar="KEY=VALUE", action="append", default=[], dest="options", help="its options")
+    add("--keep", action="store_true", help="leave the data on that storage")
+    add("--results", type=Path, metavar="DIRECTORY", help="where the JSON goes (benchmarks/results)")
+    given = parser.parse_args(arguments)
+    given.settings = _settings(given)
+    if given.results is None and not given.smoke and not given.url:
+        given.results = RESULTS
+    return given
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    base = SMOKE if given.smoke else Settings(scale=0.1, rounds=3, share=0.2) if given.url else Settings()
+    latency = None if given.latency_ms is None else given.latency_ms / 1000
+    told = {
+        "scale": given.scale,
+        "latency": latency,
+        "bandwidth": given.bandwidth,
+        "rounds": given.rounds,
+        "budget": given.budget,
+    }
+    return replace(base, **{name: value for name, value in told.items() if value is not None})
+
+
+def choose(given: argparse.Namespace) -> list[Case]:
+    """Give the cases that the command line names.
+
+    Parameters
+    ----------
+    given : argparse.Namespace
+        What `parse` gave.
+
+    Returns
+    -------
+    list of Case
+        On a storage of the user's only those that read, at the distance it has.
+    """
+    chosen = [case for case in CASES if given.k in case.label]
+    if given.smoke:
+        chosen = [case for case in chosen if not case.once]
+    if given.url:
+        chosen = [c for c in chosen if not (c.writes or c.near or c.axis)]
+    return chosen
+
+
+def run(given: argparse.Namespace) -> list[Result]:
+    """Run the chosen cases and print their tables.
+
+    Parameters
+    ----------
+    given : argparse.Namespace
+        What `parse` gave.
+
+    Returns
+    -------
+    list of Result
+        What they gave.
+    """
+    results: list[Result] = []
+    distance: Distance | None
+    place: AbstractContextManager[Context]
+    if given.url:
+        options = dict(option.split("=", 1) for option in given.options)
+        place = visiting(given.settings, given.url, options, given.keep)
+    else:
+        place = running(given.settings)
+    with place as context:
+        try:
+            distance = calibrate(context)
+        except Skipped:
+            distance = None
+        print(f"{given.settings}\nas measured: {distance}\n{software()}", flush=True)
+        for case in choose(given):
+            set_distance(case, context)
+            results.append(measure(case, context))
+            print(f"\n{table(results[-1])}", flush=True)
+            if given.results:
+                # Case by case, so that a run that is cut short leaves what it has.
+                save(Run.now(given.settings, distance, results[-1:]), given.results)
+    return results
 
 
 def main(arguments: list[str]) -> int:
-    """Run the cases and print their tables; 1 when any peer failed.
+    """Do what the command line says; 1 when ours failed anywhere.
 
     Parameters
     ----------
@@ -60,17 +149,16 @@ def main(arguments: list[str]) -> int:
     int
         Exit status.
     """
-    options = parse(arguments)
-    results = []
-    with running(options.settings) as context:
-        print(f"{options.settings}\nas measured: {calibrate(context)}\n{software()}", flush=True)
-        for case in CASES:
-            if options.k in case.label:
-                results.append(measure(case, context))
-                print(f"\n{table(results[-1])}", flush=True)
-    if options.json:
-        write_json(options.json, options.settings, results)
-    return 1 if any(result.errors for result in results) else 0
+    given = parse(arguments)
+    if given.do == "list":
+        print("\n".join(case.label for case in choose(given)))
+        return 0
+    results = run(given) if given.do == "run" else []
+    if given.results and (given.do == "report" or not given.k):
+        from benchmarks.report import write
+
+        print(f"\nwrote {write(given.results)}")
+    return 1 if any(OURS in result.errors for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import statistics
 import time
-from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
 
 from benchmarks.context import Context
+from benchmarks.raw_http import Part
 
 ASKED = 9
-BUFFER = 1 << 20
+LARGEST = 32 << 20
 
 
 @dataclass(frozen=True)
 class Distance:
     """What a client sees of the server.
 
-    ``latency`` is the median in seconds to the first byte of a small answer; ``bandwidth`` is in
-    bytes a second, of the largest file on one connection.
+    ``latency`` is the median in seconds to the answer of a small request; ``bandwidth`` is in bytes a
+    second, of a large file on one connection.
     """
 
     latency: float
@@ -32,7 +29,7 @@ class Distance:
 
 
 def calibrate(context: Context) -> Distance:
-    """Measure latency and bandwidth through the proxy.
+    """Measure latency and bandwidth of the way that is measured.
 
     Parameters
     ----------
@@ -44,36 +41,18 @@ def calibrate(context: Context) -> Distance:
     Distance
         What was measured.
     """
-    client = context.server.client_at(context.proxy.endpoint)
-    bucket, _, key = context.remote["lineitem"].partition("/")
-    signed = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key})
-    parts = urlsplit(signed)
-    with closing(http.client.HTTPConnection(parts.netloc, timeout=60)) as connection:
-        path = f"{parts.path}?{parts.query}"
-        latencies = [_first_byte(connection, path) for _ in range(ASKED)]
-        return Distance(statistics.median(latencies), _bandwidth(connection, path))
+    if context.proxy:
+        context.proxy.set(context.settings.latency, context.settings.bandwidth)
+    path = context.remote(context.lineitem)
+    small = Part(path, 0, 1)
+    large = Part(path, 0, min(LARGEST, context.lineitem.stat().st_size))
+    context.raw.prepare([[small]])
+    _seconds(context, small)  # connects
+    latency = statistics.median(_seconds(context, small) for _ in range(ASKED))
+    return Distance(latency, (large.stop - large.start) / _seconds(context, large))
 
 
-def _answer(connection: http.client.HTTPConnection, path: str, **fields: str) -> Any:
-    connection.request("GET", path, headers=fields)
-    answer = connection.getresponse()
-    if answer.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
-        raise RuntimeError(f"calibration got HTTP status {answer.status}")
-    return answer
-
-
-def _first_byte(connection: http.client.HTTPConnection, path: str) -> float:
+def _seconds(context: Context, part: Part) -> float:
     start = time.perf_counter()
-    answer = _answer(connection, path, Range="bytes=0-0")
-    seconds = time.perf_counter() - start
-    answer.read()
-    return seconds
-
-
-def _bandwidth(connection: http.client.HTTPConnection, path: str) -> float:
-    answer = _answer(connection, path)
-    buffer = bytearray(BUFFER)
-    size, start = 0, time.perf_counter()
-    while received := answer.readinto(buffer):
-        size += received
-    return size / (time.perf_counter() - start)
+    context.raw.fetch([[part]])
+    return time.perf_counter() - start

@@ -1,91 +1,261 @@
-"""What a benchmark runs in: a server, the proxy that makes it distant, the data, the clients."""
+"""What a benchmark runs in: a server, the proxy that makes it distant, the data, the clients.
+
+*Cold* means that a client remembers nothing of what is stored: no listing, size, footer or block. It keeps
+its connections, as a long-lived process does, since making them would measure TLS and start-up, and not
+every peer can be made to let go of them. So each round gets:
+
+* ours: a new filesystem that shares nothing it remembers with the one before;
+* s3fs: the same filesystem with its listings forgotten, as making a new one costs it 0.1 s and more;
+* obstore, pyarrow's S3FileSystem, Polars' own store: the same client; they remember nothing;
+* DuckDB: a new database, which has the caches of blocks and of metadata in it, for every peer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow.fs
+from obstore.store import S3Store
 from s3fs import S3FileSystem
 
 import opendalfs
-from benchmarks.data import publish, tpch
+from benchmarks import data
+from benchmarks.access import Access, Skipped
+from benchmarks.httpfs import Httpfs
 from benchmarks.proxy import DelayProxy
-from tests.servers import S3Server, s3_server_from_env
+from benchmarks.raw_http import RawClient
+from tests.servers import s3_server_from_env
+
+FOLDER = "opendalfs-benchmarks"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured: the defaults are an S3 near by, and data that takes a while to read."""
+    """What is measured: the defaults are an S3 near by, and data that takes a while to read.
+
+    Parameters
+    ----------
+    scale : float
+        Of TPC-H.
+    latency : float
+        Seconds to a response's first byte.
+    bandwidth : float
+        Bytes a second on a connection; 0 is no limit.
+    rounds : int
+        How often each peer does each piece of work, at most; 0: once, without a warm-up.
+    budget : float
+        Seconds after which a case begins no further round, once it has had three.
+    share : float
+        Part of the full number of files, keys and ranges.
+    """
 
     scale: float = 2.0
     latency: float = 0.030
     bandwidth: float = 90e6
     rounds: int = 5
+    budget: float = 12.0
+    share: float = 1.0
 
     def __str__(self) -> str:
         limit = f"{self.bandwidth / 1e6:g} MB/s a connection" if self.bandwidth else "no limit"
         return (
             f"TPC-H scale {self.scale:g}, {self.latency * 1e3:g} ms to the first byte, {limit}, "
-            f"{self.rounds} rounds"
+            f"at most {self.rounds} rounds"
         )
 
 
-SMOKE = Settings(scale=0.1, latency=0.002, rounds=1)
+SMOKE = Settings(scale=0.1, latency=0.001, rounds=0, share=0.02)
 
 
 @dataclass
 class Context:
-    """A running server behind a running proxy, with the data on it.
+    """A storage with the data on it, and the clients.
 
-    The clients are made once and keep their connections, as a long-lived process would. Each of
-    them gives up what it remembers of the storage, so that every round asks for all of it.
+    Parameters
+    ----------
+    settings : Settings
+        What is measured.
+    service : str
+        Name of the service.
+    root : str
+        Path on it, below which everything is.
+    options : dict
+        Of opendalfs, for the way that is measured.
+    direct : dict
+        The same for the way around the proxy, which brings the data there.
+    proxy : DelayProxy, optional
+        What makes it distant and counts; None for a storage of the user's.
     """
 
     settings: Settings
-    server: S3Server
-    proxy: DelayProxy
-    local: dict[str, Path]
-    remote: dict[str, str]
+    service: str
+    root: str
+    options: dict[str, Any] = field(repr=False)
+    direct: dict[str, Any] = field(repr=False)
+    proxy: DelayProxy | None = None
+    _published: dict[str, str] = field(default_factory=dict)
+    _turns: Iterator[int] = field(default_factory=itertools.count)
+    _leaving: ExitStack = field(default_factory=ExitStack)
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options of a client that goes through the proxy, in the names of s3fs."""
-        return self.proxy.through(self.server.s3_options)
+    def __enter__(self) -> Context:
+        return self
 
-    def opendalfs(self) -> Any:
+    def __exit__(self, *_: object) -> None:
+        self._leaving.close()
+
+    # What is stored
+
+    def count(self, full: int) -> int:
+        """Give a number of files, keys or ranges: all of them, or a few for a smoke test."""
+        return max(2, round(full * self.settings.share))
+
+    def path(self, name: str) -> str:
+        """Give a path below the root that no data set has."""
+        return f"{self.root}/work/{name}"
+
+    @cached_property
+    def uploader(self) -> Any:
+        """Our filesystem around the proxy: makes what is needed, unmeasured."""
+        return opendalfs.filesystem(self.service, **self.direct)
+
+    @cached_property
+    def lineitem(self) -> Path:
+        """The local lineitem."""
+        return data.tpch(self.settings.scale)["lineitem"]
+
+    @cached_property
+    def parts(self) -> Path:
+        """The local lineitem as 20 files."""
+        return data.parts(self.settings.scale / 2)
+
+    @cached_property
+    def hive(self) -> Path:
+        """The local hive tree."""
+        return data.hive(self.settings.scale)
+
+    @cached_property
+    def csv(self) -> Path:
+        """The local csv.gz."""
+        return data.csv(self.settings.scale)
+
+    @cached_property
+    def growth(self) -> Path:
+        """The local directories of 1, 10, 100 and 1,000 files."""
+        return data.growth()
+
+    def remote(self, local: Path) -> str:
+        """Give the path of a local file or directory on the storage, uploading it the first time."""
+        name = f"{local.parent.name}/{local.name}" if local.is_file() else local.name
+        if name not in self._published:
+            path = f"{self.root}/data/{name}"
+            if local.is_file():
+                self._upload([local], [path])
+            else:
+                files = sorted(f for f in local.rglob("*") if f.is_file())
+                self._upload(files, [f"{path}/{f.relative_to(local).as_posix()}" for f in files])
+            self._published[name] = path
+        return self._published[name]
+
+    def _upload(self, files: Sequence[Path], paths: Sequence[str]) -> None:
+        self.uploader.put([str(f) for f in files], list(paths))
+
+    def fill(self, name: str, count: int, size: int) -> list[str]:
+        """Make many small objects, once; give their paths."""
+        folder = self.path(name)
+        paths = [f"{folder}/{i // 1000:03}/{i:06}" for i in range(count)]
+        if name not in self._published:
+            self.refill(name, count, size)
+            self._published[name] = folder
+        return paths
+
+    def refill(self, name: str, count: int, size: int) -> str:
+        """Make many small objects, again where they are gone; give their directory."""
+        folder = self.path(name)
+        content = {
+            f"{folder}/{i // 1000:03}/{i:06}": i.to_bytes(8, "big") * (size // 8) for i in range(count)
+        }
+        self.uploader.pipe(content)
+        return folder
+
+    # Who reads it
+
+    def opendalfs(self, **settings: Any) -> Any:
         """Give our filesystem, with nothing remembered."""
-        filesystem = opendalfs.filesystem("s3", **self.options)
-        filesystem.invalidate_cache()
-        return filesystem
+        # What is remembered is shared among equal filesystems, so this one must be like no other.
+        unique = {"listings_expiry_time": 30 + next(self._turns) * 1e-6}
+        return opendalfs.filesystem(
+            self.service, **self.options, **unique, **settings, skip_instance_cache=True
+        )
+
+    @cached_property
+    def access(self) -> Access:
+        """What the peers need to know of the S3 storage."""
+        if self.service != "s3":
+            raise Skipped(f"reads S3, not {self.service}")
+        return Access.of(self.options)
 
     def s3fs(self) -> S3FileSystem:
         """Give s3fs, with nothing remembered."""
         self._s3fs.invalidate_cache()
         return self._s3fs
 
+    def s3fs_tuned(self) -> S3FileSystem:
+        """Give s3fs with the settings that suit this work best, with nothing remembered.
+
+        More connections than ten; blocks that let `cat_file` split; no readahead, of which Parquet uses
+        little.
+        """
+        self._s3fs_tuned.invalidate_cache()
+        return self._s3fs_tuned
+
     @cached_property
     def _s3fs(self) -> S3FileSystem:
-        return S3FileSystem(**self.options)
+        return self.access.s3fs()
+
+    @cached_property
+    def _s3fs_tuned(self) -> S3FileSystem:
+        return self.access.s3fs(
+            default_cache_type="none",
+            default_block_size=8 << 20,
+            max_concurrency=32,
+            config_kwargs={"max_pool_connections": 64},
+        )
 
     @cached_property
     def pyarrow(self) -> pyarrow.fs.S3FileSystem:
-        """Arrow's own S3 client, which remembers nothing."""
-        return pyarrow.fs.S3FileSystem(
-            access_key=self.server.access_key,
-            secret_key=self.server.secret_key,
-            region=self.server.region,
-            endpoint_override=self.proxy.endpoint,
-        )
+        """Arrow's own S3 client."""
+        return self.access.pyarrow()
+
+    @cached_property
+    def obstore(self) -> S3Store:
+        """A store of obstore, for the bucket."""
+        return self.access.obstore(self.root.partition("/")[0])
+
+    @cached_property
+    def httpfs(self) -> Httpfs:
+        """DuckDB's own S3 client, in a process of its own."""
+        return self._leaving.enter_context(Httpfs(self.access))
+
+    @cached_property
+    def raw(self) -> RawClient:
+        """HTTP and nothing above it."""
+        signer = opendalfs.filesystem(self.service, **self.options)
+        return self._leaving.enter_context(RawClient(lambda path: str(signer.sign(path, expiration=3600))))
+
+    def url(self, path: str) -> str:
+        """Give the URL of a path, as ours has it."""
+        return str(self.uploader.unstrip_protocol(path))
 
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Context]:
-    """Start the server and the proxy, and bring the data there at full speed.
+    """Start the server and the proxy.
 
     Parameters
     ----------
@@ -97,8 +267,40 @@ def running(settings: Settings) -> Iterator[Context]:
     Context
         What the cases need.
     """
-    local = tpch(settings.scale)
     with s3_server_from_env() as server, DelayProxy(server.endpoint) as proxy:
-        remote = {table: publish(server, file) for table, file in local.items()}
-        proxy.set(latency=settings.latency, bandwidth=settings.bandwidth)
-        yield Context(settings, server, proxy, local, remote)
+        options = server.s3_options
+        root = f"{server.bucket}/{FOLDER}"
+        with Context(settings, "s3", root, proxy.through(options), options, proxy) as context:
+            yield context
+
+
+@contextmanager
+def visiting(settings: Settings, url: str, options: dict[str, Any], keep: bool = False) -> Iterator[Context]:
+    """Use a storage of the user's, below a folder of our own.
+
+    Parameters
+    ----------
+    settings : Settings
+        What is measured; its latency and bandwidth are those of the storage.
+    url : str
+        ``opendal+<service>://...``.
+    options : dict
+        Of the service, in the names of opendalfs.
+    keep : bool
+        Leave the data there for a next time.
+
+    Yields
+    ------
+    Context
+        What the cases need.
+    """
+    from fsspec.core import url_to_fs
+
+    fs, root = url_to_fs(url, **options)
+    root = f"{root.rstrip('/')}/{FOLDER}"
+    with Context(settings, fs.service.scheme, root, options, options) as context:
+        try:
+            yield context
+        finally:
+            if not keep and fs.exists(root):
+                fs.rm(root, recursive=True)

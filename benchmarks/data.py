@@ -1,4 +1,4 @@
-"""TPC-H tables as Parquet: standard data, made once by ``tpchgen-cli`` and kept.
+"""What is read: TPC-H tables by ``tpchgen-cli``, and what is made of them; made once and kept.
 
 At scale 2 with row groups of 64 MB before compression, lineitem is one file of 323 MB with 13 row
 groups of 16 columns, and orders one of 80 MB with 4.
@@ -6,17 +6,29 @@ groups of 16 columns, and orders one of 80 MB with 4.
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from tests.server_base import find_program
-from tests.servers import S3Server
 
 TABLES = ("lineitem", "orders")
+PARTS = 20
+GROWTH = 1_000
 _CACHE = Path(__file__).parents[1] / ".cache"
+_GROWTH_ROWS = 2_000
+_CSV_ROWS = 150_000
 
 
 def tpch(scale: float, row_group: str = "64MB") -> dict[str, Path]:
@@ -34,47 +46,185 @@ def tpch(scale: float, row_group: str = "64MB") -> dict[str, Path]:
     dict
         The Parquet file of each table.
     """
-    directory = _CACHE / f"tpch-{scale:g}-{row_group}"
-    if not directory.exists():
-        _generate(directory, scale, row_group)
+    directory = _kept(
+        f"tpch-{scale:g}-{row_group}",
+        lambda fresh: _generate(fresh, scale, row_group, "--tables", ",".join(TABLES)),
+    )
     return {table: directory / f"{table}.parquet" for table in TABLES}
 
 
-def _generate(directory: Path, scale: float, row_group: str) -> None:
-    generator = find_program("tpchgen-cli")
-    if generator is None:
-        raise RuntimeError("no `tpchgen-cli` here; pip install tpchgen-cli")
-    directory.parent.mkdir(exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix="tpch-", dir=directory.parent))
-    command = [generator, "parquet", "--scale-factor", f"{scale:g}", "--tables", ",".join(TABLES)]
-    layout = ["--compression", "ZSTD(1)", "--row-group-bytes", row_group]
+def parts(scale: float) -> Path:
+    """Make lineitem as a directory of 20 files of some row groups each.
+
+    Parameters
+    ----------
+    scale : float
+        Scale factor of all together.
+
+    Returns
+    -------
+    Path
+        The directory.
+    """
+
+    def make(fresh: Path) -> None:
+        _generate(fresh, scale, "16MB", "--tables", "lineitem", "--parts", str(PARTS))
+        for file in (fresh / "lineitem").iterdir():
+            file.rename(fresh / f"part-{int(file.stem.rpartition('.')[2]):02}.parquet")
+        (fresh / "lineitem").rmdir()
+
+    return _kept(f"parts-{scale:g}", make)
+
+
+def hive(scale: float) -> Path:
+    """Make orders as a hive tree, ``o_year=1995/...``, of several files a year.
+
+    Parameters
+    ----------
+    scale : float
+        Scale factor.
+
+    Returns
+    -------
+    Path
+        The directory.
+    """
+
+    def make(fresh: Path) -> None:
+        orders = _orders(scale)
+        orders = orders.append_column("o_year", pc.year(orders["o_orderdate"]).cast(pa.int32()))
+        rows = max(1_000, orders.num_rows // 21)
+        schema = pa.schema([("o_year", pa.int32())])
+        ds.write_dataset(
+            orders,
+            fresh,
+            format="parquet",
+            partitioning=ds.partitioning(schema, flavor="hive"),
+            max_rows_per_file=rows,
+            max_rows_per_group=rows,
+        )
+
+    return _kept(f"hive-{scale:g}", make)
+
+
+def csv(scale: float) -> Path:
+    """Make a part of orders as one ``csv.gz``.
+
+    Parameters
+    ----------
+    scale : float
+        Scale factor.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+
+    def make(fresh: Path) -> None:
+        rows = int(_CSV_ROWS * max(scale, 0.1))
+        plain = pa.BufferOutputStream()
+        pa.csv.write_csv(_orders(scale).slice(0, rows), plain)
+        with gzip.open(fresh / "orders.csv.gz", "wb", compresslevel=1) as file:
+            file.write(plain.getvalue())
+
+    return _kept(f"csv-{scale:g}", make) / "orders.csv.gz"
+
+
+def small(count: int, size: int) -> list[Path]:
+    """Make small files.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    size : int
+        Bytes of each.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+
+    def make(fresh: Path) -> None:
+        for i in range(count):
+            (fresh / f"{i:04}").write_bytes(bytes([i % 251]) * size)
+
+    return sorted(_kept(f"small-{count}-{size}", make).iterdir())
+
+
+def growth() -> Path:
+    """Make a thousand small files of one table; directory ``<n>`` of it holds the first n.
+
+    Returns
+    -------
+    Path
+        The directory, which holds ``1``, ``10``, ``100`` and ``1000``.
+    """
+
+    def make(fresh: Path) -> None:
+        rows = GROWTH * _GROWTH_ROWS
+        numbers = pa.array(range(rows), pa.int64())
+        table = pa.table({f"c{i}": pc.add(numbers, i) for i in range(8)})
+        for count in (1, 10, 100, GROWTH):
+            (fresh / str(count)).mkdir()
+        for i in range(GROWTH):
+            file = fresh / str(GROWTH) / f"{i:04}.parquet"
+            pq.write_table(table.slice(i * _GROWTH_ROWS, _GROWTH_ROWS), file)
+            for count in (1, 10, 100):
+                if i < count:
+                    shutil.copy(file, fresh / str(count) / file.name)
+
+    return _kept("growth", make)
+
+
+def order_bounds(lineitem: Path) -> list[tuple[int, int]]:
+    """Tell the first and the last order number of each row group; lineitem is sorted by it.
+
+    Parameters
+    ----------
+    lineitem : Path
+        The local file.
+
+    Returns
+    -------
+    list of (int, int)
+        By row group.
+    """
+    metadata = pq.read_metadata(lineitem)
+    found: list[Any] = [metadata.row_group(i).column(0).statistics for i in range(metadata.num_row_groups)]
+    return [(statistics.min, statistics.max) for statistics in found]
+
+
+def _orders(scale: float) -> pa.Table:
+    """Read orders with plain strings, as Arrow's writers do not take the views that its schema names."""
+    table = pq.read_table(tpch(scale)["orders"])
+    kinds = [pa.string() if pa.types.is_string_view(f.type) else f.type for f in table.schema]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
+
+
+def _kept(name: str, make: Callable[[Path], None]) -> Path:
+    """Give a directory of the cache, made by a function unless a former run did it."""
+    directory = _CACHE / name
+    if directory.exists():
+        return directory
+    _CACHE.mkdir(exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix="fresh-", dir=_CACHE))
     try:
-        subprocess.run([*command, *layout, "--quiet", "--output-dir", fresh], check=True)
+        make(fresh)
         # Complete or absent, also when two processes come here at once: the first one wins.
         with suppress(OSError):
             fresh.rename(directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+    return directory
 
 
-def publish(server: S3Server, file: Path) -> str:
-    """Upload a file to the server's bucket, unless it is there already.
-
-    Parameters
-    ----------
-    server : S3Server
-        Where to.
-    file : Path
-        What; its directory's name becomes part of the key.
-
-    Returns
-    -------
-    str
-        ``bucket/key``.
-    """
-    key = f"benchmarks/{file.parent.name}/{file.name}"
-    found = server.client.list_objects_v2(Bucket=server.bucket, Prefix=key).get("Contents", [])
-    if not any(o["Key"] == key and o["Size"] == file.stat().st_size for o in found):
-        with file.open("rb") as body:
-            server.client.put_object(Bucket=server.bucket, Key=key, Body=body)
-    return f"{server.bucket}/{key}"
+def _generate(directory: Path, scale: float, row_group: str, *which: str) -> None:
+    generator = find_program("tpchgen-cli")
+    if generator is None:
+        raise RuntimeError("no `tpchgen-cli` here; pip install tpchgen-cli")
+    command = [generator, "parquet", "--scale-factor", f"{scale:g}", *which]
+    layout = ["--compression", "ZSTD(1)", "--row-group-bytes", row_group]
+    subprocess.run([*command, *layout, "--quiet", "--output-dir", directory], check=True)

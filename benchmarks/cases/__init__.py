@@ -1,0 +1,18 @@
+"""All cases, group by group."""
+
+from __future__ import annotations
+
+from benchmarks.cases import arrow, cost, duck, polar, raw
+from benchmarks.cases.model import Case
+
+__all__ = ["CASES", "GROUPS"]
+
+CASES: list[Case] = [
+    *raw.CASES,
+    *arrow.CASES,
+    *duck.CASES,
+    *polar.CASES,
+    *cost.CASES,
+    *arrow.GROWTH,
+]
+GROUPS = tuple(dict.fromkeys(case.group for case in CASES))

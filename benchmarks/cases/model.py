@@ -1,0 +1,180 @@
+"""What a case is: a piece of work, the peers that can do it, and what must come of it.
+
+To add one, write a function per peer that takes the `Context` and gives the work as a callable without
+arguments; what the function itself does is not measured. List the case in its group's ``CASES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmarks.context import Context
+from benchmarks.raw_http import Part
+
+__all__ = [
+    "LIMIT",
+    "LOCAL",
+    "OURS",
+    "S3FS",
+    "TUNED",
+    "Axis",
+    "Case",
+    "Peer",
+    "Work",
+    "limit",
+    "on_fsspec",
+    "rows",
+    "table_digest",
+]
+
+Work = Callable[[], Any]
+Peer = Callable[[Context], Work]
+
+OURS = "opendalfs"
+S3FS = "s3fs"
+TUNED = "s3fs, tuned"
+LIMIT = "limit"
+LOCAL = "local file"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where a case lies on a plot: what grows, and how far it has grown here."""
+
+    plot: str
+    label: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One piece of work that several peers do.
+
+    Parameters
+    ----------
+    group : str
+        Kind of work, such as ``"arrow"``.
+    name : str
+        What is done.
+    peers : mapping
+        Who does it, ours first.
+    digest : callable
+        Makes something small of a result, which must be the same for every peer.
+    near : bool
+        With no delay and no limit, where the client's own work is what takes time.
+    latency : float, optional
+        Seconds to the first byte; those of the settings by default.
+    writes : bool
+        Whether it changes what is stored.
+    axis : Axis, optional
+        For what is drawn as a line.
+    once : bool
+        Measure one round without a warm-up, because it takes some peers minutes.
+    """
+
+    group: str
+    name: str
+    peers: Mapping[str, Peer]
+    digest: Callable[[Any], object]
+    near: bool = False
+    latency: float | None = None
+    writes: bool = False
+    axis: Axis | None = None
+    once: bool = False
+
+    @property
+    def label(self) -> str:
+        """Group and name in one."""
+        return f"{self.group}: {self.name}"
+
+
+def table_digest(table: pa.Table) -> object:
+    """Tell tables apart by shape and by the sums of their numbers."""
+    names = sorted(table.column_names)
+    numbers = [
+        name
+        for name in names
+        if pa.types.is_integer(table.schema.field(name).type)
+        or pa.types.is_decimal(table.schema.field(name).type)
+    ]
+    return table.shape, [pc.sum(table[name]).as_py() for name in numbers]
+
+
+def rows(found: Any) -> object:
+    """Make rows of any client comparable: as text."""
+    return [[str(value) for value in row] for row in found]
+
+
+def on_fsspec(do: Callable[[Any, Context], Any], *, tuned: bool = True) -> dict[str, Peer]:
+    """Give ours and s3fs, for work that is the same on every fsspec filesystem.
+
+    Parameters
+    ----------
+    do : callable
+        The work, given a filesystem and the context.
+    tuned : bool
+        Whether s3fs's settings make a difference here.
+
+    Returns
+    -------
+    dict
+        The peers.
+    """
+
+    def on(give: Callable[[Context], Any]) -> Peer:
+        def peer(context: Context) -> Work:
+            fs = give(context)
+            return lambda: do(fs, context)
+
+        return peer
+
+    peers = {OURS: on(lambda c: c.opendalfs()), S3FS: on(lambda c: c.s3fs())}
+    return {**peers, TUNED: on(lambda c: c.s3fs_tuned())} if tuned else peers
+
+
+def limit(
+    plan: Callable[[Context], Sequence[Sequence[Part]]],
+    decode: Callable[[Context], Work] | None = None,
+) -> Peer:
+    """Give the limit: the fewest round trips and bytes, fetched raw, and then the same work on local files.
+
+    A client that decodes while it fetches may go below it.
+
+    Parameters
+    ----------
+    plan : callable
+        What to fetch, wave by wave.
+    decode : callable, optional
+        The work on local files; without it what was fetched is the result, joined.
+
+    Returns
+    -------
+    Peer
+        The limit.
+    """
+
+    def peer(context: Context) -> Work:
+        waves = plan(context)
+        context.raw.prepare(waves)
+        local = decode(context) if decode is not None else None
+
+        def work() -> Any:
+            fetched = context.raw.fetch(waves)
+            return local() if local is not None else fetched
+
+        return work
+
+    return peer
+
+
+def files_of(context: Context, local: Path) -> list[tuple[Path, str]]:
+    """Give the Parquet files of a local directory, each with the path of its copy."""
+    remote = context.remote(local)
+    found = sorted(local.rglob("*.parquet"))
+    return [(file, f"{remote}/{file.relative_to(local).as_posix()}") for file in found]

@@ -1,0 +1,178 @@
+"""Plots that a person reads in ten seconds: whose dot is right of the line is slower than ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from benchmarks.cases.model import LIMIT, LOCAL, OURS, S3FS, TUNED
+from benchmarks.runner import Result
+
+__all__ = ["HEADLINES", "dots", "lines"]
+
+# Okabe and Ito's palette, which people with colour vision deficiency tell apart; a shape each, too.
+_LOOKS: dict[str, tuple[str, str]] = {
+    OURS: ("#000000", "|"),
+    S3FS: ("#d55e00", "o"),
+    TUNED: ("#e69f00", "o"),
+    "obstore": ("#0072b2", "s"),
+    "pyarrow S3FileSystem": ("#0072b2", "s"),
+    "DuckDB httpfs": ("#0072b2", "s"),
+    "Polars native": ("#0072b2", "s"),
+    "opendalfs gateway": ("#009e73", "D"),
+    "scan_pyarrow_dataset, s3fs": ("#d55e00", "o"),
+    "s3fs, DuckDB's caches on": ("#e69f00", "o"),
+    LIMIT: ("#999999", "^"),
+}
+_NATIVE = ("obstore", "pyarrow S3FileSystem", "DuckDB httpfs", "Polars native")
+NATIVE = "obstore, or the engine's own reader"
+_OTHER = ("#cc79a7", "v")
+_HIDDEN = {OURS, LOCAL}
+HEADLINES = (
+    "raw: cat_file, the big file",
+    "raw: cat_ranges, 150 x 1 MB",
+    "raw: cat, 500 small files",
+    "raw: find, 20,000 keys, no delay",
+    "arrow: pq.read_table, 4 columns, 3 of them adjacent",
+    "arrow: directory of 20 files, 3 columns",
+    "duckdb: Q6, cold",
+    "duckdb: glob of 20 files, cold",
+    "polars: 4 columns",
+)
+
+
+def dots(results: Sequence[Result], title: str, file: Path, *, overview: bool = False) -> None:
+    """Draw how many times longer than ours each peer takes: a row a case, on a logarithmic scale.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Cases that ours could do.
+    title : str
+        What is said above.
+    file : Path
+        An SVG file.
+    overview : bool
+        Cases of several groups: name the group of each, and show only s3fs, the native reader and the limit.
+    """
+    shown = [r for r in results if r.median(OURS)]
+    if not shown:
+        return
+    figure = _figure(10, 1.7 + 0.36 * len(shown))
+    axes: Any = figure.subplots()
+    axes.axvspan(1e-3, 1, color="#f6f6f6", zorder=0)
+    axes.axvline(1, color="black", linewidth=1.4)
+    peers = [_shown(result, overview) for result in shown]
+    for y, (result, found) in enumerate(zip(shown, peers, strict=True)):
+        for peer in found:
+            _dot(axes, result, peer, y, NATIVE if overview and peer in _NATIVE else peer)
+    axes.set_yticks(range(len(shown)), [r.label if overview else r.name for r in shown])
+    axes.invert_yaxis()
+    _ratio_axis(axes, [x for r, found in zip(shown, peers, strict=True) for p in found for x in r.ratios(p)])
+    _title(axes, title)
+    _save(figure, file)
+
+
+def _shown(result: Result, overview: bool) -> list[str]:
+    chosen = {S3FS, LIMIT, *_NATIVE}
+    found = [peer for peer in result.samples if peer not in _HIDDEN and result.ratio(peer)]
+    return [peer for peer in found if peer in chosen or not overview]
+
+
+def _dot(axes: Any, result: Result, peer: str, y: int, label: str) -> None:
+    colour, shape = _LOOKS.get(peer, _OTHER)
+    rounds = result.ratios(peer)
+    axes.plot([min(rounds), max(rounds)], [y, y], color=colour, alpha=0.35, linewidth=3, zorder=2)
+    axes.plot([result.ratio(peer)], [y], shape, color=colour, label=label, markersize=7, zorder=3)
+
+
+def _ratio_axis(axes: Any, found: Sequence[float]) -> None:
+    low, high = min([0.5, *found]) * 0.85, max([2.0, *found]) * 1.2
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    ticks = [
+        t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= t <= high
+    ]
+    axes.set_xticks(ticks, [f"{t:g}x" for t in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("time taken, opendalfs = 1x; right of the line: slower than opendalfs")
+    axes.grid(axis="x", color="#dddddd", zorder=1)
+
+
+def lines(results: Sequence[Result], title: str, file: Path) -> None:
+    """Draw how the time grows, a line a peer.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Cases with an axis, of one plot.
+    title : str
+        What is said above.
+    file : Path
+        An SVG file.
+    """
+    axis = results[0].axis
+    assert axis is not None
+    figure = _figure(6.4, 4.2)
+    axes: Any = figure.subplots()
+    values = [result.axis["value"] for result in results if result.axis]
+    for peer in dict.fromkeys(p for r in results for p in r.samples):
+        _line(axes, results, peer)
+    if min(values) > 0:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xticks(values, [f"{v:,g}" for v in values])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel(axis["label"])
+    axes.set_ylabel("seconds")
+    axes.grid(color="#dddddd")
+    _title(axes, title)
+    _save(figure, file)
+
+
+def _line(axes: Any, results: Sequence[Result], peer: str) -> None:
+    colour, _ = _LOOKS.get(peer, _OTHER)
+    points = [
+        (r.axis["value"], r.median(peer), *r.spread(peer)) for r in results if r.axis and peer in r.samples
+    ]
+    across = [point[0] for point in points]
+    width = 2.6 if peer == OURS else 1.6
+    axes.plot(across, [p[1] for p in points], "o-", color=colour, label=peer, linewidth=width, markersize=5)
+    axes.fill_between(across, [p[2] for p in points], [p[3] for p in points], color=colour, alpha=0.15)
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _title(axes: Any, title: str) -> None:
+    """Say what it is, and name each peer once, above the plot, where it hides nothing."""
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=26)
+    found: Mapping[str, Any] = {
+        label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    axes.legend(
+        found.values(),
+        found.keys(),
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=6,
+        frameon=False,
+        fontsize=8.5,
+        handletextpad=0.4,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+    )
+
+
+def _save(figure: Figure, file: Path) -> None:
+    # The same figures make the same file, so that a diff shows what has changed.
+    with mpl.rc_context({"svg.hashsalt": "opendalfs", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(file, metadata={"Date": None, "Creator": None})

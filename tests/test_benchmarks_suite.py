@@ -1,0 +1,234 @@
+"""The benchmark suite itself: it compares results, merges runs, and its report says what was measured."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.__main__ import choose, main, parse
+from benchmarks.access import Access, Skipped
+from benchmarks.cases import CASES, GROUPS
+from benchmarks.cases.model import LIMIT, LOCAL, OURS, Case, Peer
+from benchmarks.context import Context, Settings
+from benchmarks.measured import Elsewhere, timed
+from benchmarks.raw_http import Part, parquet_waves, pieces
+from benchmarks.report import write
+from benchmarks.runner import Disagreement, Result, Sample, measure
+from benchmarks.store import Run, load, save
+from benchmarks.tables import table
+from benchmarks.targets import TARGETS
+from tests.servers import S3Server
+
+
+@pytest.fixture
+def context() -> Context:
+    """Give a place where nothing is stored and nothing is counted."""
+    return Context(Settings(rounds=2), "memory", "bench", {}, {})
+
+
+def case(**peers: Callable[[], Any]) -> Case:
+    """Make a case whose peers do what these functions do."""
+
+    def peer(work: Callable[[], Any]) -> Peer:
+        return lambda _: work
+
+    return Case("raw", "nothing", {name.replace("_", " "): peer(work) for name, work in peers.items()}, repr)
+
+
+def sampled(label: str, **seconds: float) -> Result:
+    """Make a result of three rounds a peer."""
+    group, _, name = label.partition(": ")
+    found = next(c for c in CASES if c.label == label)
+    result = Result.of(found)
+    assert (result.group, result.name) == (group, name)
+    for peer, took in seconds.items():
+        samples = [Sample(took * noise, took, 1000, 0.0, 3, 4096, 2) for noise in (1.0, 0.9, 1.2)]
+        result.samples[peer.replace("_", " ")] = samples
+    return result
+
+
+# The cases
+
+
+def test_labels_are_unique_and_ours_comes_first() -> None:
+    labels = [c.label for c in CASES]
+    assert len(set(labels)) == len(labels)
+    assert all(next(iter(c.peers)) == OURS for c in CASES)
+    assert set(GROUPS) == {"raw", "arrow", "duckdb", "polars", "cost", "growth"}
+
+
+def test_targets_name_cases_and_peers_that_are_there() -> None:
+    known = {c.label: c.peers for c in CASES}
+    for target in TARGETS:
+        assert target.peer in known[target.label]
+        assert target.ours in known[target.label]
+
+
+def test_a_storage_of_the_users_is_only_read() -> None:
+    chosen = choose(parse(["--url", "opendal+s3://lake/x"]))
+    assert chosen
+    assert not [c for c in chosen if c.writes or c.near or c.axis]
+
+
+def test_the_command_line_changes_the_settings() -> None:
+    given = parse(["--scale", "0.5", "--latency-ms", "80", "--rounds", "9", "-k", "arrow"])
+    assert given.settings == Settings(scale=0.5, latency=0.080, rounds=9)
+    assert {c.group for c in choose(given)} >= {"arrow"}
+    assert all("arrow" in c.label for c in choose(given))
+    assert parse(["--smoke"]).results is None
+
+
+# The runner
+
+
+def test_every_round_is_kept_and_the_warm_up_is_not(context: Context) -> None:
+    calls: list[str] = []
+    result = measure(
+        case(opendalfs=lambda: calls.append("ours"), other=lambda: calls.append("other")), context
+    )
+    assert calls == ["ours", "other", "ours", "other", "other", "ours"]
+    assert {peer: len(found) for peer, found in result.samples.items()} == {OURS: 2, "other": 2}
+
+
+def test_with_no_rounds_the_warm_up_is_measured() -> None:
+    context = Context(Settings(rounds=0), "memory", "bench", {}, {})
+    assert len(measure(case(opendalfs=lambda: 1), context).samples[OURS]) == 1
+
+
+def test_a_peer_that_is_wrong_is_counted(context: Context) -> None:
+    answers = iter([1, 2, 1])
+    result = measure(case(opendalfs=lambda: 1, local_file=lambda: 1, other=lambda: next(answers)), context)
+    assert result.wrong == {"other": 1}
+    assert "a wrong result, 1 times" in table(result)
+
+
+def test_when_we_are_wrong_it_stops(context: Context) -> None:
+    with pytest.raises(Disagreement):
+        measure(case(opendalfs=lambda: 2, local_file=lambda: 1), context)
+
+
+def test_a_peer_that_cannot_is_skipped_and_one_that_fails_is_shown(context: Context) -> None:
+    def absent() -> None:
+        raise Skipped("it is not here")
+
+    def broken() -> None:
+        raise ValueError("it broke")
+
+    result = measure(case(opendalfs=lambda: 1, absent=absent, broken=broken), context)
+    assert result.skipped == {"absent": "it is not here"}
+    assert result.errors == {"broken": "ValueError: it broke"}
+    assert list(result.samples) == [OURS]
+
+
+def test_memory_is_the_peak_not_the_rest() -> None:
+    def work() -> int:
+        return len(bytearray(64 << 20)) + len(bytearray(16 << 20))
+
+    took = timed(work)
+    assert took.outcome == 80 << 20
+    assert took.memory is None or took.memory > 48 << 20
+
+
+def test_what_was_measured_elsewhere_is_kept() -> None:
+    told = Elsewhere("rows", 1.0, 2.0, 3)
+    assert timed(lambda: told) is told
+
+
+# The limit
+
+
+def test_pieces_cover_a_part_exactly() -> None:
+    found = pieces(Part("a", 3, 25), 10)
+    assert found == [Part("a", 3, 13), Part("a", 13, 23), Part("a", 23, 25)]
+
+
+def test_the_plan_of_parquet_is_its_footer_and_its_chunks(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({name: range(10_000) for name in "abcd"}), file, row_group_size=2_500)
+    metadata = pq.read_metadata(file)
+    (footer,), chunks = parquet_waves([(file, "lake/a")], ["b", "c"], [1, 3])
+    assert (footer.stop, footer.start) == (
+        file.stat().st_size,
+        file.stat().st_size - metadata.serialized_size - 8,
+    )
+    wanted = sum(metadata.row_group(g).column(c).total_compressed_size for g in (1, 3) for c in (1, 2))
+    assert sum(part.stop - part.start for part in chunks) == wanted
+    assert len(chunks) == 2
+
+
+# Results and the report
+
+
+def test_runs_of_single_groups_make_one_report(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    slow = sampled("arrow: pq.read_table, all columns", opendalfs=9.0, s3fs=9.0)
+    first = [slow, sampled("raw: cat_file, the big file", opendalfs=1.0, s3fs=2.0, obstore=3.0)]
+    save(Run.now(Settings(), None, first), results)
+    again = [sampled("arrow: pq.read_table, all columns", opendalfs=1.0, s3fs=4.0, local_file=0.5)]
+    save(Run.now(Settings(), None, again), results)
+    runs = load(results)
+    assert list(runs) == ["raw", "arrow"]
+    assert [r.to_dict() for r in runs["arrow"].results] == [r.to_dict() for r in again]
+    text = write(results).read_text()
+    assert "| cat_file, the big file | obstore | time | 2.50x | **3.00x** | 3.00 - 3.00 | yes |" in text
+    assert "| pq.read_table, all columns | s3fs | time | 1.30x | **4.00x** |" in text
+    for plot in ("overview", "raw", "arrow"):
+        assert f"results/{plot}.svg" in text
+        ET.parse(results / f"{plot}.svg")
+
+
+def test_growth_is_drawn(tmp_path: Path) -> None:
+    grown = [sampled(c.label, opendalfs=1.0, s3fs=2.0) for c in CASES if c.axis]
+    save(Run.now(Settings(), None, grown), tmp_path / "results")
+    text = write(tmp_path / "results").read_text()
+    assert "latency.svg" in text
+    assert "files.svg" in text
+
+
+def test_the_same_results_make_the_same_report(tmp_path: Path) -> None:
+    found = [sampled("raw: cat_file, the big file", opendalfs=1.0, s3fs=2.0)]
+    save(Run.now(Settings(), None, found), tmp_path / "results")
+    first = write(tmp_path / "results").read_text(), (tmp_path / "results/raw.svg").read_bytes()
+    assert (write(tmp_path / "results").read_text(), (tmp_path / "results/raw.svg").read_bytes()) == first
+
+
+def test_a_report_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="python -m benchmarks"):
+        write(tmp_path)
+
+
+# Where it runs
+
+
+def test_no_client_shows_the_secret() -> None:
+    access = Access.of({"key": "me", "secret": "s3cr3t", "endpoint_url": "http://127.0.0.1:1", "region": "x"})
+    assert access == Access("http://127.0.0.1:1", "x", "me", "s3cr3t")
+    assert "s3cr3t" not in repr(access)
+
+
+def test_a_bucket_of_the_users(
+    s3_server: S3Server, prefix: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    told = {"endpoint_url": s3_server.endpoint, "key": s3_server.access_key, "secret": s3_server.secret_key}
+    options = [f"-o{name}={value}" for name, value in {**told, "region": s3_server.region}.items()]
+    arguments = ["--url", f"opendal+s3://{prefix}", *options, "--rounds", "1", "-k", "cat_file, 1 KiB"]
+    assert main([*arguments, "--results", str(tmp_path / "results")]) == 0
+    shown = capsys.readouterr().out
+    for peer in (OURS, "s3fs", "obstore", LIMIT):
+        assert peer in shown
+    assert LOCAL not in shown
+    bucket, _, key = prefix.partition("/")
+    left = s3_server.client.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+    assert left == []
+    assert (tmp_path / "results" / "raw.json").exists()
+
+
+def test_a_service_that_no_peer_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", "opendal+memory://bench", "--rounds", "1", "-k", "cat_file, 1 KiB"]) == 0
+    assert "skipped, reads S3, not memory" in capsys.readouterr().out
