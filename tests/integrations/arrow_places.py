@@ -97,7 +97,7 @@ PLACES: dict[str, Callable[[Lookup, Path], Place]] = {
 
 def s3_place(server: Any, **options: Any) -> Place:
     """Give a fresh directory of the S3 server."""
-    fs = opendalfs.arrow("s3", **server.s3_options, **options)
+    fs = opendalfs.arrow("s3", **{**server.s3_options, **options})
     return Place("s3", fs, f"{server.bucket}/arrow/{uuid4().hex}")
 
 

@@ -18,6 +18,7 @@ import pytest
 from pyarrow.fs import FileSelector, FileType
 
 import opendalfs
+from benchmarks.proxy import DelayProxy
 from opendalfs.fs import OpendalFileSystem
 from tests.integrations.arrow_places import PLACES, Place, numbers, s3_place
 from tests.servers import S3Server
@@ -453,10 +454,12 @@ class TestRequests:
             s3.fs.get_file_info(FileSelector(s3.root, recursive=recursive))
         assert [r.operation for r in trace.records] == ["list"]
 
-    def test_two_hundred_files_are_asked_for_together(self, s3: Place) -> None:
+    def test_two_hundred_files_are_asked_for_together(self, s3: Place, s3_server: S3Server) -> None:
         path = put(s3, "one.bin", b"12")
-        with opendalfs.trace() as trace:
-            found = s3.fs.get_file_info([path, s3.path("no.bin")] * 100)
+        with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
+            far = opendalfs.arrow("s3", **proxy.through(s3_server.s3_options))
+            with opendalfs.trace() as trace:
+                found = far.get_file_info([path, s3.path("no.bin")] * 100)
         assert [i.size for i in found] == [2, None] * 100
         assert trace.in_flight >= 32
 

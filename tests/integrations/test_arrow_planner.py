@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import opendalfs
 import opendalfs_arrow
+from benchmarks.proxy import DelayProxy
 from opendalfs import ChangedError
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader
@@ -360,8 +361,15 @@ class TestEncryption:
 
 
 @pytest.fixture(scope="module")
-def s3(s3_server: S3Server) -> Place:
-    return s3_place(s3_server)
+def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
+    """Give the options of the S3 server as from far away, where round trips show on a busy machine too."""
+    with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
+        yield proxy.through(s3_server.s3_options)
+
+
+@pytest.fixture(scope="module")
+def s3(s3_server: S3Server, far: dict[str, Any]) -> Place:
+    return s3_place(s3_server, **far)
 
 
 class Wide:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
+from benchmarks.proxy import DelayProxy
 from opendalfs import OptionError
 from opendalfs_arrow import read_table
 from opendalfs_arrow.parquet import Budget
@@ -206,19 +207,20 @@ class TestRequests:
         assert len(touched) <= 1
 
     def test_many_files_are_fetched_together_and_once(self, s3_server: S3Server) -> None:
-        here = s3_place(s3_server)
+        near = s3_place(s3_server)
         for i in range(12):
             pq.write_table(
                 numbers(40_000, 4, seed=i),
-                here.path(f"{i:02}.parquet"),
-                filesystem=here.fs,
+                near.path(f"{i:02}.parquet"),
+                filesystem=near.fs,
                 compression="none",
             )
-        with opendalfs.trace() as trace:
-            found = read_table(here.root, columns=["c1"], filesystem=here.fs)
+        with DelayProxy(s3_server.endpoint, latency=0.03) as proxy, opendalfs.trace() as trace:
+            fs = opendalfs.arrow("s3", **proxy.through(s3_server.s3_options))
+            found = read_table(near.root, columns=["c1"], filesystem=fs)
         assert found.num_rows == 12 * 40_000
         assert read_twice(trace) == 0
-        size = here.fs.get_file_info(here.path("00.parquet")).size
+        size = near.fs.get_file_info(near.path("00.parquet")).size
         assert trace.count("read") - len(data_reads(trace, size)) == 12
         assert trace.in_flight >= 6
         assert trace.round_trips <= 10
