@@ -131,7 +131,7 @@ class TestSameAsPyarrow:
                 )
             },
         ],
-        ids=str,
+        ids=["all", "partition column", "one year", "two filters", "expression", "no partitioning", "schema"],
     )
     def test_hive_trees(self, shop: Shop, place: str, query: dict[str, Any]) -> None:
         here = shop.places[place]
