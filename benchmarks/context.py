@@ -187,11 +187,11 @@ class Context:
 
     def opendalfs(self, **settings: Any) -> Any:
         """Give our filesystem, with nothing remembered."""
-        # What is remembered is shared among equal filesystems, so this one must be like no other.
-        unique = {"listings_expiry_time": 30 + next(self._turns) * 1e-6}
-        return opendalfs.filesystem(
-            self.service, **self.options, **unique, **settings, skip_instance_cache=True
-        )
+        return opendalfs.filesystem(self.service, **self.unique(), **settings, skip_instance_cache=True)
+
+    def unique(self) -> dict[str, Any]:
+        """Give our options so that no other filesystem is equal: equal ones share what they remember."""
+        return {**self.options, "listings_expiry_time": 30 + next(self._turns) * 1e-6}
 
     @cached_property
     def access(self) -> Access:

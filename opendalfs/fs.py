@@ -250,7 +250,9 @@ class OpendalFileSystem(Layout):
         size = os.path.getsize(lpath)
         callback.set_size(size)
         with open(lpath, "rb") as source:
-            await writer.put_stream(connection, key, source, size, callback.relative_update, **options)
+            part = writer.part_size(connection, size)
+            parts = writer.file_parts(source, part, callback.relative_update)
+            await writer.put_parts(connection, key, parts, size, **options)
         self.invalidate_cache(rpath)
 
     async def _write_options(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from glob import has_magic
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +13,7 @@ from fsspec.utils import other_paths
 from . import listing, writer
 from .connection import Connection
 from .errors import UnsupportedError
-from .fetching import fetch, gather, read_all
+from .fetching import fetch, gather
 from .listing import Info
 from .namespace import Namespace
 from .ranges import Range, split
@@ -22,7 +22,7 @@ from .version import Version
 
 __all__ = ["Layout"]
 
-_COPY_PARTS: Final = 8
+_COPY_PARTS: Final = 4
 
 
 class _Job(NamedTuple):
@@ -307,16 +307,17 @@ async def _stream(source: Connection, key1: str, target: Connection, key2: str) 
     options: dict[str, Any] = {}
     if metadata.content_type and target.can("write_with_content_type"):
         options["content_type"] = metadata.content_type
-    part = writer.part_size(target, version.size)
-    if version.size <= part or not target.can("write_can_multi") or writer.staged(target):
-        data = await read_all(source, key1, version)
-        await writer.put_bytes(target, key2, data, **options)
-        return
-    upload = await target.upload_async(key2, concurrent=_COPY_PARTS, **options)
-    for window in split(Range(0, version.size), part):
-        for data in await fetch(source, key1, [window], version):
-            await upload.write(data)
-    await upload.complete()
+    size = version.size
+    ranges = split(Range(0, size), writer.part_size(target, size))
+    await writer.put_parts(target, key2, _fetched(source, key1, ranges, version), size, **options)
+
+
+async def _fetched(
+    source: Connection, key: str, ranges: Sequence[Range], version: Version
+) -> AsyncIterator[bytes]:
+    for i in range(0, len(ranges), _COPY_PARTS):
+        for data in await fetch(source, key, ranges[i : i + _COPY_PARTS], version):
+            yield data
 
 
 def _topmost(found: Iterable[str]) -> Sequence[str]:

@@ -94,6 +94,8 @@ def _base(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator
 
 def _build(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
     try:
+        if service.scheme == "koofr":
+            return _koofr(**options)
         return opendal.AsyncOperator(service.scheme, **options)
     except Exception as exc:
         text = redact(str(exc), secret_values(options))
@@ -102,6 +104,12 @@ def _build(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperato
             f"the service {service.scheme} refuses its options: {reason.rstrip('.')}. "
             f"Its options are: {', '.join(sorted(service.options))}."
         ) from type(exc)(text)
+
+
+def _koofr(endpoint: str = "", email: str = "", **options: str) -> opendal.AsyncOperator:
+    """Build from a URL what the wheel cannot build from options: it looks for the email in the path."""
+    host = endpoint.partition("://")[2] or endpoint
+    return opendal.AsyncOperator.from_uri(f"koofr://{host}/{email}", **options)
 
 
 def _limit(service: Service, native: Mapping[str, str], tuning: Tuning) -> ConcurrentLimitLayer:

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, BinaryIO, Final
 
@@ -25,7 +24,7 @@ from .ranges import Range, split
 from .reader import Reader, Version
 from .services import Home
 
-__all__ = ["Writer", "appending", "part_size", "put_bytes", "put_stream", "write_options"]
+__all__ = ["Writer", "appending", "file_parts", "part_size", "put_bytes", "put_parts", "write_options"]
 
 _PARALLEL: Final = 8
 """Parts of one object in flight; with parts of 8 MiB that is 64 MiB of memory."""
@@ -335,10 +334,10 @@ async def _staging(connection: Connection, key: str, options: dict[str, Any]) ->
         raise
 
 
-async def put_stream(
-    connection: Connection, key: str, source: BinaryIO, size: int, progress: Any, **options: Any
+async def put_parts(
+    connection: Connection, key: str, parts: AsyncIterator[bytes], size: int, **options: Any
 ) -> None:
-    """Write an object from an open local file, holding a few parts in memory.
+    """Write an object from its parts, holding a few of them in memory.
 
     Parameters
     ----------
@@ -346,43 +345,62 @@ async def put_stream(
         Where it goes.
     key : str
         Its key.
-    source : binary file
-        Read to its end.
+    parts : async iterator of bytes
+        Each of `part_size`, but for the last.
     size : int
-        Bytes that it holds.
-    progress : callable
-        Called with the bytes of each part that was handed over.
+        Bytes of all of them.
     **options
         OpenDAL's, as `write_options` returns them, and ``if_not_exists``.
 
     Raises
     ------
     OSError
-        When the file got shorter or longer meanwhile; nothing is published then.
+        When there are fewer or more bytes, as when the source changed; nothing is published then.
     """
-    part = part_size(connection, size)
-    if size <= part or not connection.can("write_can_multi"):
-        data = await asyncio.to_thread(source.read)
+    if size <= part_size(connection, size) or not connection.can("write_can_multi"):
+        data = b"".join([part async for part in parts])
+        _check_size(len(data), size, key)
         await put_bytes(connection, key, data, **options)
-        progress(len(data))
-        return
-    if not staged(connection):
-        await _put_parts(connection, key, source, size, progress, options)
-        return
-    async with _staging(connection, key, options) as stage:
-        await _put_parts(connection, stage, source, size, progress, options)
+    elif not staged(connection):
+        await _upload_parts(connection, key, parts, size, options)
+    else:
+        async with _staging(connection, key, options) as stage:
+            await _upload_parts(connection, stage, parts, size, options)
 
 
-async def _put_parts(
-    connection: Connection, key: str, source: BinaryIO, size: int, progress: Any, options: dict[str, Any]
+async def _upload_parts(
+    connection: Connection, key: str, parts: AsyncIterator[bytes], size: int, options: dict[str, Any]
 ) -> None:
-    part = part_size(connection, size)
     upload = await connection.upload_async(key, concurrent=_PARALLEL, **options)
     total = 0
-    while data := await asyncio.to_thread(source.read, part):
-        await upload.write(data)
-        total += len(data)
-        progress(len(data))
-    if total != size:
-        raise OSError(errno.EIO, f"{os.fspath(source.name)!r} changed while it was uploaded")
+    async for part in parts:
+        await upload.write(part)
+        total += len(part)
+    _check_size(total, size, key)
     await upload.complete()
+
+
+def _check_size(found: int, size: int, key: str) -> None:
+    if found != size:
+        raise OSError(errno.EIO, f"The source changed while it was copied: {found} bytes, not {size}", key)
+
+
+async def file_parts(source: BinaryIO, part: int, progress: Callable[[int], Any]) -> AsyncIterator[bytes]:
+    """Read an open local file in parts.
+
+    Parameters
+    ----------
+    source : binary file
+        Read to its end.
+    part : int
+        Bytes of a part.
+    progress : callable
+        Called with the bytes of each part that was handed over.
+
+    Yields
+    ------
+    bytes
+    """
+    while data := await asyncio.to_thread(source.read, part):
+        yield data
+        progress(len(data))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import arrow, cost, duck, polar, raw
+from benchmarks.cases import arrow, cost, duck, polar, raw, small
 from benchmarks.cases.model import Case
 
 __all__ = ["CASES", "GROUPS"]
 
 CASES: list[Case] = [
     *raw.CASES,
+    *small.CASES,
     *arrow.CASES,
     *duck.CASES,
     *polar.CASES,

@@ -20,11 +20,13 @@ from benchmarks.raw_http import Part
 __all__ = [
     "LIMIT",
     "LOCAL",
+    "OBSTORE",
     "OURS",
     "S3FS",
     "TUNED",
     "Axis",
     "Case",
+    "OnFilesystem",
     "Peer",
     "Work",
     "limit",
@@ -35,10 +37,12 @@ __all__ = [
 
 Work = Callable[[], Any]
 Peer = Callable[[Context], Work]
+OnFilesystem = Callable[[Any], Any]
 
 OURS = "opendalfs"
 S3FS = "s3fs"
 TUNED = "s3fs, tuned"
+OBSTORE = "obstore"
 LIMIT = "limit"
 LOCAL = "local file"
 
@@ -111,13 +115,13 @@ def rows(found: Any) -> object:
     return [[str(value) for value in row] for row in found]
 
 
-def on_fsspec(do: Callable[[Any, Context], Any], *, tuned: bool = True) -> dict[str, Peer]:
+def on_fsspec(make: Callable[[Context], OnFilesystem], *, tuned: bool = True) -> dict[str, Peer]:
     """Give ours and s3fs, for work that is the same on every fsspec filesystem.
 
     Parameters
     ----------
-    do : callable
-        The work, given a filesystem and the context.
+    make : callable
+        Prepares the work, unmeasured, and gives it as a function of the filesystem.
     tuned : bool
         Whether s3fs's settings make a difference here.
 
@@ -129,8 +133,8 @@ def on_fsspec(do: Callable[[Any, Context], Any], *, tuned: bool = True) -> dict[
 
     def on(give: Callable[[Context], Any]) -> Peer:
         def peer(context: Context) -> Work:
-            fs = give(context)
-            return lambda: do(fs, context)
+            do, fs = make(context), give(context)
+            return lambda: do(fs)
 
         return peer
 
