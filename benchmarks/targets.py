@@ -121,5 +121,4 @@ TARGETS = [
     ),
     Target("polars: 4 columns", POLARS, 0.8, ours=GATEWAY),
     Target("polars: 4 columns, filter to 1 row group", POLARS, 0.8, ours=GATEWAY),
-    Target("cost: 20,000 reads of 1 KiB in memory: the seam", "while a trace is open", 1.0),
 ]
