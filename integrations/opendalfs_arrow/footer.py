@@ -184,12 +184,8 @@ class Tail:
 
     @property
     def weight(self) -> int:
-        """Bytes that it holds, or will."""
-        if self._future is None:
-            return 0
-        if self._future.done() and not self._future.exception():
-            return len(self._future.result()[1])
-        return TAIL
+        """Bytes that it holds, or will, of a file whose size is known."""
+        return self.reader.size if self.reader.size <= WHOLE else TAIL
 
     @property
     def size(self) -> int:

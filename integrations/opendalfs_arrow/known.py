@@ -51,6 +51,7 @@ class Known:
         self._infos: OrderedDict[str, tuple[float, Info]] = OrderedDict()
         self._folders: dict[str, float] = {}
         self._tails: OrderedDict[str, tuple[float, Tail]] = OrderedDict()
+        self._weight = 0
         self._next: dict[str, str] = {}
         self._last = ""
         self.memory = Memory()
@@ -94,7 +95,7 @@ class Known:
         """Forget a file or directory."""
         with self._lock:
             self._infos.pop(path, None)
-            self._tails.pop(path, None)
+            self._drop(path)
             # A file that goes may take the directories above with it, and one that comes may bring them.
             self._folders.clear()
 
@@ -130,16 +131,17 @@ class Known:
                 until = now + _INFO_SECONDS
             if opened:
                 until = min(until, now + _SHARED_SECONDS)
+            self._drop(path)
             self._tails[path] = (until, tail)
-            self._tails.move_to_end(path)
-            self._shed()
+            self._weight += tail.weight
+            while (self._weight > _MOST_BYTES or len(self._tails) > _MOST_TAILS) and len(self._tails) > 1:
+                self._drop(next(iter(self._tails)))
             return tail
 
-    def _shed(self) -> None:
-        weight = sum(tail.weight for _, tail in self._tails.values())
-        while (weight > _MOST_BYTES or len(self._tails) > _MOST_TAILS) and len(self._tails) > 1:
-            _, (_, tail) = self._tails.popitem(last=False)
-            weight -= tail.weight
+    def _drop(self, path: str) -> None:
+        _, tail = self._tails.pop(path, (0.0, None))
+        if tail is not None:
+            self._weight -= tail.weight
 
     def following(self, path: str, count: int) -> list[str]:
         """Give the next files of a listing, once it is opened in its order."""
