@@ -6,6 +6,7 @@ import io
 import threading
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 from opendalfs import lifecycle, tracing
@@ -13,6 +14,7 @@ from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader
 
+from .asked import asked_of
 from .gate import called
 from .known import known_of
 from .parquet import Scan
@@ -229,4 +231,6 @@ def open_planned(fs: OpendalFileSystem, path: str, reader: Reader) -> RandomFile
         return StreamFile(reader)
     known = known_of(fs)
     folder = path.rpartition("/")[0]
-    return RandomFile(Scan(known.tail(path, reader), known.memory, folder, budget=known.budget))
+    asked = partial(asked_of, fs, path)
+    tail = known.tail(path, reader)
+    return RandomFile(Scan(tail, known.memory, folder, asked=asked, budget=known.budget))

@@ -111,6 +111,11 @@ class Footer:
             ]
         return found
 
+    @cached_property
+    def names(self) -> list[str]:
+        """The top-level columns."""
+        return list(dict.fromkeys(path.partition(".")[0] for path in self._paths))
+
     def columns(self, names: Iterable[str]) -> set[int]:
         """Give the numbers of the leaf columns under some top-level or dotted names."""
         roots = tuple(names)

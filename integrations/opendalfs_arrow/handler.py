@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from opendalfs.listing import Info
 from opendalfs.reader import Reader, gather
 from opendalfs.services import Form
 
+from .asked import asked_of
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
 from .known import Known, known_of
@@ -173,7 +175,8 @@ class Handler(pafs.FileSystemHandler):
         tail = known.tail(path, self.reader(path))
         self.begin_tails(known.following(path, _WARM))
         folder = path.rpartition("/")[0]
-        return Scan(tail, known.memory, folder, hint=self.columns, budget=known.budget)
+        asked = partial(asked_of, self.fs, path)
+        return Scan(tail, known.memory, folder, hint=self.columns, asked=asked, budget=known.budget)
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         """Open a file for reading from front to back."""

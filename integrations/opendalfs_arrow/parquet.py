@@ -21,7 +21,7 @@ import bisect
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from opendalfs import lifecycle, tracing
 from opendalfs.ranges import Range, coalesce, split
 from opendalfs.reader import pool
 
+from .asked import Asked
 from .footer import Footer, Tail
 
 __all__ = ["Budget", "Memory", "Scan"]
@@ -135,6 +136,8 @@ class Scan:
     hint : sequence of str, optional
         Columns that will be read; their chunks are fetched from the first row group on, as soon as the footer
         is there.
+    asked : callable, optional
+        Tells, when the first data is read, what the running call of ``read_table`` asks for.
     plan : sequence of Range, optional
         All that will be read; it is fetched at once, and nothing else.
     budget : Budget, optional
@@ -148,6 +151,7 @@ class Scan:
         folder: str = "",
         *,
         hint: Sequence[str] | None = None,
+        asked: Callable[[], Asked | None] | None = None,
         plan: Sequence[Range] | None = None,
         budget: Budget | None = None,
     ) -> None:
@@ -171,6 +175,7 @@ class Scan:
         self._fixed = plan is not None
         self._closed = False
         self._hinted = hint is not None
+        self._asked = asked
         self._ready: Future[None] | None = None
         if plan is not None:
             self._enqueue(plan)
@@ -258,8 +263,7 @@ class Scan:
         with self._lock:
             if self._first is None:
                 self._first = chunks[0].group
-                if not self._hinted:
-                    self._plan(footer, group, columns | self._memory.recall(key))
+                self._expect(footer, group, columns, key)
             # What this read takes whole is fetched for it, whoever came first.
             self._planned |= {
                 c.group * footer.width + c.column
@@ -278,6 +282,17 @@ class Scan:
                 self._grow()
             if new or grown:
                 self._plan_ahead(footer, group)
+
+    def _expect(self, footer: Footer, group: int, columns: set[int], key: tuple[str, int]) -> None:
+        """Plan by what is known before any read of this scan: a call, a hint, or an earlier scan."""
+        asked = self._asked() if self._asked is not None else None
+        if asked is not None:
+            columns = columns | footer.columns(asked.names(footer.names))
+            # Without a filter the call will read all of them to the end.
+            for ahead in range(footer.groups) if asked.filters is None else (group,):
+                self._plan(footer, ahead, columns)
+        elif not self._hinted:
+            self._plan(footer, group, columns | self._memory.recall(key))
 
     def _grow(self) -> None:
         """Go further ahead with each row group, as long as none was left out from the first on."""

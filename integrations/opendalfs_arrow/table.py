@@ -8,7 +8,6 @@ and of nothing else.
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from glob import has_magic
@@ -26,6 +25,7 @@ from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 
 from .handler import Handler
+from .names import needed
 from .parquet import Scan
 
 __all__ = ["read_table", "with_columns"]
@@ -246,17 +246,7 @@ def _with_footers(handler: Handler, fragments: Sequence[Any]) -> Iterator[Any]:
 def _names(
     schema: pa.Schema, columns: Iterable[str] | None, filters: ds.Expression | None, with_index: bool
 ) -> list[str]:
-    """Give the columns that are read: those asked for, the pandas index, and those the filter names.
-
-    The filter is searched as text, as pyarrow lists no fields of an expression; a name too many costs bytes.
-    """
-    if columns is None:
-        return list(schema.names)
-    names = list(columns)
-    if with_index and schema.pandas_metadata:
-        names += [n for n in schema.pandas_metadata["index_columns"] if isinstance(n, str)]
-    if filters is not None:
-        text = str(filters)
-        words = set(re.findall(r"[^\s()\[\]{},]+", text))
-        names += [n for n in schema.names if n in words or (" " in n and n in text)]
-    return list(dict.fromkeys(names))
+    """Give the columns that are read, those that pandas keeps its index in among them."""
+    index = schema.pandas_metadata["index_columns"] if with_index and schema.pandas_metadata else []
+    names = None if columns is None else [*columns, *(n for n in index if isinstance(n, str))]
+    return needed(schema.names, names, filters)
