@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -109,6 +110,7 @@ class AsyncWriteFile:
         self._published = published
         # A cancelled task leaves its thread at work, for which the next call has to wait.
         self._lock = threading.Lock()
+        self._failed = False
         self.closed = False
 
     def tell(self) -> int:
@@ -119,7 +121,11 @@ class AsyncWriteFile:
         """Take bytes; waits while as many parts as may be are in flight."""
         if self.closed:
             raise ValueError("I/O operation on closed file.")
-        return await self._in_turn(self._writer.write, data)
+        try:
+            return await self._in_turn(self._writer.write, data)
+        except BaseException:
+            self._failed = True
+            raise
 
     async def _in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work() -> T:
@@ -135,9 +141,18 @@ class AsyncWriteFile:
             await self._in_turn(self._writer.abort)
 
     async def close(self) -> None:
-        """Publish what was written."""
+        """Publish what was written.
+
+        Raises
+        ------
+        OSError
+            When a write had failed or was cancelled: nothing is published then.
+        """
         if self.closed:
             return
+        if self._failed:
+            await self.discard()
+            raise OSError(errno.EIO, "Not published, as a write had failed", self._writer.name)
         self.closed = True
         try:
             await self._in_turn(self._writer.commit)

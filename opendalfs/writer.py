@@ -171,6 +171,11 @@ class Writer:
         if exclusive:
             self._claim()
 
+    @property
+    def name(self) -> str:
+        """Path of the object, as errors name it."""
+        return self._connection.name(self._key)
+
     def _claim(self) -> None:
         connection = self._connection
         if self._stage is not None and connection.can("write_with_if_not_exists"):
