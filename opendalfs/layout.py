@@ -264,9 +264,27 @@ class Layout(Namespace):
                 raise OSError(
                     errno.EINVAL, "A directory cannot be moved into itself", job.source, None, job.target
                 )
+        jobs = await self._moving(jobs)
         await self._copy_all(jobs, self.batch_size, ignore=False, folders=True)
         # No more than was copied: what another writer adds meanwhile stays.
         await self._rm_listed({job.source: job.info for job in jobs}, self.batch_size)
+
+    async def _moving(self, jobs: Sequence[_Job]) -> list[_Job]:
+        """Leave out what stays in its place, as it would be removed after its copy; refuse to lose any."""
+        places = [(self.locate(job.source), self.locate(job.target)) for job in jobs]
+        moving = [job for job, (source, target) in zip(jobs, places, strict=True) if source != target]
+        for job, (source, target) in zip(jobs, places, strict=True):
+            if source == target:
+                await self._info(job.source)
+        taken = {source for source, _ in places}
+        for job in moving:
+            target = self.locate(job.target)
+            if target in taken and not job.is_folder:
+                raise OSError(
+                    errno.EINVAL, "Another of the paths to move is there", job.source, None, job.target
+                )
+            taken.add(target)
+        return moving
 
     async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         if not await self._mv_one(path1, path2):
