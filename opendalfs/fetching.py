@@ -10,8 +10,8 @@ import errno
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, BinaryIO, Final, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 from . import tracing
 from .assembly import Assembly, Slice, cut, only_fetch
@@ -22,6 +22,7 @@ from .version import Version, compare, compares, pin, whole
 
 __all__ = ["download", "fetch", "gather", "pour", "read_all", "read_some"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -203,7 +204,7 @@ async def _download_parts(
     async def one(part: Range) -> None:
         with whole(connection, key):
             data = await connection.read(key, part.start, part.size, **pin(connection, version))
-        await asyncio.to_thread(_pwrite, file, data, part.start)
+        await _to_end(_pwrite, file, data, part.start)
         progress(len(data))
 
     parts = split(Range(0, version.size), connection.tuning.read_chunk)
@@ -211,6 +212,23 @@ async def _download_parts(
     await gather(one, parts, _IN_FLIGHT // 2)
     if parts and compares(connection, version):
         compare(connection, key, version, await connection.stat(key))
+
+
+async def _to_end(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call in a thread and stay until it is done, cancelled or not: the file it writes to is closed next."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        await asyncio.shield(work)
+    finally:
+        await _settled([work])
+
+
+async def _settled(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait until all are done, whatever they end with and however often the waiting is cancelled."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        with suppress(asyncio.CancelledError):
+            running = (await asyncio.wait(running))[1]
 
 
 def _pwrite(file: int, data: bytes, offset: int) -> None:
@@ -232,7 +250,7 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
     items : iterable
         Its arguments.
     limit : int
-        How many run at a time.
+        How many run at a time; all of them when it is less than 1, as fsspec's "no limit" is -1.
 
     Returns
     -------
@@ -242,6 +260,7 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
     todo = list(items)
     if len(todo) == 1:
         return [await function(todo[0])]
+    count = len(todo) if limit < 1 else min(limit, len(todo))
     results: dict[int, U] = {}
     turn = iter(enumerate(todo))
 
@@ -249,12 +268,12 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
         for i, item in turn:
             results[i] = await function(item)
 
-    workers = [asyncio.ensure_future(work()) for _ in range(min(limit, len(todo)))]
+    workers = [asyncio.ensure_future(work()) for _ in range(count)]
     try:
         await asyncio.gather(*workers)
     except BaseException:
         for worker in workers:
             worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await _settled(workers)
         raise
     return [results[i] for i in range(len(todo))]

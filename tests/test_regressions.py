@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from opendalfs import OpendalFileSystem
+from opendalfs import OpendalFileSystem, fetching
 
 
 @pytest.fixture
@@ -64,3 +68,59 @@ async def test_an_asynchronous_file_is_not_published_after_a_failed_write(memory
     assert info.value.filename == "new"
     assert file.closed
     assert not memory.exists("new")
+
+
+# Downloading
+
+
+async def test_a_cancelled_download_ends_only_when_its_threads_have(
+    memory: OpendalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, written = threading.Event(), threading.Event(), []
+
+    def pwrite(file: int, data: bytes, offset: int) -> None:
+        begun.set()
+        go_on.wait(10)
+        os.fstat(file)
+        written.append(offset)
+
+    monkeypatch.setattr(fetching, "_pwrite", pwrite)
+    await memory._pipe_file("a", b"x")
+    task = asyncio.ensure_future(memory._get_file("a", str(tmp_path / "a")))
+    await asyncio.to_thread(begun.wait)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert written == [0]
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_failed_gather_ends_only_when_its_calls_have() -> None:
+    ended = []
+
+    async def call(i: int) -> None:
+        if i == 0:
+            raise ValueError("the first")
+        try:
+            await asyncio.sleep(10)
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append(i)
+
+    with pytest.raises(ValueError, match="the first"):
+        await fetching.gather(call, range(4), 4)
+    assert sorted(ended) == [1, 2, 3]
+
+
+def test_a_batch_size_of_minus_one_is_no_limit() -> None:
+    fs = OpendalFileSystem("memory", root=f"/{uuid4().hex}", batch_size=-1)
+    fs.pipe({"a": b"1", "b": b"2"}, batch_size=-1)
+    assert fs.cat(["a", "b"], batch_size=-1) == {"a": b"1", "b": b"2"}
+    assert fs.cat_ranges(["a", "b"], 0, 1, batch_size=-1) == [b"1", b"2"]
+    fs.cp(["a", "b"], ["c", "d"], batch_size=-1)
+    fs.rm(["a", "b"], batch_size=-1)
+    assert fs.find("") == ["c", "d"]
