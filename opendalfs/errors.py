@@ -167,7 +167,8 @@ _SIGNED: Final = re.compile(
     r"password|secret|authorization)[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^&\s\"',}]+",
     re.I,
 )
-_USERINFO: Final = re.compile(r"(\w://)[^/@\s]+@")
+# As in urlsplit, the last @ before the path ends it: a password may hold others.
+_USERINFO: Final = re.compile(r"(\w://)[^/\s]+@")
 _WRITES: Final = frozenset({"write", "copy", "rename", "delete"})
 
 

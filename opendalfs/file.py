@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fsspec.spec import AbstractBufferedFile
 
+from .errors import redact
 from .reader import Reader, Version
 from .writer import Writer
 
@@ -59,7 +60,7 @@ class ReadFile(AbstractBufferedFile):
         self._lock = threading.RLock()
         self._details = details if details is not None else fs.info(path, version_id=version_id)
         if self._details["type"] != "file":
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
         connection, key = fs.locate(path)
         # A listing may have told of a version that is gone; the next to open it must not be told so again.
         forget = partial(fs.invalidate_cache, path)

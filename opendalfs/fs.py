@@ -24,7 +24,7 @@ from . import fetching, reader, writer
 from .assembly import grouped, spread
 from .async_file import AsyncReadFile, AsyncWriteFile
 from .connection import Connection
-from .errors import ChangedError, UnsupportedError
+from .errors import ChangedError, UnsupportedError, redact
 from .file import CompressedWriteFile, ReadFile, WriteFile
 from .layout import Layout
 from .mirror import mirrored
@@ -116,7 +116,7 @@ class OpendalFileSystem(Layout):
         except OSError:
             # Services refuse to read a directory each in its own way.
             if not key or (not await self._isfile(path) and await self._is_folder(connection, key)):
-                raise IsADirectoryError(errno.EISDIR, "Is a directory", path) from None
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path)) from None
             raise
 
     async def _cat_ranges(
@@ -265,7 +265,7 @@ class OpendalFileSystem(Layout):
             if connection.can("write_with_if_not_exists"):
                 options["if_not_exists"] = True
             elif await self._exists(path, refresh=True):
-                raise FileExistsError(errno.EEXIST, "File exists", path)
+                raise FileExistsError(errno.EEXIST, "File exists", redact(path))
         return options
 
     async def _touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
@@ -384,7 +384,7 @@ class OpendalFileSystem(Layout):
         if mode == "rb":
             info = await self._info(path, version_id=kwargs.pop("version_id", None))
             if info["type"] != "file":
-                raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
             return AsyncReadFile(*self.locate(path), Version.from_info(info))
         if mode not in ("wb", "xb"):
             raise UnsupportedError(f"open_async takes the modes 'rb', 'wb' and 'xb', not {mode!r}")

@@ -12,7 +12,7 @@ from fsspec.utils import other_paths
 
 from . import listing, writer
 from .connection import Connection
-from .errors import UnsupportedError
+from .errors import UnsupportedError, redact
 from .fetching import fetch, gather
 from .listing import Info
 from .namespace import Namespace
@@ -44,7 +44,7 @@ class Layout(Namespace):
         connection, key = self.locate(path)
         connection.require("write", "write")
         if not key:
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", path)
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", redact(path))
         return connection, key
 
     # Directories
@@ -52,9 +52,9 @@ class Layout(Namespace):
     async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
         path = self._strip_protocol(path)
         if await self._exists(path, refresh=True):
-            raise FileExistsError(errno.EEXIST, "File exists", path)
+            raise FileExistsError(errno.EEXIST, "File exists", redact(path))
         if not create_parents and not await self._isdir(self._above(path)):
-            raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", path)
+            raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", redact(path))
         await self._create(path)
 
     async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
@@ -67,7 +67,9 @@ class Layout(Namespace):
     async def _create(self, path: str) -> None:
         connection, key = self.locate(path)
         if not key:
-            raise UnsupportedError(f"OpenDAL cannot create {path!r}: create it with the service's own tools")
+            raise UnsupportedError(
+                f"OpenDAL cannot create {redact(path)!r}: create it with the service's own tools"
+            )
         # Stores that keep no directories need none: a name with slashes is enough.
         if connection.can("create_dir"):
             await connection.create_dir(f"{key}/")
@@ -77,15 +79,17 @@ class Layout(Namespace):
         path = self._strip_protocol(path)
         connection, key = self.locate(path)
         if not key:
-            raise UnsupportedError(f"OpenDAL cannot remove {path!r}: remove it with the service's own tools")
+            raise UnsupportedError(
+                f"OpenDAL cannot remove {redact(path)!r}: remove it with the service's own tools"
+            )
         connection.require("list", "tell whether a directory is empty")
         found = await listing.children(connection, key)
         if found is None:
             info = await self._info(path, refresh=True)
             if info["type"] == "file":
-                raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+                raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(path))
         if found:
-            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(path))
         await connection.delete(f"{key}/")
         self.invalidate_cache(path)
 
@@ -94,7 +98,7 @@ class Layout(Namespace):
     async def _rm_file(self, path: str, **kwargs: Any) -> None:
         info = await self._info(path)
         if info["type"] == "directory":
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", path)
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", redact(path))
         connection, key = self.locate(path)
         await connection.delete(key)
         self.invalidate_cache(path)
@@ -138,7 +142,7 @@ class Layout(Namespace):
             return
         is_file, is_folder = await asyncio.gather(self._isfile(path), self._is_folder(connection, key))
         if not is_file and not is_folder:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
         if is_folder:
             await connection.remove_all(f"{key}/")
         if is_file:
@@ -148,7 +152,7 @@ class Layout(Namespace):
     async def _rm_children(self, connection: Connection, path: str) -> None:
         """Empty a container; itself stays, as OpenDAL cannot remove it."""
         if connection.service.home is Home.DISK and connection.native.get("root") == "/":
-            raise PermissionError(errno.EPERM, "Refused: this would remove the whole disk", path)
+            raise PermissionError(errno.EPERM, "Refused: this would remove the whole disk", redact(path))
         await connection.remove_all("")
         self.invalidate_cache()
 
@@ -257,12 +261,18 @@ class Layout(Namespace):
             if await self._mv_one(path1, path2):
                 return
             if not recursive:
-                raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to mv()", path1)
+                raise IsADirectoryError(
+                    errno.EISDIR, "Is a directory: pass recursive=True to mv()", redact(path1)
+                )
         jobs = await self._jobs(path1, path2, recursive, maxdepth)
         for job in jobs:
             if job.is_folder and f"{self._strip_protocol(job.target)}/".startswith(f"{job.source}/"):
                 raise OSError(
-                    errno.EINVAL, "A directory cannot be moved into itself", job.source, None, job.target
+                    errno.EINVAL,
+                    "A directory cannot be moved into itself",
+                    redact(job.source),
+                    None,
+                    redact(job.target),
                 )
         jobs = await self._moving(jobs)
         await self._copy_all(jobs, self.batch_size, ignore=False, folders=True)
@@ -281,14 +291,20 @@ class Layout(Namespace):
             target = self.locate(job.target)
             if target in taken and not job.is_folder:
                 raise OSError(
-                    errno.EINVAL, "Another of the paths to move is there", job.source, None, job.target
+                    errno.EINVAL,
+                    "Another of the paths to move is there",
+                    redact(job.source),
+                    None,
+                    redact(job.target),
                 )
             taken.add(target)
         return moving
 
     async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         if not await self._mv_one(path1, path2):
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to mv()", path1)
+            raise IsADirectoryError(
+                errno.EISDIR, "Is a directory: pass recursive=True to mv()", redact(path1)
+            )
 
     async def _mv_one(self, path1: str, path2: str) -> bool:
         """Move a file; False when it is a directory."""

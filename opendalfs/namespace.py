@@ -137,13 +137,13 @@ class Namespace(AsyncFileSystem):
             return "", path
         found = paths.service_of(path)
         if found is None or found[0] is not self.service:
-            raise ValueError(f"{path!r} is not a path of {self!r}")
+            raise ValueError(f"{redact(path)!r} is not a path of {self!r}")
         container, key = paths.split(self.service, paths.strip(self.service, path))
         root = self._root
         if container != self._container or not f"{key}/".startswith(root):
             raise ValueError(
-                f"{path!r} is not within {self!r}: use opendalfs.filesystem({self.service.scheme!r}), "
-                "which serves all of the service"
+                f"{redact(path)!r} is not within {self!r}: use "
+                f"opendalfs.filesystem({self.service.scheme!r}), which serves all of the service"
             )
         return "", key[len(root) :]
 
@@ -167,7 +167,7 @@ class Namespace(AsyncFileSystem):
             For a path that OpenDAL would take for another one.
         """
         if not paths.same_server(paths.url_server(self.service, path), self._endpoint):
-            raise ValueError(f"{path!r} is on another server than {self!r}")
+            raise ValueError(f"{redact(path)!r} is on another server than {self!r}")
         container, key = self._split(self._strip_protocol(path))
         paths.check_key(key, path)
         return connect(self.service, self.native, self.tuning, container), key
@@ -197,7 +197,7 @@ class Namespace(AsyncFileSystem):
             metadata = await connection.stat(key, **options)
         except (FileNotFoundError, NotADirectoryError):
             if not await self._is_folder(connection, key):
-                raise FileNotFoundError(errno.ENOENT, "No such file or directory", path) from None
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path)) from None
             return listing.directory(path)
         return listing.stat_info(connection, key, metadata)
 
@@ -336,7 +336,7 @@ class Namespace(AsyncFileSystem):
                 for name in below:
                     found |= await self._find(name, maxdepth=depth, withdirs=True, detail=True)
         if not found:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", _shown(path))
         return dict(sorted(found.items()))
 
     async def _expand_path(
@@ -415,3 +415,8 @@ class Namespace(AsyncFileSystem):
         """Give a string that changes when the file does."""
         info = self.info(path, refresh=True)
         return str(tokenize(info.get("ETag"), info["size"], str(info.get("LastModified"))))
+
+
+def _shown(path: Any) -> str:
+    """Give a path, or what stands for a list of them, for an error to name."""
+    return redact(stringify_path(path)) if not isinstance(path, list) else ", ".join(map(_shown, path))

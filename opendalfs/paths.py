@@ -37,6 +37,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from .errors import redact
 from .services import SERVICES, Form, Service
 
 __all__ = [
@@ -312,8 +313,8 @@ def check_key(key: str, path: str) -> str:
     odd = "//" in key or key != key.strip() or key[:1] == "/" or "\0" in key
     if odd or (("./" in key or key.endswith(".")) and _has_dots(key)):
         raise ValueError(
-            f"{path!r} cannot be reached through OpenDAL, which drops repeated slashes and outer white "
-            "space and resolves '.' and '..': it would be taken for another key. Rename the object "
+            f"{redact(path)!r} cannot be reached through OpenDAL, which drops repeated slashes and outer "
+            "white space and resolves '.' and '..': it would be taken for another key. Rename the object "
             "with the service's own tools, or correct the path."
         )
     return key

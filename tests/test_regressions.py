@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs import OpendalFileSystem, fetching
+from opendalfs import OpendalFileSystem, fetching, filesystem
 
 
 @pytest.fixture
@@ -124,3 +124,23 @@ def test_a_batch_size_of_minus_one_is_no_limit() -> None:
     fs.cp(["a", "b"], ["c", "d"], batch_size=-1)
     fs.rm(["a", "b"], batch_size=-1)
     assert fs.find("") == ["c", "d"]
+
+
+# Errors
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2"])
+@pytest.mark.parametrize("call", ["cat_file", "info", "open", "rm", "mkdir", "reader", "glob"])
+def test_no_error_shows_the_password_of_a_url(call: str, password: str) -> None:
+    fs = filesystem("webdav", endpoint="http://127.0.0.1:1", retries=0)
+    with pytest.raises((ValueError, OSError)) as info:
+        getattr(fs, call)(f"opendal+webdav://me:{password}@other:1/a")
+    assert "ter2" not in f"{info.value} {info.value!r}"
+
+
+@pytest.mark.parametrize("call", ["cat_file", "info", "open", "rm", "mv"])
+def test_no_error_about_what_a_url_names_shows_its_password(call: str) -> None:
+    fs = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+    with pytest.raises((ValueError, OSError)) as info:
+        getattr(fs, call)(*["opendal+webdav://me:hunter2@other:1/a"] * (2 if call == "mv" else 1))
+    assert "hunter2" not in f"{info.value} {info.value!r}"
