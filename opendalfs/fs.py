@@ -91,7 +91,12 @@ class OpendalFileSystem(Layout):
         """
         return Reader(*self.locate(path), self._known(path), partial(self.invalidate_cache, path))
 
-    async def _fresh(self, path: str, read: Callable[[Version | None], Awaitable[T]]) -> T:
+    async def _fresh(
+        self,
+        path: str,
+        read: Callable[[Version | None], Awaitable[T]],
+        may_repeat: Callable[[], bool] = lambda: True,
+    ) -> T:
         """Read the version that a listing tells of, and what is there now when that one is gone."""
         version = self._known(path)
         if version is not None:
@@ -99,6 +104,8 @@ class OpendalFileSystem(Layout):
                 return await read(version)
             except (ChangedError, FileNotFoundError):
                 self.invalidate_cache(path)
+                if not may_repeat():
+                    raise
         return await read(None)
 
     async def _cat_file(
@@ -207,20 +214,27 @@ class OpendalFileSystem(Layout):
             os.makedirs(lpath, exist_ok=True)
             return
         connection, key = self.locate(rpath)
+        poured = 0
+
+        def progress(size: int) -> None:
+            nonlocal poured
+            poured += size
+            callback.relative_update(size)
 
         async def read(version: Version | None) -> None:
             if version is None:
                 version = Version.from_info(await self._info(rpath, refresh=True))
             callback.set_size(version.size)
             if isfilelike(lpath):
-                await fetching.pour(connection, key, version, lpath, callback.relative_update)
+                await fetching.pour(connection, key, version, lpath, progress)
             else:
                 await fetching.download(connection, key, version, os.fspath(lpath), callback.relative_update)
 
         if self._known(rpath) is None:
             await read(Version.from_info(info))
         else:
-            await self._fresh(rpath, read)
+            # What a file-like object took it keeps: the whole would follow upon half of what was.
+            await self._fresh(rpath, read, lambda: not poured)
 
     # Writing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs import OpendalFileSystem, fetching, filesystem
+from opendalfs import ChangedError, OpendalFileSystem, fetching, filesystem
 
 
 @pytest.fixture
@@ -124,6 +125,35 @@ def test_a_batch_size_of_minus_one_is_no_limit() -> None:
     fs.cp(["a", "b"], ["c", "d"], batch_size=-1)
     fs.rm(["a", "b"], batch_size=-1)
     assert fs.find("") == ["c", "d"]
+
+
+def test_a_file_like_target_gets_no_second_version_behind_half_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = OpendalFileSystem("fs", root=str(tmp_path), use_listings_cache=True)
+    fs.pipe_file("a", b"1" * 20)
+    fs.ls("")
+    monkeypatch.setattr(fetching, "_WINDOW", 10)
+
+    class Target(io.BytesIO):
+        def write(self, data: Any) -> int:
+            (tmp_path / "a").write_bytes(b"2" * 30)
+            return super().write(data)
+
+    target = Target()
+    with pytest.raises(ChangedError):
+        fs.get_file("a", target)
+    assert target.getvalue() == b"1" * 10
+
+
+def test_a_file_like_target_gets_the_new_version_when_it_has_nothing_yet(tmp_path: Path) -> None:
+    fs = OpendalFileSystem("fs", root=str(tmp_path), use_listings_cache=True)
+    fs.pipe_file("a", b"1" * 20)
+    fs.ls("")
+    (tmp_path / "a").write_bytes(b"2" * 30)
+    target = io.BytesIO()
+    fs.get_file("a", target)
+    assert target.getvalue() == b"2" * 30
 
 
 # Errors
