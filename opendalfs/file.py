@@ -58,7 +58,9 @@ class ReadFile(AbstractBufferedFile):
         **kwargs: Any,
     ) -> None:
         self._lock = threading.RLock()
-        self._details = details if details is not None else fs.info(path, version_id=version_id)
+        if details is None:
+            details = fs.info(path, refresh=fs.unsure(path), version_id=version_id)
+        self._details = details
         if self._details["type"] != "file":
             raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
         connection, key = fs.locate(path)

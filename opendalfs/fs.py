@@ -29,7 +29,7 @@ from .file import CompressedWriteFile, ReadFile, WriteFile
 from .layout import Layout
 from .mirror import mirrored
 from .reader import Reader
-from .version import Version
+from .version import Version, compares, pin
 
 __all__ = ["OpendalFileSystem"]
 
@@ -73,9 +73,21 @@ class OpendalFileSystem(Layout):
     # Reading
 
     def _known(self, path: str) -> Version | None:
-        """Give the version that a remembered listing tells of."""
+        """Give the version that a remembered listing tells of, where a read would tell that it is gone."""
         info = self._listed(self._strip_protocol(path))
-        return None if info is None or info["type"] != "file" else Version.from_info(info)
+        known = info is not None and info["type"] == "file" and not self.unsure(path)
+        return Version.from_info(info) if info is not None and known else None
+
+    def unsure(self, path: str) -> bool:
+        """Tell whether a listing is remembered that a read could not be held to.
+
+        Its size would cut a newer, longer file short, and nobody would notice.
+        """
+        info = self._listed(self._strip_protocol(path))
+        if info is None or info["type"] != "file":
+            return False
+        connection, version = self.locate(path)[0], Version.from_info(info)
+        return not compares(connection, version) and not pin(connection, version)
 
     def reader(self, path: str) -> Reader:
         """Give positioned reads of a file, for threads and without an event loop.
@@ -209,7 +221,7 @@ class OpendalFileSystem(Layout):
     async def _get_file(
         self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **kwargs: Any
     ) -> None:
-        info = await self._info(rpath)
+        info = await self._info(rpath, refresh=self.unsure(rpath))
         if info["type"] == "directory":
             os.makedirs(lpath, exist_ok=True)
             return
@@ -396,7 +408,9 @@ class OpendalFileSystem(Layout):
         if kwargs.pop("compression", None):
             raise ValueError("open_async does not compress")
         if mode == "rb":
-            info = await self._info(path, version_id=kwargs.pop("version_id", None))
+            info = await self._info(
+                path, refresh=self.unsure(path), version_id=kwargs.pop("version_id", None)
+            )
             if info["type"] != "file":
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
             return AsyncReadFile(*self.locate(path), Version.from_info(info))
