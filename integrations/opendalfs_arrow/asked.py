@@ -1,8 +1,8 @@
 """What `pyarrow.parquet.read_table` was asked for.
 
-It tells its filesystem nothing of the columns it will read, and its files are opened in threads of Arrow's. So
-a scan that is asked for its first data looks for the call on the stacks of the running threads. What is found
-there is a hint: when it is wrong, or pyarrow changes, it costs bytes or time, never the result.
+It tells its filesystem nothing of the columns it will read, and its files are opened in threads of Arrow's.
+So a scan that is asked for its first data looks for the call on the stacks of the running threads. What is
+found there is a hint: when it is wrong, or pyarrow changes, it costs bytes or time, never the result.
 """
 
 from __future__ import annotations

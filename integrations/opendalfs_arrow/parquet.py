@@ -42,6 +42,9 @@ BUDGET: Final = 256 * 1024 * 1024
 _IN_FLIGHT: Final = 24
 _PART: Final = 4 * 1024 * 1024
 _GAP: Final = 128 * 1024
+_CHEAP: Final = 1024 * 1024
+"""Bytes of small row groups that are fetched beyond the window: about what a round trip costs."""
+
 _BEHIND: Final = 3
 """Row groups behind the furthest one that are kept, as Arrow's threads read out of order."""
 
@@ -296,18 +299,26 @@ class Scan:
 
     def _grow(self) -> None:
         """Go further ahead with each row group, as long as none was left out from the first on."""
-        behind = range(max(self._furthest - _BEHIND, 0) if self._furthest > _BEHIND else self._furthest)
-        if self._first or not self._touched.issuperset(behind):
+        # Arrow's threads read out of order, so a few may be missing that will still come.
+        if self._first or 4 * (len(self._touched) + 1) <= 3 * self._furthest:
             self._window = 1
         elif self._furthest > 0:
             self._window *= 2
 
     def _plan_ahead(self, footer: Footer, group: int) -> None:
-        """Plan the columns seen so far, up to the end of the window."""
+        """Plan the columns seen so far, up to the end of the window, and as far as it costs little."""
         last = min(self._furthest + self._window, footer.groups - 1)
         # A scan that leaves nothing out will also read what its threads have not come to yet.
         first = group if self._first or self._window == 1 else 0
         for ahead in range(first, last + 1):
+            self._plan(footer, ahead, self._columns)
+        spent = 0
+        goes_on = self._first is not None and self._furthest > self._first
+        for ahead in range(last + 1, footer.groups if goes_on else 0):
+            chunks = footer.chunks(ahead)
+            spent += sum(chunks[c].range.size for c in self._columns)
+            if spent > _CHEAP:
+                break
             self._plan(footer, ahead, self._columns)
 
     def _plan(self, footer: Footer, group: int, columns: set[int]) -> None:
