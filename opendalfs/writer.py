@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, BinaryIO, Final
 
 from .connection import Connection, Upload
@@ -161,7 +162,7 @@ class Writer:
         self._buffer = bytearray()
         self._upload: Upload | None = None
         self._parts = 0
-        self._claimed = False
+        self._pid = os.getpid()
         if append_to is not None:
             self._options["append"] = True
         appends = append_to is not None
@@ -169,26 +170,23 @@ class Writer:
         self._multi = connection.can("write_can_multi") and not appends
         self.size = append_to or 0
         if exclusive:
-            self._claim()
+            self._check_free()
 
     @property
     def name(self) -> str:
         """Path of the object, as errors name it."""
         return self._connection.name(self._key)
 
-    def _claim(self) -> None:
+    def _check_free(self) -> None:
+        """Fail early; what is made meanwhile is found at the commit."""
         connection = self._connection
-        if self._stage is not None and connection.can("write_with_if_not_exists"):
-            connection.write_blocking(self._key, b"", if_not_exists=True)
-            self._claimed = True
-            return
         try:
             connection.stat_blocking(self._key)
         except FileNotFoundError:
             pass
         else:
-            raise FileExistsError(errno.EEXIST, "File exists", self._key)
-        if connection.can("write_with_if_not_exists"):
+            raise FileExistsError(errno.EEXIST, "File exists", self.name)
+        if self._stage is None and connection.can("write_with_if_not_exists"):
             self._options["if_not_exists"] = True
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -246,8 +244,7 @@ class Writer:
                 self._send(rest)
             self._upload.complete()
         if self._stage is not None:
-            connection.publish_blocking(self._stage, self._key)
-        self._claimed = False
+            connection.publish_blocking(self._stage, self._key, self._exclusive)
         self._upload = None
 
     def abort(self) -> None:
@@ -256,9 +253,15 @@ class Writer:
         self._upload = None
         if self._stage is not None:
             self._connection.delete_blocking(self._stage)
-        if self._claimed:
-            self._connection.delete_blocking(self._key)
-            self._claimed = False
+
+    def __del__(self) -> None:
+        """Remove the staged half of a file that nobody closed, past OpenDAL: a finalizer must not wait."""
+        # A forked child holds a copy of what its parent still writes.
+        if getattr(self, "_upload", None) is None or self._stage is None or self._pid != os.getpid():
+            return
+        self._upload = None
+        with suppress(OSError):
+            os.unlink(self._connection.local(self._stage))
 
 
 def appending(connection: Connection, key: str, **options: Any) -> Writer:
@@ -323,20 +326,26 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
 async def _staging(connection: Connection, key: str, options: dict[str, Any]) -> AsyncIterator[str]:
     """Give a place beside the key's own; what is there at the end is published, on an error nothing is.
 
-    A key that must not exist is claimed first, so that of two writers one fails.
+    Of two writers of a key that must not exist one fails when it publishes.
     """
-    claimed = options.pop("if_not_exists", False)
-    if claimed:
-        await connection.write(key, b"", if_not_exists=True)
+    exclusive = options.pop("if_not_exists", False)
+    if exclusive and await _is_there(connection, key):
+        raise FileExistsError(errno.EEXIST, "File exists", connection.name(key))
     stage = _stage(key)
     try:
         yield stage
-        await connection.publish(stage, key)
+        await connection.publish(stage, key, exclusive)
     except BaseException:
         await connection.delete(stage)
-        if claimed:
-            await connection.delete(key)
         raise
+
+
+async def _is_there(connection: Connection, key: str) -> bool:
+    try:
+        await connection.stat(key)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 async def put_parts(

@@ -547,8 +547,6 @@ def test_create_publishes_and_a_failed_create_leaves_nothing(place: Place, size:
 @pytest.mark.parametrize("size", [3, 6 * MiB])
 def test_a_creator_that_comes_late_fails_at_the_close(place: Place, size: int) -> None:
     path = place.path("new")
-    if place.fs.service.scheme == "fs":
-        pytest.skip("a name on a disk is taken when the file is opened")
     first, second = place.fs.open(path, "xb"), place.fs.open(path, "xb")
     first.write(b"1" * size)
     second.write(b"2" * size)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import io
 import os
 import threading
@@ -14,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs import ChangedError, OpendalFileSystem, fetching, filesystem
+from opendalfs import ChangedError, OpendalFileSystem, fetching, filesystem, writer
 from opendalfs.services import Home
 
 
@@ -72,6 +74,68 @@ async def test_an_asynchronous_file_is_not_published_after_a_failed_write(memory
     assert info.value.filename == "new"
     assert file.closed
     assert not memory.exists("new")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> OpendalFileSystem:
+    """Give a directory of its own."""
+    return OpendalFileSystem("fs", root=str(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("mode", ["xb", "wb"])
+@pytest.mark.parametrize("size", [0, 3, 20 << 20])
+def test_a_file_that_is_never_closed_leaves_nothing(
+    disk: OpendalFileSystem, tmp_path: Path, mode: str, size: int
+) -> None:
+    file = disk.open("new", mode)
+    file.write(bytes(size))
+    del file
+    gc.collect()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", [3, 20 << 20])
+def test_of_two_that_create_a_file_the_first_to_close_wins(
+    disk: OpendalFileSystem, tmp_path: Path, size: int
+) -> None:
+    first, second = disk.open("new", "xb"), disk.open("new", "xb")
+    first.write(b"1" * size)
+    second.write(b"2" * size)
+    second.close()
+    with pytest.raises(FileExistsError) as info:
+        first.close()
+    assert info.value.filename == "new"
+    assert disk.cat_file("new") == b"2" * size
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def test_a_put_that_creates_fails_where_another_was_faster(
+    disk: OpendalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*args: object) -> bool:
+        return False
+
+    disk.pipe_file("new", b"theirs")
+    monkeypatch.setattr(writer, "_is_there", nothing)
+    with pytest.raises(FileExistsError):
+        disk.pipe_file("new", b"mine", mode="create")
+    assert disk.cat_file("new") == b"theirs"
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def test_a_disk_without_hard_links_creates_files_too(
+    disk: OpendalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    disk.pipe_file("new", b"1", mode="create")
+    with pytest.raises(FileExistsError):
+        disk.pipe_file("new", b"2", mode="create")
+    assert disk.cat_file("new") == b"1"
+    assert os.listdir(tmp_path) == ["new"]
 
 
 # Downloading
