@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -156,19 +157,35 @@ async def download(
     connection: Connection, key: str, version: Version, target: str, progress: Callable[[int], Any]
 ) -> None:
     """Write an object into a local file, which is there only when it is whole."""
+    if _is_special(target):
+        # In a thread, as a pipe opens only when its reader does.
+        with await asyncio.to_thread(open, target, "wb") as special:
+            await pour(connection, key, version, special, progress)
+        return
     with _beside(target) as file:
         await _download_parts(connection, key, version, file.fileno(), progress)
 
 
+def _is_special(target: str) -> bool:
+    """Tell whether a pipe or device is there: it takes bytes in their order, and nothing takes its place."""
+    return os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target)
+
+
 @contextmanager
 def _beside(target: str) -> Iterator[BinaryIO]:
-    """Give a new file that takes a place when it is whole, so that a failure leaves what was there."""
+    """Give a new file that takes a place when it is whole, so that a failure leaves what was there.
+
+    What was there lends its mode; a link keeps its place, and what it leads to is replaced.
+    """
+    target = os.path.realpath(target)
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
     folder, name = os.path.split(target)
     partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.part")
     try:
         with open(partial, "wb") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
             yield file
         os.replace(partial, target)
     except BaseException:

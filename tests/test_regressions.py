@@ -223,6 +223,44 @@ def test_a_file_like_target_gets_the_new_version_when_it_has_nothing_yet(tmp_pat
     assert target.getvalue() == b"2" * 30
 
 
+def test_a_download_keeps_the_mode_of_the_file_it_replaces(memory: OpendalFileSystem, tmp_path: Path) -> None:
+    memory.pipe_file("a", b"new")
+    target = tmp_path / "a"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    memory.get_file("a", str(target))
+    assert target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_download_goes_where_a_link_leads(
+    memory: OpendalFileSystem, tmp_path: Path, existing: bool
+) -> None:
+    memory.pipe_file("a", b"new")
+    (tmp_path / "d").mkdir()
+    if existing:
+        (tmp_path / "d" / "a").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "d" / "a")
+    memory.get_file("a", str(tmp_path / "link"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "d" / "a").read_bytes() == b"new"
+    assert os.listdir(tmp_path / "d") == ["a"]
+
+
+def test_a_download_into_a_pipe_goes_through_it(memory: OpendalFileSystem, tmp_path: Path) -> None:
+    memory.pipe_file("a", b"new")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        memory.get_file("a", str(pipe))
+        assert os.read(reading, 99) == b"new"
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo()
+
+
 # Listings
 
 
