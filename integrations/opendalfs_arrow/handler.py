@@ -6,6 +6,7 @@ remembered from listings, and the end of a file is read in the background.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -228,7 +229,8 @@ class Handler(pafs.FileSystemHandler):
     def delete_dir(self, path: str) -> None:
         """Remove a directory and all below it."""
         fs, inner = self._folder(path)
-        blocking.run(fs._rm, inner, recursive=True)
+        # pyarrow's paths are literal: `_rm` would take some names for patterns.
+        blocking.run(fs._rm_tree, inner)
         self.known.forget_below(path)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
@@ -268,7 +270,7 @@ class Handler(pafs.FileSystemHandler):
     def _empty(self, fs: OpendalFileSystem, path: str) -> None:
         names = [info["name"] for info in blocking.run(fs._ls, path, refresh=True)]
         for name in names:
-            blocking.run(fs._rm, name, recursive=True)
+            blocking.run(fs._rm_tree, name)
 
     def delete_file(self, path: str) -> None:
         """Remove a file."""
@@ -282,8 +284,8 @@ class Handler(pafs.FileSystemHandler):
         other, target = self.resolve(dest)
         if fs != other:
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
-        recursive = blocking.run(fs._isdir, source)
-        blocking.run(fs._mv, source, target, recursive=recursive)
+        if not blocking.run(fs._mv_one, source, target):
+            blocking.run(_move_tree, fs, source, target)
         self.known.forget_below(src)
         self.known.forget_below(dest)
 
@@ -298,6 +300,36 @@ class Handler(pafs.FileSystemHandler):
                 while data := reading.read(_COPIED):
                     writing.write(data)
         self.known.forget(dest)
+
+
+async def _move_tree(fs: OpendalFileSystem, source: str, target: str) -> None:
+    """Move a directory by its literal name to a literal name, as few services can by themselves."""
+    if source == fs.root_marker or f"{target}/".startswith(f"{source}/"):
+        raise OSError(errno.EINVAL, "A directory cannot be moved into itself", source, None, target)
+    if await _holds(fs, target):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", target)
+    found: dict[str, Info] = await fs._find(source, withdirs=True, detail=True)
+    holding = {fs._above(name) for name in found}
+
+    async def one(name: str) -> None:
+        place = target + name[len(source) :]
+        if found[name]["type"] == "file":
+            await fs._cp_file(name, place)
+        elif found[name].get("marker") or name not in holding:
+            # Others are implied by the copies of their files.
+            await fs._makedirs(place, exist_ok=True)
+
+    await gather(one, list(found), fs.batch_size)
+    # No more than was copied: what another writer adds meanwhile stays.
+    await fs._rm_listed(dict(found), fs.batch_size)
+
+
+async def _holds(fs: OpendalFileSystem, path: str) -> bool:
+    """Tell whether there is anything in a directory."""
+    try:
+        return any(info["name"] != path for info in await fs._ls(path, refresh=True))
+    except FileNotFoundError:
+        return False
 
 
 _HEADERS: Final = {
