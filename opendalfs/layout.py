@@ -186,6 +186,12 @@ class Layout(Namespace):
             known = {path: info for path, info in known.items() if info is None or info["type"] == "file"}
         if not known:
             return []
+        for source, info in known.items():
+            if info is not None and info.get("islink"):
+                raise UnsupportedError(
+                    f"{redact(source)!r} is a link to a directory, whose files are not listed with the "
+                    "tree: copy or move it on its own"
+                )
         sources = list(known)
         targets = await self._targets(path1, sources, path2)
         return [_Job(source, target, known[source]) for source, target in zip(sources, targets, strict=True)]

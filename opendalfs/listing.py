@@ -194,6 +194,7 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
     found: list[Info] = []
     folders: set[str] = set()
     markers: set[str] = set()
+    links: set[str] = set()
     if not entries:
         return found
     for entry in entries:
@@ -201,6 +202,8 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
         folders.add(path[: max(path.rfind("/", cut, -1), 0)])
         if entry.metadata.is_dir:
             markers.add(path.rstrip("/"))
+            if connection.service.home is Home.DISK and not path.endswith("/"):
+                links.add(path)
         elif maxdepth is None or path.count("/", cut) < maxdepth:
             found.append(entry_info(connection, path, entry.metadata))
     told = connection.can("list_with_recursive")
@@ -209,7 +212,11 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
         for folder in _with_parents(folders | markers, cut)
         if maxdepth is None or folder.count("/", cut) < maxdepth
     }
-    return found + [directory(connection.name(f), f in markers if told else None) for f in shown]
+    infos = {f: directory(connection.name(f), f in markers if told else None) for f in shown}
+    for link in links & shown:
+        # OpenDAL tells of a link to a directory, but not of what is in there.
+        infos[link]["islink"] = True
+    return [*found, *infos.values()]
 
 
 def _with_parents(folders: set[str], cut: int) -> set[str]:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs import ChangedError, OpendalFileSystem, fetching, filesystem, writer
+from opendalfs import ChangedError, OpendalFileSystem, UnsupportedError, fetching, filesystem, writer
 from opendalfs.services import Home
 
 
@@ -24,6 +24,12 @@ from opendalfs.services import Home
 def memory() -> OpendalFileSystem:
     """Give a memory of its own."""
     return OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> OpendalFileSystem:
+    """Give a directory of its own."""
+    return OpendalFileSystem("fs", root=str(tmp_path))
 
 
 # Moving
@@ -61,6 +67,28 @@ def test_a_move_that_would_lose_a_file_changes_nothing(memory: OpendalFileSystem
     assert memory.find("") == ["a/x", "b/x"]
 
 
+@pytest.mark.parametrize("call", ["cp", "mv"])
+@pytest.mark.parametrize("source", ["t", ["t"], "*"])
+def test_a_tree_with_a_linked_directory_is_neither_copied_nor_moved_in_part(
+    disk: OpendalFileSystem, tmp_path: Path, call: str, source: Any
+) -> None:
+    disk.pipe({"t/a": b"1", "other/b": b"2"} if source != "*" else {"t/a": b"1"})
+    (tmp_path / "t" / "link").symlink_to(tmp_path)
+    with pytest.raises(UnsupportedError, match="link to a directory"):
+        getattr(disk, call)(source, "new/", recursive=True)
+    assert disk.cat_file("t/a") == b"1"
+    assert not disk.exists("new")
+
+
+@pytest.mark.parametrize("call", ["cp", "mv"])
+def test_a_linked_file_goes_along_with_its_tree(disk: OpendalFileSystem, tmp_path: Path, call: str) -> None:
+    disk.pipe({"t/a": b"1", "b": b"2"})
+    (tmp_path / "t" / "link").symlink_to(tmp_path / "b")
+    getattr(disk, call)("t", "new", recursive=True)
+    assert disk.cat_file("new/link") == b"2"
+    assert disk.cat_file("b") == b"2"
+
+
 # Writing
 
 
@@ -74,12 +102,6 @@ async def test_an_asynchronous_file_is_not_published_after_a_failed_write(memory
     assert info.value.filename == "new"
     assert file.closed
     assert not memory.exists("new")
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> OpendalFileSystem:
-    """Give a directory of its own."""
-    return OpendalFileSystem("fs", root=str(tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
