@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -314,6 +316,7 @@ class Connection:
             if exclusive:
                 await asyncio.to_thread(self._take_place, stage, target)
             else:
+                self._lend_mode(stage, target)
                 await self.async_operator.rename(stage, target)
         self._touched(target)
 
@@ -323,8 +326,15 @@ class Connection:
             if exclusive:
                 self._take_place(stage, target)
             else:
+                self._lend_mode(stage, target)
                 self.operator.rename(stage, target)
         self._touched(target)
+
+    def _lend_mode(self, stage: str, target: str) -> None:
+        """Let a private file stay private when it is replaced."""
+        # A file of another owner, or none at all, lends nothing.
+        with suppress(OSError):
+            os.chmod(self.local(stage), stat.S_IMODE(os.stat(self.local(target)).st_mode))
 
     def local(self, key: str) -> str:
         """Give the path that a key has on this machine's disk, for the service that serves it."""

@@ -160,6 +160,18 @@ def test_a_disk_without_hard_links_creates_files_too(
     assert os.listdir(tmp_path) == ["new"]
 
 
+def test_a_write_keeps_the_mode_of_the_local_file_it_replaces(
+    disk: OpendalFileSystem, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o600)
+    disk.pipe_file("a", b"new")
+    with disk.open("a", "wb") as file:
+        file.write(b"newer")
+    assert (tmp_path / "a").read_bytes() == b"newer"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
 # Downloading
 
 
