@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import datetime
 from glob import has_magic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.utils import stringify_path, tokenize
@@ -27,6 +29,15 @@ __all__ = ["Namespace"]
 _LISTINGS_EXPIRE = 30.0
 _MOST_REMEMBERED = 50_000
 """Entries that one find leaves in the listing cache at most; 50,000 take about 50 MB."""
+
+_watching = threading.Lock()
+
+
+class Watcher(Protocol):
+    """Who remembers something of the files of a filesystem, other than its listings."""
+
+    def changed(self, fs: Any, path: str | None) -> None:
+        """Forget what was known of a stripped path and all below it; of all paths when None."""
 
 
 class Namespace(AsyncFileSystem):
@@ -70,6 +81,7 @@ class Namespace(AsyncFileSystem):
             use_listings_cache = self.service.home is Home.REMOTE
         self.dircache = Listings(use_listings_cache, listings_expiry_time, max_paths)
         self._changes = 0
+        self._watchers: tuple[weakref.ref[Watcher], ...] = ()
         if self._bound:
             # Bad options are told now, not at the first read.
             self.locate("")
@@ -382,6 +394,18 @@ class Namespace(AsyncFileSystem):
             self.dircache.forget(path, *self._all_above(path))
             self.dircache.forget_below(path)
         super().invalidate_cache(path)
+        for watcher in self._watchers:
+            found = watcher()
+            if found is not None:
+                found.changed(self, path)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody, for as long as he lives, of each change that is made by way of this filesystem."""
+        with _watching:
+            alive = tuple(ref for ref in self._watchers if ref() is not None)
+            if all(ref() is not watcher for ref in alive):
+                alive += (weakref.ref(watcher),)
+            self._watchers = alive
 
     def _all_above(self, path: str) -> Iterator[str]:
         while path not in ("", self.root_marker):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
 from opendalfs import lifecycle, tracing
+from opendalfs.errors import ChangedError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader
@@ -128,19 +130,37 @@ class StreamFile(_Input):
     ----------
     reader : Reader
         Of the file; nothing is asked before the first read.
+    again : bool
+        Whether to open it anew, once, when it has changed since the reader's version was told.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, again: bool = False) -> None:
         super().__init__()
         self._ahead = _Ahead(reader)
+        # Until something of the version was given out, any other does as well.
+        self._again = again and reader.knows_size
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
+        if self._again:
+            self._settled(lambda ahead: ahead.begin(self._position))
         return self._ahead.reader.size
 
     def _get(self, offset: int, size: int) -> Any:
-        return self._ahead.read(offset, size)
+        return self._settled(lambda ahead: ahead.read(offset, size))
+
+    def _settled(self, ask: Callable[[_Ahead], Any]) -> Any:
+        """Ask something of the file, which settles which version it is that is read."""
+        again, self._again = self._again, False
+        try:
+            return ask(self._ahead)
+        except ChangedError:
+            if not again:
+                raise
+            reader = self._ahead.reader
+            self._ahead = _Ahead(Reader(reader.connection, reader.key))
+            return ask(self._ahead)
 
     def close(self) -> None:
         """Close the file and stop reading ahead."""
@@ -172,6 +192,18 @@ class _Ahead:
                 return self._take(wanted)
             except BaseException:
                 # A part that failed is asked for again by the next read.
+                self.drop()
+                raise
+
+    def begin(self, offset: int) -> None:
+        """Wait for the first part of a sequence."""
+        with self._lock:
+            self._restart(offset)
+            self._fill(offset)
+            try:
+                for _, future in self._parts:
+                    future.result()
+            except BaseException:
                 self.drop()
                 raise
 

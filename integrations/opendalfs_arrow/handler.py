@@ -57,7 +57,7 @@ class Handler(pafs.FileSystemHandler):
         self.fs = fs
         self.options = options or {}
         self.columns = None if columns is None else tuple(columns)
-        self.known = Known() if fs is None else known_of(fs)
+        self.known = Known(urls=True) if fs is None else known_of(fs)
         # fsspec keeps an instance only while somebody holds it, and making one is not free.
         self._resolved: set[OpendalFileSystem] = set()
 
@@ -90,11 +90,18 @@ class Handler(pafs.FileSystemHandler):
         if self.fs is not None:
             return self.fs, self.fs._strip_protocol(path)
         fs, inner = filesystems.resolve(path, **self.options)
-        self._resolved.add(fs)
+        if fs not in self._resolved:
+            self._resolved.add(fs)
+            fs.watch(self.known)
         return fs, inner
 
     def _shown(self, fs: OpendalFileSystem, path: str) -> str:
         return path if self.fs is not None else fs.unstrip_protocol(path)
+
+    def _key(self, path: str) -> str:
+        """Give the one name that a file is known by, however pyarrow's caller spelled its path."""
+        fs, inner = self.resolve(path)
+        return self._shown(fs, inner)
 
     def local(self, path: str) -> str | None:
         """Give the path that a file has on this machine, for Arrow's own local files."""
@@ -111,26 +118,23 @@ class Handler(pafs.FileSystemHandler):
         return blocking.run(gather, self._info, list(paths), _AT_ONCE)
 
     async def _info(self, path: str) -> pafs.FileInfo:
-        if self.known.is_folder(path):
-            return pafs.FileInfo(path, pafs.FileType.Directory)
         fs, inner = self.resolve(path)
+        key = self._shown(fs, inner)
+        if self.known.is_folder(key):
+            return pafs.FileInfo(path, pafs.FileType.Directory)
         try:
             info = await fs._info(inner, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
-            self.known.forget(path)
+            self.known.forget(key)
             return pafs.FileInfo(path, pafs.FileType.NotFound)
-        return self._told(path, info)
-
-    def _told(self, path: str, info: Info) -> pafs.FileInfo:
-        """Keep what was told of a path, and say it in pyarrow's way."""
-        self.known.tell(path, info)
-        if info["type"] == "directory":
-            return pafs.FileInfo(path, pafs.FileType.Directory)
-        return pafs.FileInfo(path, pafs.FileType.File, size=info["size"], mtime=info.get("LastModified"))
+        self.known.tell(key, info)
+        return _said(path, info)
 
     def told(self, fs: OpendalFileSystem, info: Info) -> pafs.FileInfo:
         """Keep what a listing told, and say it in pyarrow's way."""
-        return self._told(self._shown(fs, info["name"]), info)
+        path = self._shown(fs, info["name"])
+        self.known.tell(path, info)
+        return _said(path, info)
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
         """List a directory with one list, or a whole tree."""
@@ -167,7 +171,7 @@ class Handler(pafs.FileSystemHandler):
             if local is not None:
                 return pafs.LocalFileSystem().open_input_file(local)
             if path.endswith(STREAMED):
-                return pa.PythonFile(StreamFile(self.reader(path)), mode="r")
+                return pa.PythonFile(StreamFile(self.reader(path), again=True), mode="r")
             return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
 
     def scan(self, path: str) -> Scan:
@@ -184,12 +188,14 @@ class Handler(pafs.FileSystemHandler):
         local = self.local(path)
         if local is not None:
             return pafs.LocalFileSystem().open_input_stream(local)
-        return pa.PythonFile(StreamFile(self.reader(path)), mode="r")
+        return pa.PythonFile(StreamFile(self.reader(path), again=True), mode="r")
 
     def reader(self, path: str) -> Reader:
         """Give the reads of a file, of the version that was told of not long ago."""
         fs, inner = self.resolve(path)
-        return Reader(*fs.locate(inner), self.known.version(path))
+        # Whoever opens it after it has changed must not be told of the old version again.
+        changed = partial(fs.invalidate_cache, inner)
+        return Reader(*fs.locate(inner), self.known.version(self._shown(fs, inner)), changed)
 
     def begin_tails(self, paths: Sequence[str]) -> None:
         """Begin to read the ends of files that will be opened."""
@@ -211,7 +217,7 @@ class Handler(pafs.FileSystemHandler):
 
     def _output(self, path: str, mode: str, metadata: Any) -> pa.NativeFile:
         fs, inner = self.resolve(path)
-        self.known.forget(path)
+        # What is known of it is forgotten when it is published, as after each change of the filesystem's own.
         options = _write_options(fs, inner, metadata)
         return pa.PythonFile(fs.open(inner, mode, **options), mode="w")
 
@@ -220,7 +226,7 @@ class Handler(pafs.FileSystemHandler):
     def create_dir(self, path: str, recursive: bool) -> None:
         """Make a directory; one that exists is fine."""
         fs, inner = self.resolve(path)
-        self.known.forget(path)
+        self.known.forget(self._key(path))
         above = fs._parent(inner)
         if not recursive and above.strip("/") and not blocking.run(fs._isdir, above):
             raise FileNotFoundError(2, "The directory above does not exist", path)
@@ -231,7 +237,7 @@ class Handler(pafs.FileSystemHandler):
         fs, inner = self._folder(path)
         # pyarrow's paths are literal: `_rm` would take some names for patterns.
         blocking.run(fs._rm_tree, inner)
-        self.known.forget_below(path)
+        self.known.forget_below(self._key(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         """Remove all below a directory; it stays."""
@@ -247,7 +253,7 @@ class Handler(pafs.FileSystemHandler):
             )
         self._empty(fs, inner)
         blocking.run(fs._makedirs, inner, exist_ok=True)
-        self.known.forget_below(path)
+        self.known.forget_below(self._key(path))
 
     def _folder(self, path: str) -> tuple[OpendalFileSystem, str]:
         fs, inner = self.resolve(path)
@@ -276,7 +282,7 @@ class Handler(pafs.FileSystemHandler):
         """Remove a file."""
         fs, inner = self.resolve(path)
         blocking.run(fs._rm_file, inner)
-        self.known.forget(path)
+        self.known.forget(self._key(path))
 
     def move(self, src: str, dest: str) -> None:
         """Rename a file or directory."""
@@ -286,8 +292,8 @@ class Handler(pafs.FileSystemHandler):
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
         if not blocking.run(fs._mv_one, source, target):
             blocking.run(_move_tree, fs, source, target)
-        self.known.forget_below(src)
-        self.known.forget_below(dest)
+        self.known.forget_below(self._key(src))
+        self.known.forget_below(self._key(dest))
 
     def copy_file(self, src: str, dest: str) -> None:
         """Copy a file; within a service without its bytes coming here, where the service can."""
@@ -299,7 +305,14 @@ class Handler(pafs.FileSystemHandler):
             with self.open_input_stream(src) as reading, self.open_output_stream(dest) as writing:
                 while data := reading.read(_COPIED):
                     writing.write(data)
-        self.known.forget(dest)
+        self.known.forget(self._key(dest))
+
+
+def _said(path: str, info: Info) -> pafs.FileInfo:
+    """Say in pyarrow's way what was told of a path."""
+    if info["type"] == "directory":
+        return pafs.FileInfo(path, pafs.FileType.Directory)
+    return pafs.FileInfo(path, pafs.FileType.File, size=info["size"], mtime=info.get("LastModified"))
 
 
 async def _move_tree(fs: OpendalFileSystem, source: str, target: str) -> None:

@@ -38,6 +38,11 @@ _MOST_BYTES: Final = 64 * 1024 * 1024
 class Known:
     """Sizes, versions, order and ends of files.
 
+    Parameters
+    ----------
+    urls : bool
+        Whether the paths are URLs, of files on any service.
+
     Attributes
     ----------
     memory : Memory
@@ -46,7 +51,8 @@ class Known:
         For the scans; None for that of the process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, urls: bool = False) -> None:
+        self._urls = urls
         self._lock = threading.RLock()
         self._infos: OrderedDict[str, tuple[float, Info]] = OrderedDict()
         self._folders: dict[str, float] = {}
@@ -98,6 +104,22 @@ class Known:
             self._drop(path)
             # A file that goes may take the directories above with it, and one that comes may bring them.
             self._folders.clear()
+
+    def changed(self, fs: OpendalFileSystem, path: str | None) -> None:
+        """Forget what was changed by way of the filesystem itself; it calls this, see its `watch`."""
+        if path is None:
+            with self._lock:
+                self._infos.clear()
+                self._folders.clear()
+                for name in list(self._tails):
+                    self._drop(name)
+            return
+        name = fs.unstrip_protocol(path) if self._urls else path
+        if name in self._infos:
+            # A file, and one that is known has nothing below it: this is what happens often.
+            self.forget(name)
+        else:
+            self.forget_below(name)
 
     def forget_below(self, path: str) -> None:
         """Forget a path and all below it."""
@@ -162,7 +184,10 @@ _all_lock = threading.Lock()
 def known_of(fs: OpendalFileSystem) -> Known:
     """Give what is known of a filesystem; equal filesystems share it."""
     with _all_lock:
-        return _all.setdefault(fs, Known())
+        known = _all.setdefault(fs, Known())
+    # Equal ones, not only the first of them.
+    fs.watch(known)
+    return known
 
 
 def _same(a: Version | None, b: Version) -> bool:
