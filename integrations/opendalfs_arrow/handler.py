@@ -195,7 +195,9 @@ class Handler(pafs.FileSystemHandler):
         fs, inner = self.resolve(path)
         # Whoever opens it after it has changed must not be told of the old version again.
         changed = partial(fs.invalidate_cache, inner)
-        return Reader(*fs.locate(inner), self.known.version(self._shown(fs, inner)), changed)
+        connection, key = fs.locate(inner)
+        version = self.known.version(self._shown(fs, inner), connection)
+        return Reader(connection, key, version, changed)
 
     def begin_tails(self, paths: Sequence[str]) -> None:
         """Begin to read the ends of files that will be opened."""

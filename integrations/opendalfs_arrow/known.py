@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from opendalfs.connection import Connection
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
 from opendalfs.reader import Reader, Version
+from opendalfs.version import compares, pin
 
 from .footer import Tail
 from .parquet import Budget, Memory
@@ -89,13 +91,15 @@ class Known:
         with self._lock:
             return time.monotonic() - self._folders.get(path, float("-inf")) < _FOLDER_SECONDS
 
-    def version(self, path: str) -> Version | None:
-        """Give the version of a file that was told not long ago."""
+    def version(self, path: str, connection: Connection) -> Version | None:
+        """Give the version of a file that was told not long ago, if reads fail once there is another."""
         with self._lock:
             when, info = self._infos.get(path, (0.0, None))
         if info is None or time.monotonic() - when > _INFO_SECONDS:
             return None
-        return Version.from_info(info)
+        version = Version.from_info(info)
+        # Nothing else would tell, and what is longer by now would be cut off at the size of then.
+        return version if pin(connection, version) or compares(connection, version) else None
 
     def forget(self, path: str) -> None:
         """Forget a file or directory."""

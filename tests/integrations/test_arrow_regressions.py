@@ -145,3 +145,18 @@ class TestOthersWrites:
             connection, key = core.locate("x.csv")
             connection.write_blocking(key, b"longer" + uuid4().hex[:8].encode())
             assert read(arrow.open_input_stream("x.csv")).startswith(b"longer")
+
+    def test_a_version_that_reads_cannot_be_held_to_is_asked_for_anew(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+        arrow = opendalfs.arrow(core)
+        core.pipe_file("x.bin", b"short")
+        # As a service over HTTP whose listings have no entity tags: neither pinned nor compared.
+        monkeypatch.setattr("opendalfs.version.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs.reader.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs_arrow.known.compares", lambda *_: False)
+        arrow.get_file_info("x.bin")
+        connection, key = core.locate("x.bin")
+        connection.write_blocking(key, b"longer than before")
+        assert arrow.open_input_file("x.bin").read() == b"longer than before"
