@@ -99,7 +99,7 @@ class Tuning:
     retry_max_delay: float = 5.0
     timeout: float = 120.0
     io_timeout: float = 120.0
-    concurrency: int = 64
+    concurrency: int = 128
     block_size: int = 5 * MiB
     read_chunk: int = 8 * MiB
     write_chunk: int = 8 * MiB
