@@ -221,6 +221,11 @@ class Gateway:
             return _refused(request, exc)
         except OSError as exc:
             return _refused(request, s3.explain(exc))
+        except RuntimeError as exc:
+            # The core and Python's own pools refuse work at exit in these words; a query may be under way.
+            if "interpreter" not in str(exc):
+                raise
+            return _refused(request, S3Error(503, "ServiceUnavailable", "this process is exiting"))
 
 
 def _refused(request: web.BaseRequest, error: S3Error) -> web.Response:
