@@ -44,7 +44,9 @@ class Runner:
     def start(self, code: str) -> subprocess.Popen[str]:
         program = self.setup + textwrap.dedent(code)
         pipe = subprocess.PIPE
-        return subprocess.Popen([sys.executable, "-c", program], stdout=pipe, stderr=pipe, text=True)
+        # From 3.12 on Python warns of each fork of a process with threads, which is what is tested here.
+        quiet = ["-W", "ignore:This process:DeprecationWarning"]
+        return subprocess.Popen([sys.executable, *quiet, "-c", program], stdout=pipe, stderr=pipe, text=True)
 
     def run(self, code: str) -> str:
         return finish(self.start(code))
