@@ -26,9 +26,9 @@ from .errors import UnsupportedError, redact, translated
 from .options import Tuning, secret_values
 from .services import Service
 
-__all__ = ["AsyncUpload", "Connection", "Upload"]
+__all__ = ["PAGE", "AsyncUpload", "Connection", "Upload"]
 
-_PAGE: Final = 1000
+PAGE: Final = 1000
 """Keys on a page of a listing: what S3 gives at most, and most others by default."""
 
 _PIECE: Final = 1 << 20
@@ -269,7 +269,7 @@ class Connection:
                 if most is not None and len(entries) > most:
                     complete = False
                     break
-            call.moved(0, requests=max(1, -(-len(entries) // _PAGE)))
+            call.moved(0, requests=max(1, -(-len(entries) // PAGE)))
             return entries if complete else None
 
     async def holds_any(self, key: str) -> bool:

@@ -6,18 +6,28 @@ and all of a level together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from fsspec.dircache import DirCache
 from opendal.types import Entry, Metadata
 
-from .connection import Connection
+from .connection import PAGE, Connection
 from .fetching import gather
 from .services import Home
 
-__all__ = ["Info", "Listings", "children", "directory", "entry_info", "stat_info", "tree"]
+__all__ = [
+    "Info",
+    "Listings",
+    "by_name",
+    "children",
+    "directory",
+    "entry_info",
+    "page",
+    "stat_info",
+    "tree",
+]
 
 Info = dict[str, Any]
 
@@ -41,9 +51,7 @@ class Listings(DirCache):
             return None
         known = self._names.get(folder)
         if known is None or known[0] is not listed:
-            # Files last, so that they win.
-            order = sorted(listed, key=lambda info: info["type"] == "file")
-            known = self._names[folder] = (listed, {info["name"]: info for info in order})
+            known = self._names[folder] = (listed, by_name(listed))
         return known[1].get(path)
 
     def forget(self, *folders: str) -> None:
@@ -126,6 +134,12 @@ def stat_info(connection: Connection, key: str, metadata: Metadata) -> Info:
     return info
 
 
+def by_name(infos: Iterable[Info]) -> dict[str, Info]:
+    """Sort infos by name; what is both, a file and a directory, is a file."""
+    order = sorted(infos, key=lambda info: (str(info["name"]), info["type"] == "file"))
+    return {info["name"]: info for info in order}
+
+
 def _prefix(key: str) -> str:
     return f"{key}/" if key else ""
 
@@ -186,6 +200,25 @@ async def tree(
         if entries is not None:
             return _collect(connection, key, entries, maxdepth)
     return await _by_level(connection, key, prefix, maxdepth)
+
+
+async def page(connection: Connection, key: str) -> list[Info] | None:
+    """List a directory and all that lies below it with one request, in services that list recursively.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where it is.
+    key : str
+        Of the directory; empty for the root.
+
+    Returns
+    -------
+    list of dict or None
+        As `tree` gives them, by name and without repeats; None when there is more than one page of it.
+    """
+    entries = await connection.list(_prefix(key) or "/", recursive=True, most=PAGE - 1)
+    return None if entries is None else list(by_name(_collect(connection, key, entries, None)).values())
 
 
 def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdepth: int | None) -> list[Info]:

@@ -11,15 +11,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from opendalfs.fs import OpendalFileSystem
 
 from .names import needed
 
-__all__ = ["Asked", "asked_of"]
+__all__ = ["Asked", "Call", "asked_of", "call_of", "fragments_of"]
 
 _CODE = pq.read_table.__code__
 
@@ -39,15 +40,64 @@ class Asked:
     columns: tuple[str, ...] | None
     filters: Any
 
+    @property
+    def expression(self) -> Any:
+        """The filters as one expression; None for all rows."""
+        return pq.filters_to_expression(self.filters) if isinstance(self.filters, list) else self.filters
+
     def names(self, known: list[str]) -> list[str]:
         """Give the columns that are read, out of those of a file."""
-        expression = self.filters
-        if isinstance(expression, list):
-            expression = pq.filters_to_expression(expression)
-        return needed(known, self.columns, expression)
+        return needed(known, self.columns, self.expression)
+
+    def takes_all(self, known: list[str]) -> bool:
+        """Tell whether every row of a file is read, as when the filter is of partitions only."""
+        return self.filters is None or not needed(known, (), self.expression)
+
+
+class Call(NamedTuple):
+    """A running call of read_table.
+
+    Parameters
+    ----------
+    asked : Asked
+        Its arguments.
+    dataset : pyarrow.parquet.ParquetDataset, optional
+        What it reads, once it has found its files. It lives as long as the call, unless somebody keeps it.
+    """
+
+    asked: Asked
+    dataset: pq.ParquetDataset | None
+
+
+def fragments_of(dataset: pq.ParquetDataset, expression: Any) -> list[Any]:
+    """Give the files that a dataset will read, in order: those that the filter's partitions leave.
+
+    Parameters
+    ----------
+    dataset : pyarrow.parquet.ParquetDataset
+        The dataset.
+    expression : pyarrow.compute.Expression, optional
+        The filter.
+
+    Returns
+    -------
+    list of pyarrow.dataset.Fragment
+    """
+    fragments: list[Any] = list(dataset.fragments)
+    if expression is None or len(fragments) < 2:
+        return fragments
+    first = fragments[0]
+    whole = ds.FileSystemDataset(fragments, dataset.schema, first.format, first.filesystem)
+    return list(whole.get_fragments(filter=expression))
 
 
 def asked_of(fs: OpendalFileSystem | None, path: str) -> Asked | None:
+    """Tell what the one running call that reads a file asks for; as `call_of` finds it."""
+    call = call_of(fs, path)
+    return None if call is None else call.asked
+
+
+def call_of(fs: OpendalFileSystem | None, path: str) -> Call | None:
     """Find the one running call that reads a file.
 
     Parameters
@@ -59,11 +109,14 @@ def asked_of(fs: OpendalFileSystem | None, path: str) -> Asked | None:
 
     Returns
     -------
-    Asked or None
+    Call or None
         None when no call reads it, or several do that ask for different things.
     """
-    found = [_asked(values) for values in _calls() if _reads(values, fs, path)]
-    return found[0] if found and all(repr(a) == repr(found[0]) for a in found) else None
+    found = [_call(values) for values in _calls() if _reads(values, fs, path)]
+    if not found or any(repr(call.asked) != repr(found[0].asked) for call in found):
+        return None
+    # Which of several it is that opens the file is not to be told.
+    return found[0] if len(found) == 1 else Call(found[0].asked, None)
 
 
 def _calls() -> Iterator[dict[str, Any]]:
@@ -88,6 +141,7 @@ def _reads(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> b
     return any(f"/{path}/".find(f"/{t.rpartition('://')[2].lstrip('/')}/") >= 0 for t in texts)
 
 
-def _asked(values: dict[str, Any]) -> Asked:
-    columns = values.get("columns")
-    return Asked(None if columns is None else tuple(columns), values.get("filters"))
+def _call(values: dict[str, Any]) -> Call:
+    columns, dataset = values.get("columns"), values.get("dataset")
+    asked = Asked(None if columns is None else tuple(columns), values.get("filters"))
+    return Call(asked, dataset if isinstance(dataset, pq.ParquetDataset) else None)

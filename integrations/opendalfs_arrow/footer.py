@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -186,6 +186,10 @@ class Tail:
             start = size - length
             data = reader.fetch(Range(start, first)) + data
         return start, data
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call a function when the end is read, or has failed to be: at once where it is here already."""
+        self._begun().add_done_callback(lambda _: call())
 
     @property
     def weight(self) -> int:

@@ -19,6 +19,8 @@ __all__ = ["called"]
 
 _QUIET_SECONDS: Final = 0.1
 _MOST_SECONDS: Final = 5.0
+_MOST_BUSY_SECONDS: Final = 1.0
+"""How long threads that are no calls are waited for: they may be the user's, and never rest."""
 
 # Reentrant: a file that is collected while this thread is in here may call.
 _lock = threading.RLock()
@@ -46,11 +48,32 @@ def called() -> Iterator[None]:
 
 def _wait() -> None:
     """Refuse calls, which makes Arrow give up what it does, and wait until it has."""
-    global _closing
+    global _closing, _last
     _closing = True
-    deadline = time.monotonic() + _MOST_SECONDS
-    while time.monotonic() < deadline and (_active or time.monotonic() - _last < _QUIET_SECONDS):
+    begun = time.monotonic()
+    lately = begun - _last < _MOST_BUSY_SECONDS
+    while (now := time.monotonic()) < begun + _MOST_SECONDS:
+        if lately and now < begun + _MOST_BUSY_SECONDS and _others_run():
+            # One of Arrow's may be on its way here, which takes its time on a busy machine.
+            _last = now
+        elif not _active and now - _last >= _QUIET_SECONDS:
+            break
         time.sleep(0.005)
+
+
+def _others_run() -> bool:
+    """Tell whether another thread of this process has a processor or waits for one, where Linux tells."""
+    own = str(threading.get_native_id())
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            if thread != own:
+                with open(f"/proc/self/task/{thread}/stat", "rb") as file:
+                    if file.read().rpartition(b") ")[2].startswith(b"R"):
+                        return True
+    except OSError:
+        # No such place, or a thread that has just ended.
+        pass
+    return False
 
 
 def _reopen() -> None:

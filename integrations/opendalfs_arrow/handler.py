@@ -6,32 +6,41 @@ remembered from listings, and the end of a file is read in the background.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-from collections.abc import Sequence
+import threading
+import weakref
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from opendalfs import blocking, filesystems
+from opendalfs import blocking, filesystems, listing
 from opendalfs.errors import UnsupportedError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
 from opendalfs.reader import Reader, gather
 from opendalfs.services import Form
 
-from .asked import asked_of
+from .asked import Asked, Call, asked_of, call_of, fragments_of
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
 from .known import Known, known_of
 from .parquet import Scan
+from .upcoming import Upcoming
 
 __all__ = ["Handler"]
 
 _AT_ONCE: Final = 64
 _WARM: Final = 8
+"""Ends of files that are read ahead of a scan that may stop at any of them."""
+
+_FILES_AHEAD: Final = 32
+"""Files that are read ahead of a call that will come to all of them."""
+
 _COPIED: Final = 4 * 1024 * 1024
 
 
@@ -60,6 +69,9 @@ class Handler(pafs.FileSystemHandler):
         self.known = Known(urls=True) if fs is None else known_of(fs)
         # fsspec keeps an instance only while somebody holds it, and making one is not free.
         self._resolved: set[OpendalFileSystem] = set()
+        # Reentrant: a call may end, and its dataset be collected, while this thread is in here.
+        self._lock = threading.RLock()
+        self._calls: dict[int, Upcoming] = {}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Handler):
@@ -123,12 +135,30 @@ class Handler(pafs.FileSystemHandler):
         if self.known.is_folder(key):
             return pafs.FileInfo(path, pafs.FileType.Directory)
         try:
-            info = await fs._info(inner, refresh=True)
+            info = await self._look(fs, inner)
         except (FileNotFoundError, NotADirectoryError):
             self.known.forget(key)
             return pafs.FileInfo(path, pafs.FileType.NotFound)
         self.known.tell(key, info)
         return _said(path, info)
+
+    async def _look(self, fs: OpendalFileSystem, inner: str) -> Info:
+        """Ask for a path; of one that is named like a directory, for what is below it at the same time."""
+        connection, key = fs.locate(inner)
+        if not key or "." in key.rpartition("/")[2] or not connection.can("list_with_recursive"):
+            return await fs._info(inner, refresh=True)
+        changes = self.known.changes
+        stat, below = await asyncio.gather(
+            connection.stat(key), listing.page(connection, key), return_exceptions=True
+        )
+        if not isinstance(stat, BaseException):
+            return listing.stat_info(connection, key, stat)
+        if not isinstance(stat, FileNotFoundError) or isinstance(below, BaseException) or below == []:
+            # A directory without anything in it, or something that only an error can tell of.
+            return await fs._info(inner, refresh=True)
+        if below is not None:
+            self.known.tell_below(self._shown(fs, inner), below, changes)
+        return listing.directory(inner)
 
     def told(self, fs: OpendalFileSystem, info: Info) -> pafs.FileInfo:
         """Keep what a listing told, and say it in pyarrow's way."""
@@ -155,6 +185,9 @@ class Handler(pafs.FileSystemHandler):
         """List what is below a directory, without itself; empty for a file and for what is not there."""
         try:
             if recursive:
+                told = self.known.below(self._shown(fs, base))
+                if told is not None:
+                    return [info for info in told if info["name"] != base]
                 found = list((await fs._find(base, withdirs=True, detail=True)).values())
             else:
                 found = await fs._ls(base, refresh=True)
@@ -175,13 +208,52 @@ class Handler(pafs.FileSystemHandler):
             return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
 
     def scan(self, path: str) -> Scan:
-        """Give the planned reads of a file, and warm the files that come after it."""
+        """Give the planned reads of a file, and begin those of the files after it."""
+        call = call_of(self.fs, path)
+        if call is None:
+            # It may be read by a call that is still to come.
+            self.begin_tails(self.known.following(path, _WARM))
+            return self._scan(path, partial(asked_of, self.fs, path))
+        asked, coming = call.asked, self._upcoming(call)
+        if coming is None and asked.filters is None:
+            # Before a call has found its files it opens one of them, for the schema.
+            self.begin_tails(self.known.following(path, _FILES_AHEAD, certain=True))
+        scan = None if coming is None else coming.take(path)
+        return self._scan(path, lambda: asked) if scan is None else scan
+
+    def _scan(self, path: str, asked: Callable[[], Asked | None], ahead: bool = False) -> Scan:
         known = self.known
-        tail = known.tail(path, self.reader(path))
-        self.begin_tails(known.following(path, _WARM))
-        folder = path.rpartition("/")[0]
-        asked = partial(asked_of, self.fs, path)
-        return Scan(tail, known.memory, folder, hint=self.columns, asked=asked, budget=known.budget)
+        return Scan(
+            known.tail(path, self.reader(path), opened=not ahead),
+            known.memory,
+            path.rpartition("/")[0],
+            hint=self.columns,
+            asked=asked,
+            ahead=ahead,
+            budget=known.budget,
+        )
+
+    def _upcoming(self, call: Call) -> Upcoming | None:
+        """Give the files that a running call will come to; they go with the call."""
+        asked, dataset = call
+        if dataset is None:
+            return None
+        number = id(dataset)
+        with self._lock:
+            found = self._calls.get(number)
+            if found is None:
+                begin = partial(self._scan, asked=lambda: asked, ahead=True)
+                paths = [fragment.path for fragment in fragments_of(dataset, asked.expression)]
+                found = self._calls[number] = Upcoming(begin, paths if len(paths) > 1 else [], _FILES_AHEAD)
+                # Nothing that lives as long as the dataset may hold it.
+                weakref.finalize(dataset, self._ended, number).atexit = False
+            return found
+
+    def _ended(self, number: int) -> None:
+        with self._lock:
+            found = self._calls.pop(number, None)
+        if found is not None:
+            found.close()
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         """Open a file for reading from front to back."""

@@ -17,7 +17,7 @@ from opendalfs.reader import Reader, Version
 from opendalfs.version import compares, pin
 
 from .footer import Tail
-from .parquet import Budget, Memory
+from .memory import Budget, Memory
 
 __all__ = ["Known", "known_of"]
 
@@ -58,6 +58,8 @@ class Known:
         self._lock = threading.RLock()
         self._infos: OrderedDict[str, tuple[float, Info]] = OrderedDict()
         self._folders: dict[str, float] = {}
+        self._below: dict[str, list[Info]] = {}
+        self._changes = 0
         self._tails: OrderedDict[str, tuple[float, Tail]] = OrderedDict()
         self._weight = 0
         self._next: dict[str, str] = {}
@@ -72,7 +74,7 @@ class Known:
             if info["type"] == "directory":
                 self._folders[path] = now
                 if len(self._folders) > _MOST_INFOS:
-                    self._folders.clear()
+                    self._forget_folders()
                 return
             self._infos[path] = (now, info)
             self._infos.move_to_end(path)
@@ -91,6 +93,24 @@ class Known:
         with self._lock:
             return time.monotonic() - self._folders.get(path, float("-inf")) < _FOLDER_SECONDS
 
+    @property
+    def changes(self) -> int:
+        """How often something was forgotten: an answer that was asked for before may be out of date."""
+        return self._changes
+
+    def tell_below(self, path: str, infos: list[Info], changes: int) -> None:
+        """Keep for a moment all that lies below a directory, if nothing has changed since `changes`."""
+        with self._lock:
+            if changes == self._changes:
+                self._folders[path] = time.monotonic()
+                self._below[path] = infos
+
+    def below(self, path: str) -> list[Info] | None:
+        """Give all that lay below a directory a moment ago, once."""
+        with self._lock:
+            infos = self._below.pop(path, None)
+            return infos if self.is_folder(path) else None
+
     def version(self, path: str, connection: Connection) -> Version | None:
         """Give the version of a file that was told not long ago, if reads fail once there is another."""
         with self._lock:
@@ -106,15 +126,20 @@ class Known:
         with self._lock:
             self._infos.pop(path, None)
             self._drop(path)
-            # A file that goes may take the directories above with it, and one that comes may bring them.
-            self._folders.clear()
+            self._forget_folders()
+
+    def _forget_folders(self) -> None:
+        """Forget what is of directories: a file that goes may take them along, one that comes bring them."""
+        self._changes += 1
+        self._folders.clear()
+        self._below.clear()
 
     def changed(self, fs: OpendalFileSystem, path: str | None) -> None:
         """Forget what was changed by way of the filesystem itself; it calls this, see its `watch`."""
         if path is None:
             with self._lock:
                 self._infos.clear()
-                self._folders.clear()
+                self._forget_folders()
                 for name in list(self._tails):
                     self._drop(name)
             return
@@ -169,10 +194,10 @@ class Known:
         if tail is not None:
             self._weight -= tail.weight
 
-    def following(self, path: str, count: int) -> list[str]:
-        """Give the next files of a listing, once it is opened in its order."""
+    def following(self, path: str, count: int, certain: bool = False) -> list[str]:
+        """Give the next files of a listing, once it is opened in its order; or when that is certain."""
         with self._lock:
-            in_order = path in (self._last, self._next.get(self._last))
+            in_order = certain or path in (self._last, self._next.get(self._last))
             self._last = path
             found: list[str] = []
             while in_order and len(found) < count and path in self._next:

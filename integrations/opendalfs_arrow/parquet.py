@@ -11,6 +11,7 @@ requests that it makes ahead, many at a time, guided by the footer:
    more than one guess.
 3. The columns are remembered by directory and schema (`Memory`), so that the next file, or the next scan, is
    fetched by all its columns at once; a hint does the same for the first.
+4. A file that the running call will come to is fetched before it is opened (`upcoming.Upcoming`).
 
 What was fetched is dropped once it was served. A wrong guess costs its bytes, never the result.
 """
@@ -19,10 +20,10 @@ from __future__ import annotations
 
 import bisect
 import threading
-import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final
 
 import pyarrow as pa
@@ -33,11 +34,9 @@ from opendalfs.reader import pool
 
 from .asked import Asked
 from .footer import Footer, Tail
+from .memory import SHARED, Budget, Memory
 
-__all__ = ["Budget", "Memory", "Scan"]
-
-BUDGET: Final = 256 * 1024 * 1024
-"""Bytes that all scans together hold or have asked for ahead of their readers."""
+__all__ = ["Scan"]
 
 _IN_FLIGHT: Final = 24
 _PART: Final = 4 * 1024 * 1024
@@ -47,71 +46,6 @@ _CHEAP: Final = 1024 * 1024
 
 _BEHIND: Final = 3
 """Row groups behind the furthest one that are kept, as Arrow's threads read out of order."""
-
-_MEMORY_SECONDS: Final = 300.0
-_SAME_SCAN_SECONDS: Final = 2.0
-
-
-class Memory:
-    """Which columns recent scans read, by directory and schema; for all files of one filesystem."""
-
-    def __init__(self) -> None:
-        # Reentrant: a file that is collected while this thread is in here settles what it read.
-        self._lock = threading.RLock()
-        self._seen: OrderedDict[tuple[str, int], tuple[float, frozenset[int]]] = OrderedDict()
-
-    def recall(self, key: tuple[str, int]) -> frozenset[int]:
-        """Give the columns that the last scan read; none when it was too long ago."""
-        with self._lock:
-            when, columns = self._seen.get(key, (0.0, frozenset()))
-            return columns if time.monotonic() - when < _MEMORY_SECONDS else frozenset()
-
-    def add(self, key: tuple[str, int], columns: set[int]) -> None:
-        """Note that a scan has begun to read these columns, along with those of scans just before it."""
-        with self._lock:
-            now = time.monotonic()
-            when, known = self._seen.get(key, (0.0, frozenset()))
-            if now - when > _SAME_SCAN_SECONDS:
-                known = frozenset()
-            self._keep(key, now, known | columns)
-
-    def settle(self, key: tuple[str, int], columns: set[int]) -> None:
-        """Note that a scan has read exactly these columns."""
-        with self._lock:
-            self._keep(key, time.monotonic(), frozenset(columns))
-
-    def _keep(self, key: tuple[str, int], when: float, columns: frozenset[int]) -> None:
-        self._seen[key] = (when, columns)
-        self._seen.move_to_end(key)
-        while len(self._seen) > 256:
-            self._seen.popitem(last=False)
-
-
-class Budget:
-    """Bytes that scans may hold or have asked for ahead of their readers, all of them together.
-
-    Parameters
-    ----------
-    limit : int
-        Bytes.
-    """
-
-    def __init__(self, limit: int = BUDGET) -> None:
-        self.limit = limit
-        self.held = 0
-        self._lock = threading.RLock()
-
-    def add(self, size: int) -> None:
-        """Count bytes in, or out when negative."""
-        with self._lock:
-            self.held += size
-
-    def allows(self, size: int) -> bool:
-        """Tell whether so many bytes more fit."""
-        return self.held + size <= self.limit
-
-
-_SHARED: Final = Budget()
 
 
 class _Block:
@@ -141,6 +75,9 @@ class Scan:
         is there.
     asked : callable, optional
         Tells, when the first data is read, what the running call of ``read_table`` asks for.
+    ahead : bool
+        Whether the file is not open yet: what `asked` tells is fetched as soon as the footer is there, as far
+        as the budget has room for it, until `claim` is called.
     plan : sequence of Range, optional
         All that will be read; it is fetched at once, and nothing else.
     budget : Budget, optional
@@ -155,13 +92,14 @@ class Scan:
         *,
         hint: Sequence[str] | None = None,
         asked: Callable[[], Asked | None] | None = None,
+        ahead: bool = False,
         plan: Sequence[Range] | None = None,
         budget: Budget | None = None,
     ) -> None:
         self.tail = tail
         self._memory = memory if memory is not None else Memory()
         self._folder = folder
-        self._budget = budget if budget is not None else _SHARED
+        self._budget = budget if budget is not None else SHARED
         # Reentrant, as a future that is done already calls back at once.
         self._lock = threading.RLock()
         self._blocks: list[_Block] = []
@@ -177,25 +115,45 @@ class Scan:
         self._passed = 0
         self._fixed = plan is not None
         self._closed = False
-        self._hinted = hint is not None
+        self._claimed = not ahead
+        self._hint = None if hint is None else tuple(hint)
         self._asked = asked
         self._ready: Future[None] | None = None
         if plan is not None:
             self._enqueue(plan)
             self._pump()
-        elif hint is not None:
-            # It waits for the tail's task, which came first and so has a thread by then.
-            self._ready = pool().submit(self._follow, tuple(hint))
+        elif ahead or hint is not None:
+            self._ready = Future()
+            tail.then(self._follow)
 
-    def _follow(self, hint: Sequence[str]) -> None:
+    def _follow(self) -> None:
+        """Plan by what is known before the first read, once the footer is there."""
+        try:
+            # What fails here fails in the read that needs it, too.
+            with suppress(Exception):
+                self._plan_unread()
+                self._pump()
+        finally:
+            if self._ready is not None:
+                self._ready.set_result(None)
+
+    def _plan_unread(self) -> None:
         footer = self.tail.footer
-        if footer is None:
+        if footer is None or not footer.groups:
             return
+        asked = None if self._hint is not None or self._asked is None else self._asked()
         with self._lock:
-            self._columns |= footer.columns(hint)
-            if footer.groups:
+            if self._hint is not None:
+                self._columns |= footer.columns(self._hint)
                 self._plan(footer, 0, self._columns)
-        self._pump()
+            elif asked is not None and asked.takes_all(footer.names):
+                columns = footer.columns(asked.names(footer.names))
+                for group in range(footer.groups):
+                    self._plan(footer, group, columns)
+
+    def claim(self) -> None:
+        """Note that the file is open now: its reader must go on, whatever the budget holds."""
+        self._claimed = True
 
     def read(self, offset: int, size: int) -> Any:
         """Give the bytes of a range.
@@ -291,10 +249,9 @@ class Scan:
         asked = self._asked() if self._asked is not None else None
         if asked is not None:
             columns = columns | footer.columns(asked.names(footer.names))
-            # Without a filter the call will read all of them to the end.
-            for ahead in range(footer.groups) if asked.filters is None else (group,):
+            for ahead in range(footer.groups) if asked.takes_all(footer.names) else (group,):
                 self._plan(footer, ahead, columns)
-        elif not self._hinted:
+        elif self._hint is None:
             self._plan(footer, group, columns | self._memory.recall(key))
 
     def _grow(self) -> None:
@@ -348,7 +305,8 @@ class Scan:
         with self._lock:
             while self._queue and self._running < _IN_FLIGHT and not self._closed:
                 block = self._queue[0]
-                if self._held and not self._budget.allows(block.range.size) and not self._evict():
+                must = self._claimed and not self._held
+                if not must and not self._budget.allows(block.range.size) and not self._evict():
                     break
                 self._queue.popleft()
                 if block.future is None and block.left:

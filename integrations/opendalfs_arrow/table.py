@@ -7,8 +7,6 @@ and of nothing else.
 
 from __future__ import annotations
 
-import itertools
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from glob import has_magic
 from typing import Any, Final
@@ -24,9 +22,11 @@ from opendalfs.errors import OptionError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 
+from .asked import fragments_of
 from .handler import Handler
 from .names import needed
 from .parquet import Scan
+from .upcoming import Upcoming
 
 __all__ = ["read_table", "with_columns"]
 
@@ -94,7 +94,7 @@ def read_table(
         filters = pq.filters_to_expression(filters)
     dataset = pq.ParquetDataset(paths, filesystem=arrow_fs, filters=filters, **kwargs)
     names = _names(dataset.schema, columns, filters, use_pandas_metadata)
-    planned.begin(_plans(planned, dataset, arrow_fs, names, filters))
+    planned.begin(_plans(planned, dataset, names, filters))
     try:
         return dataset.read(
             columns=None if columns is None else list(columns),
@@ -139,43 +139,26 @@ class _Planned(Handler):
 
     def __init__(self, fs: OpendalFileSystem | None, options: dict[str, Any]) -> None:
         super().__init__(fs, options)
-        self._lock = threading.Lock()
-        self._plans: dict[str, list[Range]] = {}
-        self._scans: dict[str, Scan] = {}
+        self._planned: Upcoming | None = None
 
     def begin(self, plans: dict[str, list[Range]]) -> None:
         """Fetch what is planned for each path, some files ahead of the one that is opened."""
-        with self._lock:
-            self._plans = plans
-            self._go_on()
+
+        def begun(path: str) -> Scan:
+            tail = self.known.tail(path, self.reader(path), begin=False)
+            return Scan(tail, plan=plans[path], budget=self.known.budget)
+
+        self._planned = Upcoming(begun, plans, _FILES_AHEAD)
 
     def end(self) -> None:
         """Stop what is under way and was not opened."""
-        with self._lock:
-            self._plans = {}
-            scans, self._scans = self._scans, {}
-        for scan in scans.values():
-            scan.close()
+        if self._planned is not None:
+            self._planned.close()
 
     def scan(self, path: str) -> Scan:
         """Give the scan under way for a file, and begin those of the files after it."""
-        with self._lock:
-            scan = self._scans.pop(path, None) or self._begun(path)
-            self._go_on()
-        return scan if scan is not None else super().scan(path)
-
-    def _go_on(self) -> None:
-        for path in itertools.islice(list(self._plans), max(_FILES_AHEAD - len(self._scans), 0)):
-            scan = self._begun(path)
-            if scan is not None:
-                self._scans[path] = scan
-
-    def _begun(self, path: str) -> Scan | None:
-        plan = self._plans.pop(path, None)
-        if plan is None:
-            return None
-        tail = self.known.tail(path, self.reader(path), begin=False)
-        return Scan(tail, plan=plan, budget=self.known.budget)
+        scan = None if self._planned is None else self._planned.take(path)
+        return super().scan(path) if scan is None else scan
 
 
 def _handler(filesystem: Any, storage_options: dict[str, Any] | None) -> Handler:
@@ -212,17 +195,13 @@ def _glob(handler: Handler, pattern: str) -> list[str]:
 def _plans(
     handler: Handler,
     dataset: pq.ParquetDataset,
-    arrow_fs: pafs.FileSystem,
     names: Sequence[str],
     filters: Any,
 ) -> dict[str, list[Range]]:
     """Decide which bytes of which files are needed."""
-    fragments: list[Any] = list(dataset.fragments)
+    fragments = fragments_of(dataset, filters)
     if not fragments or handler.local(fragments[0].path) is not None:
         return {}
-    if filters is not None:
-        whole = ds.FileSystemDataset(fragments, dataset.schema, fragments[0].format, arrow_fs)
-        fragments = list(whole.get_fragments(filter=filters))
     plans: dict[str, list[Range]] = {}
     for fragment in _with_footers(handler, fragments):
         subset = fragment if filters is None else fragment.subset(filter=filters, schema=dataset.schema)

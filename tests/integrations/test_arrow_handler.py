@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -436,15 +437,44 @@ class TestRequests:
             pq.read_table(s3.path("t.parquet"), filesystem=s3.fs)
         assert (trace.count("stat"), trace.count("list"), trace.count("read")) == (1, 0, 1)
 
-    def test_a_directory_costs_two_stats_and_one_list(self, s3: Place) -> None:
+    @pytest.mark.parametrize(("name", "stats", "lists"), [("d", 1, 1), ("d.parquet", 2, 1)])
+    def test_a_directory_costs_a_look_and_one_list(
+        self, s3: Place, name: str, stats: int, lists: int
+    ) -> None:
         for i in range(5):
-            pq.write_table(TABLE, s3.path(f"d/{i}.parquet"), filesystem=s3.fs)
+            pq.write_table(TABLE, s3.path(f"{name}/{i}.parquet"), filesystem=s3.fs)
         with opendalfs.trace() as trace:
-            found = pq.read_table(s3.path("d"), filesystem=s3.fs)
+            found = pq.read_table(s3.path(name), filesystem=s3.fs)
         assert found.num_rows == 5 * TABLE.num_rows
-        assert trace.count("stat") <= 2
-        assert trace.count("list") == 1
-        assert trace.count("read") == 5
+        assert (trace.count("stat"), trace.count("list"), trace.count("read")) == (stats, lists, 5)
+
+    def test_a_list_that_a_look_brought_shows_what_was_written_since(self, s3: Place) -> None:
+        folder = uuid4().hex
+        put(s3, f"{folder}/a.bin")
+        assert s3.fs.get_file_info(s3.path(folder)).type == FileType.Directory
+        put(s3, f"{folder}/b.bin")
+        found = s3.fs.get_file_info(FileSelector(s3.path(folder), recursive=True))
+        assert names(found, s3.path(folder)) == [("a.bin", "File"), ("b.bin", "File")]
+
+    def test_a_look_at_a_directory_brings_one_page_of_it_at_most(self, s3: Place) -> None:
+        folder = uuid4().hex
+        s3.core.pipe({s3.path(f"{folder}/{i:04}"): b"" for i in range(1_001)})
+        with opendalfs.trace() as trace:
+            assert s3.fs.get_file_info(s3.path(folder)).type == FileType.Directory
+        assert (trace.count("stat"), trace.count("list"), trace.requests) == (1, 1, 2)
+        found = s3.fs.get_file_info(FileSelector(s3.path(folder), recursive=True))
+        assert len(found) == 1_001
+
+    @pytest.mark.parametrize("name", ["plain", "missing", "marker", "folder"])
+    def test_a_name_without_an_ending_is_told_for_what_it_is(self, s3: Place, name: str) -> None:
+        folder = s3.path(uuid4().hex)
+        s3.core.pipe_file(f"{folder}/plain", b"123")
+        s3.core.mkdir(f"{folder}/marker")
+        s3.core.pipe_file(f"{folder}/folder/inside", b"1")
+        info = s3.fs.get_file_info(f"{folder}/{name}")
+        kinds = {"plain": FileType.File, "missing": FileType.NotFound}
+        assert info.type == kinds.get(name, FileType.Directory)
+        assert info.size == (3 if name == "plain" else None)
 
     @pytest.mark.parametrize("recursive", [False, True])
     def test_a_selector_costs_one_list(self, s3: Place, recursive: bool) -> None:

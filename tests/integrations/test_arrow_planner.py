@@ -28,7 +28,8 @@ from opendalfs.reader import Reader
 from opendalfs_arrow import footer, parquet
 from opendalfs_arrow.files import RandomFile
 from opendalfs_arrow.footer import Footer, Tail
-from opendalfs_arrow.parquet import Budget, Scan
+from opendalfs_arrow.memory import Budget
+from opendalfs_arrow.parquet import Scan
 from tests.integrations.arrow_places import (
     Place,
     chunk_bytes,
@@ -567,7 +568,7 @@ class TestMemory:
             """
             import resource, sys
             import opendalfs, pyarrow.dataset as ds, pyarrow as pa
-            from opendalfs_arrow.parquet import Budget
+            from opendalfs_arrow.memory import Budget
 
             def peak():
                 return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -20,7 +20,7 @@ import opendalfs
 from benchmarks.proxy import DelayProxy
 from opendalfs import OptionError
 from opendalfs_arrow import read_table
-from opendalfs_arrow.parquet import Budget
+from opendalfs_arrow.memory import Budget
 from tests.integrations.arrow_places import Place, data_reads, numbers, read_twice, s3_place
 from tests.servers import S3Server
 
