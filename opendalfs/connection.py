@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -82,6 +82,9 @@ class _Call:
     ) -> None:
         lifecycle.end(self.task)
         error = None
+        if kind is GeneratorExit:
+            # Whoever reads piece by piece has seen enough.
+            exc = None
         if exc is not None:
             error = self.connection.explain(exc, self.operation, self.key, self.pinned)
         if self.record is not None:
@@ -256,21 +259,39 @@ class Connection:
             file = await self.async_operator.open(key, "wb", **options)
         return AsyncUpload(self, key, file)
 
+    async def pages(self, key: str, **options: Any) -> AsyncGenerator[list[Entry], None]:
+        """List below a key, a page at a time; a page that is not asked for is not fetched."""
+        with _Call(self, "list", key).awaited() as call:
+            page: list[Entry] = []
+            full = 0
+            async for entry in await self.async_operator.list(key, **options):
+                page.append(entry)
+                if len(page) == PAGE:
+                    full += 1
+                    call.moved(0, requests=full)
+                    yield page
+                    page = []
+            if page or not full:
+                call.moved(0, requests=full + 1)
+                yield page
+
+    async def page(self, key: str, **options: Any) -> list[Entry]:
+        """List the first page below a key: all there is, when it is less than `PAGE` entries."""
+        async with aclosing(self.pages(key, **options)) as pages:
+            return await anext(pages)
+
     async def list(self, key: str, most: int | None = None, **options: Any) -> list[Entry] | None:
         """List below a key, all pages; None when there are more than `most` entries.
 
         A partial list is never returned.
         """
-        with _Call(self, "list", key).awaited() as call:
-            entries: list[Entry] = []
-            complete = True
-            async for entry in await self.async_operator.list(key, **options):
-                entries.append(entry)
+        entries: list[Entry] = []
+        async with aclosing(self.pages(key, **options)) as pages:
+            async for page in pages:
+                entries += page
                 if most is not None and len(entries) > most:
-                    complete = False
-                    break
-            call.moved(0, requests=max(1, -(-len(entries) // PAGE)))
-            return entries if complete else None
+                    return None
+        return entries
 
     async def holds_any(self, key: str) -> bool:
         """Tell whether a directory or container holds anything; raises when the container is missing."""

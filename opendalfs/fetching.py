@@ -21,7 +21,7 @@ from .errors import RangeError
 from .ranges import Range, clamp, plan, split
 from .version import Version, compare, compares, pin, whole
 
-__all__ = ["download", "fetch", "gather", "pour", "read_all", "read_some"]
+__all__ = ["IN_FLIGHT", "download", "fetch", "gather", "pour", "read_all", "read_some"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _SMALL: Final = 256 * 1024
 _WINDOW: Final = 64 << 20
 """Bytes of an object held at a time on the way into a file-like object."""
 
-_IN_FLIGHT: Final = 16
+IN_FLIGHT: Final = 16
 """Parts of one object in flight: 16 connections fill 10 Gbit/s at the usual 90 MB/s each."""
 
 
@@ -75,7 +75,7 @@ async def fetch(
             data = await connection.read(key, part.start, part.size, **pin(connection, version))
         assembly.put(i, data)
 
-    await gather(one, range(len(fetches)), _IN_FLIGHT)
+    await gather(one, range(len(fetches)), IN_FLIGHT)
     if fetches and compares(connection, version):
         compare(connection, key, version, await connection.stat(key))
     return assembly.results()
@@ -100,7 +100,9 @@ async def read_some(
     return await fetch(connection, key, ranges, version, gap)
 
 
-async def read_all(connection: Connection, key: str, version: Version | None = None) -> bytes:
+async def read_all(
+    connection: Connection, key: str, version: Version | None = None, many: bool = False
+) -> bytes:
     """Read an object whole, with as few requests as its size allows.
 
     A small object of unknown size takes one request. For a larger one the size is asked for once it shows;
@@ -115,12 +117,19 @@ async def read_all(connection: Connection, key: str, version: Version | None = N
         Its key.
     version : Version, optional
         What a stat or listing told.
+    many : bool
+        Whether it is one of so many that they fill the connections by themselves: then each takes one
+        request, and its pieces do not pass through Python one by one.
 
     Returns
     -------
     bytes
     """
     limit = connection.tuning.read_chunk
+    if version is None and many:
+        data = await connection.read(key, 0, None)
+        tracing.wanted(len(data))
+        return data
     if version is None:
         pieces: list[bytes] = []
         total, asked = 0, False
@@ -226,7 +235,7 @@ async def _download_parts(
 
     parts = split(Range(0, version.size), connection.tuning.read_chunk)
     # Half as many as for memory: a part waits here for the disk as well.
-    await gather(one, parts, _IN_FLIGHT // 2)
+    await gather(one, parts, IN_FLIGHT // 2)
     if parts and compares(connection, version):
         compare(connection, key, version, await connection.stat(key))
 

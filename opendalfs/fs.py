@@ -120,14 +120,44 @@ class OpendalFileSystem(Layout):
                     raise
         return await read(None)
 
+    async def _cat(
+        self,
+        path: Any,
+        recursive: bool = False,
+        on_error: str = "raise",
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        paths = await self._expand_path(path, recursive=recursive)
+        many = len(paths) >= fetching.IN_FLIGHT
+
+        async def one(path: str) -> Any:
+            try:
+                return await self._cat_file(path, many=many, **kwargs)
+            except Exception as exc:
+                if on_error == "raise":
+                    raise
+                return exc
+
+        found = await fetching.gather(one, paths, batch_size or self.batch_size)
+        if paths == [self._strip_protocol(path)] and not isinstance(path, list):
+            return found[0]
+        kept = zip(paths, found, strict=True)
+        return {p: data for p, data in kept if on_error != "omit" or not isinstance(data, Exception)}
+
     async def _cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
+        self,
+        path: str,
+        start: int | None = None,
+        end: int | None = None,
+        many: bool = False,
+        **kwargs: Any,
     ) -> bytes:
         connection, key = self.locate(path)
 
         async def read(version: Version | None) -> bytes:
             if start is None and end is None:
-                return await fetching.read_all(connection, key, version)
+                return await fetching.read_all(connection, key, version, many)
             return (await fetching.read_some(connection, key, [(start, end)], version))[0]
 
         try:

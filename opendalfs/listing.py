@@ -16,6 +16,7 @@ from opendal.types import Entry, Metadata
 from .connection import PAGE, Connection
 from .fetching import gather
 from .services import Home
+from .sweep import sweep
 
 __all__ = [
     "Info",
@@ -195,8 +196,10 @@ async def tree(
     base = _prefix(key)
     once = connection.can("list_with_recursive") or connection.service.home is not Home.REMOTE
     if once and maxdepth != 1:
-        most = None if maxdepth is None else _MOST
-        entries = await connection.list(base + prefix or "/", recursive=True, most=most)
+        start = base + prefix or "/"
+        if maxdepth is None:
+            return _collect(connection, key, await sweep(connection, start), None)
+        entries = await connection.list(start, recursive=True, most=_MOST)
         if entries is not None:
             return _collect(connection, key, entries, maxdepth)
     return await _by_level(connection, key, prefix, maxdepth)
@@ -217,8 +220,9 @@ async def page(connection: Connection, key: str) -> list[Info] | None:
     list of dict or None
         As `tree` gives them, by name and without repeats; None when there is more than one page of it.
     """
-    entries = await connection.list(_prefix(key) or "/", recursive=True, most=PAGE - 1)
-    return None if entries is None else list(by_name(_collect(connection, key, entries, None)).values())
+    entries = await connection.page(_prefix(key) or "/", recursive=True)
+    infos = _collect(connection, key, entries, None)
+    return list(by_name(infos).values()) if len(entries) < PAGE else None
 
 
 def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdepth: int | None) -> list[Info]:

@@ -12,7 +12,7 @@ import math
 import operator
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,8 +64,20 @@ _SECRETS: Final = frozenset(
 _IDS: Final = frozenset({"access_key_id", "application_key_id", "secret_id"})
 """Names of keys: no secrets, yet nothing to show around. Too short and common to be cut out of texts."""
 
+_CONCURRENCY: Final = 256
+
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+
+
+def _concurrency() -> int:
+    """Give the default: each request has a connection, which counts as an open file."""
+    try:
+        import resource
+    except ImportError:  # pragma: no cover  # Windows has no such limit
+        return _CONCURRENCY
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONCURRENCY if most < 0 else max(1, min(_CONCURRENCY, most // 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,8 @@ class Tuning:
     io_timeout : float
         Seconds that reading or writing one part may take, retries included.
     concurrency : int
-        Requests that one filesystem has in flight at most.
+        Requests that one filesystem has in flight at most: 256, or half of the files that the process may
+        have open, where that is less.
     block_size : int
         Bytes that ``open("rb")`` reads ahead.
     read_chunk : int
@@ -99,7 +112,7 @@ class Tuning:
     retry_max_delay: float = 5.0
     timeout: float = 120.0
     io_timeout: float = 120.0
-    concurrency: int = 128
+    concurrency: int = field(default_factory=_concurrency)
     block_size: int = 5 * MiB
     read_chunk: int = 8 * MiB
     write_chunk: int = 8 * MiB

@@ -67,6 +67,11 @@ def test_cat_file(fs: S3FileSystem, tree: str, bill: Trace) -> None:
     assert bill.requests == 1
 
 
+def test_cat_of_60_files(fs: S3FileSystem, tree: str, bill: Trace) -> None:
+    assert len(fs.cat([f"{tree}/dir-{i % 20:02}/file-{i:02}" for i in range(60)])) == 60
+    assert bill.requests == 60
+
+
 def test_cat_file_of_a_range(fs: S3FileSystem, tree: str, bill: Trace) -> None:
     assert len(fs.cat_file(f"{tree}/dir-00/file-00", 10, 20)) == 10
     assert bill.requests == 1

@@ -102,6 +102,19 @@ def test_cat_ranges_returns_errors_in_the_place_of_their_ranges(place: Place) ->
     assert found[2] == b"45"
 
 
+def test_cat_of_many_files_gives_each_whole_and_tells_of_those_that_fail(place: Place) -> None:
+    files = {place.path(f"many-{i:02}"): bytes([i]) * 7 * i for i in range(20)}
+    missing = place.path("missing")
+    place.fs.pipe(files)
+    assert place.fs.cat(list(files)) == files
+    with pytest.raises(FileNotFoundError):
+        place.fs.cat([*files, missing])
+    assert place.fs.cat([*files, missing], on_error="omit") == files
+    told = place.fs.cat([*files, missing], on_error="return")
+    assert isinstance(told.pop(missing), FileNotFoundError)
+    assert told == files
+
+
 def test_an_empty_file_is_a_file_of_no_bytes(place: Place) -> None:
     path = place.path("empty")
     place.fs.pipe_file(path, b"")

@@ -1,0 +1,155 @@
+"""Large trees are listed by many lists side by side, and always whole."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import opendalfs
+from benchmarks.proxy import DelayProxy
+from opendalfs import S3FileSystem, connection, sweep
+from tests.servers import Moto, S3Server
+
+PAGE = 10
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a few keys be a large tree."""
+    for module in (connection, sweep):
+        monkeypatch.setattr(module, "PAGE", PAGE)
+    monkeypatch.setattr(sweep, "_PAGES", 2)
+    pages = connection.Connection.pages
+    monkeypatch.setattr(
+        connection.Connection, "pages", lambda self, key, **how: pages(self, key, limit=PAGE, **how)
+    )
+
+
+@pytest.fixture(params=["flat", "s3"])
+def fs(request: pytest.FixtureRequest) -> S3FileSystem:
+    server: S3Server | Moto = request.getfixturevalue(
+        {"flat": "moto_server", "s3": "s3_server"}[request.param]
+    )
+    return opendalfs.filesystem("s3", use_listings_cache=False, **server.s3_options)
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("moto_server").bucket)
+
+
+def fill(fs: S3FileSystem, bucket: str, names: list[str], markers: tuple[str, ...] = ()) -> str:
+    root = f"{bucket}/sweep/{uuid4().hex}"
+    for name in markers:
+        fs.mkdir(f"{root}/{name}")
+    fs.pipe({f"{root}/{name}": b"" for name in names})
+    return root
+
+
+def below(fs: S3FileSystem, root: str) -> list[str]:
+    return [path.removeprefix(f"{root}/") for path in fs.find(root)]
+
+
+FOLDERS = [f"d{i:02}/{j:02}" for i in range(12) for j in range(15)]
+
+
+def test_the_directories_of_a_large_tree_are_listed_side_by_side(moto_server: Moto) -> None:
+    with DelayProxy(moto_server.endpoint, latency=0.02) as proxy:
+        fs = opendalfs.filesystem("s3", use_listings_cache=False, **proxy.through(moto_server.s3_options))
+        names = [f"d{i}/{j:02}" for i in range(PAGE - 1) for j in range(2 * PAGE)]
+        root = fill(fs, moto_server.bucket, names)
+        with opendalfs.trace() as trace:
+            assert below(fs, root) == names
+    # 18 pages of keys, one of names, and one to tell that there is no more of the first directory.
+    assert trace.requests <= 18 + 1 + 1
+    assert trace.in_flight >= 4
+    assert trace.round_trips <= 2 + 1 + 3
+
+
+def test_runs_of_several_directories_cost_a_page_more_each(fs: S3FileSystem, bucket: str) -> None:
+    root = fill(fs, bucket, FOLDERS)
+    with opendalfs.trace() as trace:
+        assert below(fs, root) == FOLDERS
+    assert len(trace.records) > 4
+    assert trace.requests <= 18 + 1 + len(trace.records)
+
+
+def test_a_tree_of_two_pages_is_one_list(fs: S3FileSystem, bucket: str) -> None:
+    root = fill(fs, bucket, FOLDERS[: 2 * PAGE - 1])
+    with opendalfs.trace() as trace:
+        assert below(fs, root) == FOLDERS[: 2 * PAGE - 1]
+    assert (len(trace.records), trace.requests) == (1, 2)
+
+
+def test_files_in_one_directory_are_listed_page_by_page(fs: S3FileSystem, bucket: str) -> None:
+    names = [f"f{i:03}" for i in range(45)]
+    root = fill(fs, bucket, names)
+    with opendalfs.trace() as trace:
+        assert below(fs, root) == names
+    assert trace.requests <= 5 + 1
+
+
+def test_keys_between_directories_and_markers_are_found(fs: S3FileSystem, bucket: str) -> None:
+    names = [*FOLDERS, "a", "d03-", "d03.x/1", "d05!/1", "z", "d11/x/y/z"]
+    root = fill(fs, bucket, names, markers=("d00", "d04", "d09", "e-empty"))
+    assert below(fs, root) == sorted(names)
+    assert {f"{root}/e-empty", f"{root}/d11/x"} <= set(fs.find(root, withdirs=True))
+
+
+def test_a_part_of_a_name_is_swept_too(fs: S3FileSystem, bucket: str) -> None:
+    root = fill(fs, bucket, [*FOLDERS, "x/1"])
+    found = fs.find(root, prefix="d0")
+    assert [p.removeprefix(f"{root}/") for p in found] == [n for n in FOLDERS if n.startswith("d0")]
+
+
+def test_a_filesystem_with_a_root_is_swept_below_it(moto_server: Moto) -> None:
+    options = {k: v for k, v in moto_server.s3_options.items() if k != "bucket"}
+    fs = opendalfs.OpendalFileSystem(
+        "s3", bucket=moto_server.bucket, root=f"/sweep/{uuid4().hex}", use_listings_cache=False, **options
+    )
+    fs.pipe(dict.fromkeys(FOLDERS, b""))
+    assert fs.find("") == FOLDERS
+
+
+@pytest.fixture(scope="module")
+def plain(moto_server: Moto, s3_server: S3Server) -> list[S3FileSystem]:
+    return [
+        opendalfs.filesystem("s3", use_listings_cache=False, **server.s3_options)
+        for server in (moto_server, s3_server)
+    ]
+
+
+NAME = st.text("ab!-0/é", min_size=1, max_size=4).map(lambda s: "/".join(p for p in s.split("/") if p) or "a")
+
+
+@settings(max_examples=25, deadline=None)
+@given(names=st.sets(st.tuples(NAME, NAME).map("/".join), min_size=25, max_size=70))
+def test_any_tree_is_found_whole(plain: list[S3FileSystem], moto_server: Moto, names: set[str]) -> None:
+    # No name may be a file here and a directory there: a filer has no place for that.
+    files = {n for n in names if not any(other.startswith(f"{n}/") for other in names)}
+    for fs in plain:
+        root = fill(fs, moto_server.bucket, sorted(files))
+        assert below(fs, root) == sorted(files)
+        fs.rm(root, recursive=True)
+
+
+def test_a_server_without_order_is_listed_page_by_page_from_then_on(
+    moto_server: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = opendalfs.filesystem("s3", use_listings_cache=False, retries=3, **moto_server.s3_options)
+    root = fill(fs, moto_server.bucket, FOLDERS)
+    pages = connection.Connection.pages
+
+    def from_the_start(self: connection.Connection, key: str, **how: object) -> object:
+        # As servers do that know no start-after.
+        how.pop("start_after", None)
+        return pages(self, key, **how)
+
+    monkeypatch.setattr(connection.Connection, "pages", from_the_start)
+    assert below(fs, root) == FOLDERS
+    with opendalfs.trace() as trace:
+        assert below(fs, root) == FOLDERS
+    assert len(trace.records) == 1
