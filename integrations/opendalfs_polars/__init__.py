@@ -19,9 +19,7 @@ do.
 
 from __future__ import annotations
 
-from .hooks import Hooks, polars
-from .native import Refused
-from .readers import (
+from .functions import (
     read_csv,
     read_ipc,
     read_ndjson,
@@ -30,9 +28,6 @@ from .readers import (
     scan_ipc,
     scan_ndjson,
     scan_parquet,
-)
-from .target import Target, target
-from .writers import (
     sink_csv,
     sink_ipc,
     sink_ndjson,
@@ -42,6 +37,9 @@ from .writers import (
     write_ndjson,
     write_parquet,
 )
+from .hooks import Hooks, polars
+from .native import Refused
+from .target import Target, target
 
 __all__ = [
     "Hooks",

@@ -10,7 +10,8 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
 import polars as pl
 from polars.io.partition import PartitionBy
@@ -18,10 +19,16 @@ from polars.io.partition import PartitionBy
 from .gateway import gateway
 from .target import Backend, Target, is_ours, place_of, resolve
 
-__all__ = ["named", "read", "write", "write_file", "write_ndjson"]
+__all__ = ["Call", "Function", "named", "read", "write", "write_file", "write_ndjson"]
 
-T = TypeVar("T")
 _Arguments = dict[str, Any]
+_Bound = partial[Any]
+Call = Callable[[_Bound, Any, Mapping[str, Any], Backend], Any]
+"""Calls a function of Polars, its self bound, with URLs of ours and the other arguments.
+
+``storage_options`` are among these, in opendalfs's names. It returns what the function returns, and raises
+ValueError for a credential_provider, which opendalfs has no use for.
+"""
 
 _ENCODINGS: Final = frozenset({"utf8", "utf8-lossy"})
 
@@ -35,30 +42,47 @@ def named(source: object) -> bool:
     return is_ours(source)
 
 
-def read(function: Callable[..., T], source: Any, arguments: Mapping[str, Any], backend: Backend) -> T:
-    """Call a function of Polars that scans or reads.
+class Function:
+    """A function or method of Polars, the first argument of which but self may name storage.
 
     Parameters
     ----------
-    function : callable
-        Such as ``pl.scan_parquet``.
-    source : str, path, or list of these
-        URLs of ours.
-    arguments : Mapping
-        The others, ``storage_options`` in opendalfs's names.
-    backend : {"auto", "native", "gateway"}
-        As `target` takes it.
-
-    Returns
-    -------
-    object
-        What the function returns.
-
-    Raises
-    ------
-    ValueError
-        For a credential_provider, which opendalfs has no use for.
+    original : callable
+        Such as ``pl.scan_parquet`` or ``pl.LazyFrame.sink_parquet``.
+    call : Call
+        Makes the calls that have URLs of ours: `read`, `write`, `write_ndjson` or `write_file`.
     """
+
+    def __init__(self, original: Callable[..., Any], call: Call) -> None:
+        self.original = original
+        self.signature = inspect.signature(original)
+        self._call = call
+        self._names = list(self.signature.parameters)
+        self._before = int(self._names[0] == "self")
+        self.where = self._names[self._before]
+
+    def __call__(
+        self, args: tuple[Any, ...], kwargs: _Arguments, options: Mapping[str, Any] | None, backend: Backend
+    ) -> Any:
+        """Make a call with the arguments as they came, and storage options for where it has none.
+
+        One that has no URL of ours goes through to Polars untouched.
+        """
+        place = args[self._before] if len(args) > self._before else kwargs.get(self.where)
+        if not named(place):
+            return self.original(*args, **kwargs)
+        known = {name: value for name, value in kwargs.items() if name in self._names}
+        # Names that Polars has given up, or never had, are for it to judge.
+        given = {**kwargs, **self.signature.bind(*args, **known).arguments}
+        bound = partial(self.original, *(given.pop(name) for name in self._names[: self._before]))
+        del given[self.where]
+        if given.get("storage_options") is None:
+            given["storage_options"] = options
+        return self._call(bound, place, given, backend)
+
+
+def read(function: _Bound, source: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
+    """Call a function that scans or reads."""
     given = dict(arguments)
     if given.get("use_pyarrow") or given.get("encoding", "utf8") not in _ENCODINGS:
         # Polars then opens the file by fsspec, which knows our URLs itself.
@@ -68,37 +92,12 @@ def read(function: Callable[..., T], source: Any, arguments: Mapping[str, Any], 
     column = given.get("include_file_paths")
     if column and found.base and isinstance(result, (pl.LazyFrame, pl.DataFrame)):
         shown = pl.col(column).str.strip_prefix(found.base)
-        return result.with_columns((pl.lit(found.shown) + shown).alias(column))  # type: ignore[return-value]
+        return result.with_columns((pl.lit(found.shown) + shown).alias(column))
     return result
 
 
-def write(
-    function: Callable[..., T],
-    frame: pl.LazyFrame | pl.DataFrame,
-    sink: Any,
-    arguments: Mapping[str, Any],
-    backend: Backend,
-) -> T:
-    """Call a method of Polars that sinks or writes.
-
-    Parameters
-    ----------
-    function : callable
-        Such as ``pl.LazyFrame.sink_parquet``.
-    frame : LazyFrame or DataFrame
-        Its self.
-    sink : str, path or PartitionBy
-        With a URL of ours.
-    arguments : Mapping
-        The others, ``storage_options`` in opendalfs's names.
-    backend : {"auto", "native", "gateway"}
-        As `target` takes it.
-
-    Returns
-    -------
-    object
-        What the method returns.
-    """
+def write(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
+    """Call a method that sinks or writes."""
     given = dict(arguments)
     options = given.pop("storage_options", None)
     parted = isinstance(sink, PartitionBy)
@@ -107,7 +106,7 @@ def write(
     found = resolve(url, options, backend, write=True, hold=not lazy)
     path = _rebased(sink, str(found.source)) if parted else found.source
     with _published(found, lazy=lazy):
-        return function(frame, path, **_cloud(function, found, given))
+        return function(path, **_cloud(function, found, given))
 
 
 @contextmanager
@@ -127,32 +126,21 @@ def _published(found: Target, *, lazy: bool) -> Iterator[None]:
     gateway().publish(found.base)
 
 
-def write_ndjson(
-    function: Callable[..., Any],
-    frame: pl.DataFrame,
-    sink: Any,
-    arguments: Mapping[str, Any],
-    backend: Backend,
-) -> None:
+def write_ndjson(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> None:
     """Call ``DataFrame.write_ndjson``, which takes no storage options, by way of the sink, which does."""
-    write(pl.LazyFrame.sink_ndjson, frame.lazy(), sink, arguments, backend)
+    (frame,) = function.args
+    write(partial(pl.LazyFrame.sink_ndjson, frame.lazy()), sink, arguments, backend)
 
 
-def write_file(
-    function: Callable[..., Any],
-    frame: pl.DataFrame,
-    sink: Any,
-    arguments: Mapping[str, Any],
-    backend: Backend,
-) -> None:
+def write_file(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> None:
     """Call a method that writes to a file object only, with one of ours; it is published at the end."""
     given = dict(arguments)
     place, paths = place_of([sink], given.pop("storage_options", None) or {})
     with place.open(paths[0], "wb") as file:
-        function(frame, file, **given)
+        function(file, **given)
 
 
-def _cloud(function: Callable[..., Any], found: Target, given: _Arguments) -> _Arguments:
+def _cloud(function: _Bound, found: Target, given: _Arguments) -> _Arguments:
     if given.pop("credential_provider", "auto") not in ("auto", None):
         raise ValueError("with a URL of opendalfs credentials go into storage_options")
     arguments = {**given, "storage_options": found.storage_options or None}

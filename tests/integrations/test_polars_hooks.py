@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import doctest
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -154,6 +156,29 @@ def test_our_functions_never_write_to_a_local_folder(lake: str) -> None:
         op.sink_parquet(DATA.lazy(), "opendal+nothing://x/a.parquet", mkdir=True)
     with pytest.raises(ValueError, match="backend is"):
         op.sink_parquet(DATA.lazy(), f"{lake}/a.parquet", backend="other")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [name for name in op.__all__ if name.partition("_")[2] in FORMATS])
+def test_our_functions_show_what_they_take(name: str) -> None:
+    ours, owner = getattr(op, name), {"sink": pl.LazyFrame, "write": pl.DataFrame}.get(name.split("_")[0], pl)
+    theirs = inspect.signature(getattr(owner, name)).parameters
+    shown = inspect.signature(ours).parameters
+    public = {n for n in theirs if not n.startswith("_")} - {"self", "credential_provider"}
+    assert shown.keys() - {"frame"} == public | {"storage_options", "backend"}
+    assert ours.__name__ == name
+    found = doctest.DocTestFinder().find(ours, globs={"pl": pl, name: ours})
+    assert doctest.DocTestRunner().run(found[0]).failed == 0
+
+
+def test_arguments_that_do_not_fit_are_refused_as_polars_does(lake: str) -> None:
+    op.write_csv(DATA, f"{lake}/a.csv")
+    with opendalfs.polars():
+        for function in (op.scan_csv, pl.scan_csv):
+            for args, kwargs in (((5,), {}), ((), {"source": "b"}), ((), {"nrows": 5})):
+                with pytest.raises(TypeError):
+                    function(f"{lake}/a.csv", *args, **kwargs)  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        op.sink_csv(path=f"{lake}/a.csv")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
