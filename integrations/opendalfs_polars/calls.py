@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 import polars as pl
-from polars.io.partition import PartitionBy
+from polars.io.partition import PartitionBy, SinkedPathsCallbackArgs
 
 from .gateway import gateway
 from .target import Backend, Target, is_ours, place_of, resolve
@@ -90,10 +90,17 @@ def read(function: _Bound, source: Any, arguments: Mapping[str, Any], backend: B
     found = resolve(source, given.pop("storage_options", None), backend)
     result = function(found.source, **_cloud(function, found, given))
     column = given.get("include_file_paths")
-    if column and found.base and isinstance(result, (pl.LazyFrame, pl.DataFrame)):
-        shown = pl.col(column).str.strip_prefix(found.base)
-        return result.with_columns((pl.lit(found.shown) + shown).alias(column))
-    return result
+    return result.with_columns(_named(column, found)) if column else result
+
+
+def _named(column: str, found: Target) -> pl.Expr:
+    """Give a column of what Polars calls the files, with the user's URLs in their place."""
+    path = pl.col(column)
+    named = path
+    for base, shown in found.shown.items():
+        renamed = pl.lit(shown) + path.str.strip_prefix(base)
+        named = pl.when(path.str.starts_with(base)).then(renamed).otherwise(named)
+    return named.alias(column)
 
 
 def write(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
@@ -105,8 +112,22 @@ def write(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Ba
     lazy = bool(given.get("lazy"))
     found = resolve(url, options, backend, write=True, hold=not lazy)
     path = _rebased(sink, str(found.source)) if parted else found.source
+    told: list[SinkedPathsCallbackArgs] = []
+    tell = given.get("sinked_paths_callback")
+    if tell:
+        # Where it can wait for it, not before the files are there to be read.
+        given["sinked_paths_callback"] = partial(_tell, tell, found) if lazy else told.append
     with _published(found, lazy=lazy):
-        return function(path, **_cloud(function, found, given))
+        result = function(path, **_cloud(function, found, given))
+    for args in told:
+        _tell(tell, found, args)
+    return result
+
+
+def _tell(tell: Any, found: Target, args: SinkedPathsCallbackArgs) -> None:
+    """Tell the user what was written, by the user's URLs."""
+    paths = [dataclasses.replace(path, path=found.name(path.path)) for path in args.paths]
+    tell(dataclasses.replace(args, paths=paths))
 
 
 @contextmanager
@@ -121,9 +142,11 @@ def _published(found: Target, *, lazy: bool) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        gateway().end(found.base)
+        for base in found.shown:
+            gateway().end(base)
         raise
-    gateway().publish(found.base)
+    for base in found.shown:
+        gateway().publish(base)
 
 
 def write_ndjson(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> None:

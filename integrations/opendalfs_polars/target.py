@@ -40,10 +40,8 @@ class Target:
         Whether Polars' own store serves it, or the gateway.
     reason : str
         Why it is the gateway; empty for the native store.
-    shown : str
-        What the user's URLs begin with where `source` begins with `base`.
-    base : str
-        What all of `source` begins with; empty where it begins with different things.
+    shown : dict of str
+        What the user's URLs begin with, by what those in `source` begin with.
 
     Examples
     --------
@@ -55,8 +53,14 @@ class Target:
     storage_options: dict[str, Any] = field(repr=False)
     backend: Literal["native", "gateway"]
     reason: str = ""
-    shown: str = ""
-    base: str = ""
+    shown: dict[str, str] = field(default_factory=dict)
+
+    def name(self, url: str) -> str:
+        """Give the user's URL of what Polars calls so."""
+        for base, shown in self.shown.items():
+            if url.startswith(base):
+                return shown + url[len(base) :]
+        return url
 
 
 def is_ours(value: object) -> bool:
@@ -168,15 +172,8 @@ def resolve(
     roots = _roots(place.service, found)
     bases = {root: server.mount(place, root, write=write, hold=hold) for root in dict.fromkeys(roots)}
     sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, found, strict=True)]
-    only = len(bases) == 1
-    return Target(
-        sources[0] if single else sources,
-        dict(server.storage_options),
-        "gateway",
-        reason,
-        shown=_shown(place, roots[0]) if only else "",
-        base=bases[roots[0]] if only else "",
-    )
+    shown = {base: _shown(place, root) for root, base in bases.items()}
+    return Target(sources[0] if single else sources, dict(server.storage_options), "gateway", reason, shown)
 
 
 def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFileSystem, list[str]]:
@@ -221,15 +218,9 @@ def _native(place: ServiceFileSystem, found: list[str], single: bool, write: boo
     if not all(key for _, key in cuts):
         raise Refused("Polars reads hive partitions wrongly from the root of a bucket")
     sources = [stores[container].base + key for container, key in cuts]
-    first = stores[cuts[0][0]]
-    base = first.base if len(stores) == 1 else ""
-    return Target(
-        sources[0] if single else sources,
-        dict(first.options),
-        "native",
-        shown=_shown(place, cuts[0][0]) if base else "",
-        base=base,
-    )
+    options = dict(stores[cuts[0][0]].options)
+    shown = {store.base: _shown(place, container) for container, store in stores.items()}
+    return Target(sources[0] if single else sources, options, "native", shown=shown)
 
 
 def _roots(service: Service, found: list[str]) -> list[str]:

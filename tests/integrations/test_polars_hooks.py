@@ -208,6 +208,45 @@ def test_file_paths_are_shown_as_they_were_given(lake: str) -> None:
     assert found.item() == f"{lake}/d/a b.parquet"
 
 
+@pytest.mark.parametrize("backend", ["native", "gateway"])
+def test_file_paths_of_several_buckets_are_shown_as_they_were_given(
+    s3_server: S3Server, bucket: str, backend: Any
+) -> None:
+    urls = [f"opendal+s3://{name}/paths-{os.urandom(6).hex()}.csv" for name in (bucket, s3_server.bucket)]
+    for url in urls:
+        op.write_csv(DATA, url, storage_options=s3_server.s3_options)
+    found = op.read_csv(
+        urls, storage_options=s3_server.s3_options, backend=backend, include_file_paths="path"
+    )
+    assert found["path"].to_list() == [url for url in urls for _ in range(3)]
+    s3_server.remove_prefix(urls[1].partition(f"{s3_server.bucket}/")[2])
+
+
+@pytest.mark.parametrize("backend", ["native", "gateway"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_written_paths_are_told_as_they_were_given_once_they_can_be_read(
+    s3_server: S3Server, prefix: str, backend: Any, lazy: bool
+) -> None:
+    options, told = s3_server.s3_options, []
+
+    def tell(args: Any) -> None:
+        told.extend(path.path for path in args.paths)
+        if not lazy:
+            assert op.read_parquet(told, storage_options=options).height == 3
+
+    query = op.sink_parquet(
+        DATA.lazy(),
+        pl.PartitionBy(f"opendal+s3://{prefix}/", key="k"),
+        storage_options=options,
+        backend=backend,
+        lazy=lazy,
+        sinked_paths_callback=tell,
+    )
+    if lazy:
+        query.collect()
+    assert sorted(told) == [f"opendal+s3://{prefix}/k={k}/00000000.parquet" for k in ("x", "y")]
+
+
 def test_credential_providers_are_refused(lake: str) -> None:
     with pytest.raises(ValueError, match="storage_options"):
         op.scan_parquet(f"{lake}/a.parquet", credential_provider=lambda: ({}, None))
