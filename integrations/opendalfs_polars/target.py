@@ -24,6 +24,7 @@ Url = str | os.PathLike[str]
 
 _OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/+)", re.I)
 _GLOB: Final = re.compile(r"[*?\[]")
+_IN_HTTP: Final = re.compile(r"[*?\[%#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +214,8 @@ def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFi
 def _native(place: ServiceFileSystem, found: list[str], single: bool, write: bool) -> Target:
     cuts = [paths.split(place.service, path) for path in found]
     stores = {container: translate(place, container, write=write) for container, _ in cuts}
-    if place.service.scheme == "http" and any(_GLOB.search(key) for _, key in cuts):
-        raise Refused("over HTTP Polars takes no globs")
+    if place.service.scheme == "http" and any(_IN_HTTP.search(key) for _, key in cuts):
+        raise Refused("over HTTP Polars takes no globs, and '%' and '#' for parts of the URL")
     if not all(key for _, key in cuts):
         raise Refused("Polars reads hive partitions wrongly from the root of a bucket")
     sources = [stores[container].base + key for container, key in cuts]

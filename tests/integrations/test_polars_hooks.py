@@ -320,8 +320,41 @@ def test_s3_options_that_would_be_lost_are_refused(monkeypatch: pytest.MonkeyPat
     assert "timeouts" in reason(url, **S3, timeout=3)
     assert "AES256" in reason(url, **S3, server_side_encryption="aws:kms")
     assert "hive" in reason("opendal+s3://b/", **S3)
+    assert "password" in reason(url, **S3, endpoint_url="http://user:password@host")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere")
     assert "AWS_ENDPOINT_URL" in reason(url, **S3)
+
+
+IDENTITIES = {
+    "s3": S3,
+    "gcs": {"token": "t"},
+    "azblob": {"account_name": "me", "sas_token": "sv=1&sig=x"},
+    "azdls": {"account_name": "me", "client_id": "i", "client_secret": "s", "tenant_id": "t"},
+}
+
+
+@pytest.mark.usefixtures("no_aws")
+@pytest.mark.parametrize(
+    ("service", "variable"),
+    [
+        ("s3", "AWS_TOKEN"),
+        ("s3", "AWS_SESSION_TOKEN"),
+        ("gcs", "GOOGLE_BEARER_TOKEN"),
+        ("gcs", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        ("azblob", "AZURE_STORAGE_ACCOUNT_KEY"),
+        ("azblob", "AZURE_SKIP_SIGNATURE"),
+        ("azdls", "AZURE_FEDERATED_TOKEN_FILE"),
+        ("azdls", "AZURE_AUTHORITY_HOST"),
+    ],
+)
+def test_what_polars_would_take_from_the_environment_is_refused(
+    service: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a key there before a SAS token that is given, for one."""
+    url = f"opendal+{service}://b/d"
+    native(url, **IDENTITIES[service])
+    monkeypatch.setenv(variable, "x")
+    assert "environment" in reason(url, **IDENTITIES[service])
 
 
 def test_other_services_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,6 +377,8 @@ def test_other_services_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert native("opendal+https://host/d/a.csv") == {"source": "https://host/d/a.csv"}
     assert "user and password" in reason("opendal+http://host/a", endpoint="http://me:secret@host")
     assert "username" in reason("opendal+http://host/a", username="me", password="p")
+    for key in ("50%.csv", "a%20b.csv", "a#b.csv", "*.csv"):
+        assert "over HTTP" in reason(f"opendal+http://host/{key}")
     assert "no store of its own for webdav" in reason("opendal+webdav://host/a")
     assert "datasets and spaces" in reason("opendal+hf://o/n/a.parquet")
     assert "Azure" in reason("opendal+azblob://c/a", **azure, endpoint="http://127.0.0.1:10000/me")
