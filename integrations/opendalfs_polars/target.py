@@ -22,7 +22,7 @@ __all__ = ["Backend", "Target", "is_ours", "place_of", "resolve", "target"]
 Backend = Literal["auto", "native", "gateway"]
 Url = str | os.PathLike[str]
 
-_OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/+)", re.I)
+_OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/*)", re.I)
 _GLOB: Final = re.compile(r"[*?\[]")
 _IN_HTTP: Final = re.compile(r"[*?\[%#]")
 
@@ -85,8 +85,8 @@ def _service(url: Url) -> tuple[Service, str]:
         raise ValueError(f"{text!r} is no URL of opendalfs: those are like 'opendal+s3://bucket/key'")
     if len(found.group(3)) < 2:
         raise ValueError(
-            f"{text!r} has one slash where a URL has two, as pathlib leaves it. Polars would take it for a "
-            "local folder: pass a str, or a universal_pathlib.UPath as str(path)"
+            f"{text!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would take it for "
+            "a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
         )
     return lookup("http" if found.group(2).lower() == "https" else found.group(2)), text
 

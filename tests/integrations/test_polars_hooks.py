@@ -149,8 +149,8 @@ def test_our_functions_never_write_to_a_local_folder(lake: str) -> None:
     op.write_parquet(DATA, f"{lake}/more/", partition_by="k")
     slashed = Path(f"{lake}/b.parquet")
     assert str(slashed).startswith("opendal+memory:/hooks")
-    for sink in (slashed, pl.PartitionBy(slashed, key="k")):
-        with pytest.raises(ValueError, match="one slash"):
+    for sink in (slashed, pl.PartitionBy(slashed, key="k"), "opendal+memory:b.parquet"):
+        with pytest.raises(ValueError, match="two slashes"):
             op.sink_parquet(DATA.lazy(), sink, mkdir=True)
     with pytest.raises(ValueError, match="no OpenDAL service is called"):
         op.sink_parquet(DATA.lazy(), "opendal+nothing://x/a.parquet", mkdir=True)
@@ -189,6 +189,7 @@ def test_arguments_that_do_not_fit_are_refused_as_polars_does(lake: str) -> None
         ("opendalfs:///tmp", True),
         ("opendal+nothing://x", True),
         ("opendal+s3:/b/k", True),
+        ("opendal+s3:b/k", True),
         ("s3://b/k", False),
         ("opendalx://b/k", False),
         ("opendal+s3", False),
