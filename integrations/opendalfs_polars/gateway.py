@@ -191,7 +191,12 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         server = web.Server(
-            self._answer, access_log=None, keepalive_timeout=_KEEP_ALIVE, read_bufsize=_READ_BUFFER
+            self._answer,
+            access_log=None,
+            # S3 stores what it is sent, also where it is told that it is compressed.
+            auto_decompress=False,
+            keepalive_timeout=_KEEP_ALIVE,
+            read_bufsize=_READ_BUFFER,
         )
         runner = web.ServerRunner(server)
         await runner.setup()

@@ -85,8 +85,8 @@ def _service(url: Url) -> tuple[Service, str]:
         raise ValueError(f"{text!r} is no URL of opendalfs: those are like 'opendal+s3://bucket/key'")
     if len(found.group(3)) < 2:
         raise ValueError(
-            f"{text!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would take it for "
-            "a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
+            f"{text!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would take it "
+            "for a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
         )
     return lookup("http" if found.group(2).lower() == "https" else found.group(2)), text
 
