@@ -87,7 +87,8 @@ def read(function: _Bound, source: Any, arguments: Mapping[str, Any], backend: B
     if given.get("use_pyarrow") or given.get("encoding", "utf8") not in _ENCODINGS:
         # Polars then opens the file by fsspec, which knows our URLs itself.
         return function(source, **given)
-    found = resolve(source, given.pop("storage_options", None), backend)
+    glob = bool(given.get("glob", True))
+    found = resolve(source, given.pop("storage_options", None), backend, glob=glob)
     result = function(found.source, **_cloud(function, found, given))
     column = given.get("include_file_paths")
     return result.with_columns(_named(column, found)) if column else result

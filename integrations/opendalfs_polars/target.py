@@ -16,6 +16,7 @@ from opendalfs.services import SERVICES, Form, Service, lookup
 
 from .gateway import gateway
 from .native import Refused, translate
+from .pattern import GLOB, translated
 
 __all__ = ["Backend", "Target", "is_ours", "place_of", "resolve", "target"]
 
@@ -23,7 +24,6 @@ Backend = Literal["auto", "native", "gateway"]
 Url = str | os.PathLike[str]
 
 _OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/*)", re.I)
-_GLOB: Final = re.compile(r"[*?\[]")
 _IN_HTTP: Final = re.compile(r"[*?\[%#]")
 
 
@@ -96,6 +96,7 @@ def target(
     storage_options: Mapping[str, Any] | None = None,
     backend: Backend = "auto",
     write: bool = False,
+    glob: bool = True,
 ) -> Target:
     """Make a URL of any service, or several, into what Polars understands.
 
@@ -115,6 +116,9 @@ def target(
     write : bool
         Whether a sink will write there; a gateway is read-only otherwise. What Polars completes is published
         then, though its query may have failed; `sink_parquet` and its siblings wait for the query.
+    glob : bool
+        Whether ``*``, ``?`` and ``[`` in names are a glob, as the reader takes them. What Polars' stores get
+        wrong in globs is mended in `Target.source`.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def target(
     >>> pl.scan_csv(t.source, storage_options=t.storage_options).collect().item()
     42
     """
-    return resolve(url, storage_options, backend, write=write)
+    return resolve(url, storage_options, backend, write=write, glob=glob and not write)
 
 
 def resolve(
@@ -147,6 +151,7 @@ def resolve(
     *,
     write: bool = False,
     hold: bool = False,
+    glob: bool = False,
 ) -> Target:
     """Do what `target` does; with `hold` the gateway publishes nothing before it is told to."""
     if backend not in ("auto", "native", "gateway"):
@@ -164,7 +169,7 @@ def resolve(
         reason = "with its own store Polars may publish what a query that fails has written so far"
     elif backend != "gateway":
         try:
-            return _native(place, found, single, write)
+            return _native(place, found, single, write=write, glob=glob)
         except Refused as exc:
             if backend == "native":
                 raise
@@ -174,6 +179,8 @@ def resolve(
     bases = {root: server.mount(place, root, write=write, hold=hold) for root in dict.fromkeys(roots)}
     sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, found, strict=True)]
     shown = {base: _shown(place, root) for root, base in bases.items()}
+    if glob:
+        sources = [translated(source) for source in sources]
     return Target(sources[0] if single else sources, dict(server.storage_options), "gateway", reason, shown)
 
 
@@ -211,7 +218,7 @@ def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFi
     return place, found
 
 
-def _native(place: ServiceFileSystem, found: list[str], single: bool, write: bool) -> Target:
+def _native(place: ServiceFileSystem, found: list[str], single: bool, *, write: bool, glob: bool) -> Target:
     cuts = [paths.split(place.service, path) for path in found]
     stores = {container: translate(place, container, write=write) for container, _ in cuts}
     if place.service.scheme == "http" and any(_IN_HTTP.search(key) for _, key in cuts):
@@ -219,6 +226,8 @@ def _native(place: ServiceFileSystem, found: list[str], single: bool, write: boo
     if not all(key for _, key in cuts):
         raise Refused("Polars reads hive partitions wrongly from the root of a bucket")
     sources = [stores[container].base + key for container, key in cuts]
+    if glob:
+        sources = [translated(source) for source in sources]
     options = dict(stores[cuts[0][0]].options)
     shown = {store.base: _shown(place, container) for container, store in stores.items()}
     return Target(sources[0] if single else sources, options, "native", shown=shown)
@@ -227,7 +236,7 @@ def _native(place: ServiceFileSystem, found: list[str], single: bool, write: boo
 def _roots(service: Service, found: list[str]) -> list[str]:
     """Give the directory to mount for each path: its container; of a disk as little as will do."""
     if service.form is Form.ABSOLUTE:
-        folders = [_GLOB.split(path)[0].rpartition("/")[0] or "/" for path in found]
+        folders = [GLOB.split(path)[0].rpartition("/")[0] or "/" for path in found]
         return [posixpath.commonpath(folders)] * len(found)
     return [paths.split(service, path)[0] for path in found]
 

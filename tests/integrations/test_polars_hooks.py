@@ -303,6 +303,8 @@ def test_s3_options_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
         "aws_session_token": "t",
         "aws_skip_signature": "false",
     }
+    assert native("opendal+s3://b/c+d/[!*a]?.csv", **S3)["source"] == r"s3://b/c[+]d/[^/\x2aa][^/].csv"
+    assert op.target("opendal+s3://b/c+d/?.csv", S3, glob=False).source == "s3://b/c+d/?.csv"
     assert native("opendal+s3://b/d/", anon=True, root="/x/y/", region="r")["source"] == "s3://b/x/y/d/"
     assert native("opendal+s3://b/d", anon=True, region="r")["aws_skip_signature"] == "true"
     encrypted = native("opendal+s3://b/d", **S3, server_side_encryption="AES256")
@@ -374,7 +376,7 @@ def test_other_services_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         native("opendal+hf://datasets/o/n@main/d/*.parquet")["source"] == "hf://datasets/o/n@main/d/*.parquet"
     )
-    assert native("opendal+fs:///tmp/a b/*.csv") == {"source": "/tmp/a b/*.csv"}
+    assert native("opendal+fs:///tmp/a+b/?*.csv") == {"source": "/tmp/a+b/?*.csv"}
     assert native("opendal+https://host/d/a.csv") == {"source": "https://host/d/a.csv"}
     assert "user and password" in reason("opendal+http://host/a", endpoint="http://me:secret@host")
     assert "username" in reason("opendal+http://host/a", username="me", password="p")
