@@ -12,6 +12,9 @@ Behind both is `target`: it has Polars' own store do the work where the options 
 else a gateway: a small S3 server on the loopback over opendalfs, in this process, whose key only this process
 has. A plan that goes through the gateway works in this process only; it cannot be sent to another.
 
+A sink whose query fails publishes nothing, but with ``lazy=True``: nothing tells then that it has failed, and
+Polars may complete what was written so far.
+
 Without the hooks Polars takes ``opendal+s3://...`` for a local path, and a sink with ``mkdir=True``, a
 PartitionBy or ``partition_by=`` writes to a local folder of that name. The functions of this package never
 do.

@@ -124,7 +124,8 @@ Examples
 
 _WRITES: Final = """{verb} {what}.
 
-The object shows when all of it is written, and not when that fails.
+The object shows when all of it is written, and not when that fails. With ``lazy=True`` nothing tells when a
+query has failed, and what Polars completes all the same is published.
 
 Parameters
 ----------

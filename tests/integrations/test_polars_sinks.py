@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -124,6 +125,13 @@ def test_lazy_sinks_write_when_they_are_collected(on_s3: Place) -> None:
     assert not on_s3.exists("lazy.csv")
     query.collect()
     assert on_s3.exists("lazy.csv")
+
+
+def test_polars_still_tells_nobody_that_a_lazy_sink_is_over() -> None:
+    """So what a lazy sink completes is published; once something may follow it, it can wait for that."""
+    sink = pl.LazyFrame({"a": [1]}).sink_csv(io.BytesIO(), lazy=True)
+    with pytest.raises(pl.exceptions.InvalidOperationError, match="a sink cannot be used as the input"):
+        sink.map_batches(lambda frame: frame).collect()
 
 
 @pytest.mark.parametrize("rows", [1_000, MANY])
