@@ -107,6 +107,11 @@ def _named(column: str, found: Target) -> pl.Expr:
 def write(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
     """Call a method that sinks or writes."""
     given = dict(arguments)
+    if given.get("use_pyarrow"):
+        # pyarrow would look for the gateway's bucket at AWS. It takes a file.
+        if (given.get("pyarrow_options") or {}).get("partition_cols"):
+            raise ValueError("pyarrow's partition_cols take no URL: use partition_by, without use_pyarrow")
+        return write_file(function, sink, given, backend)
     options = given.pop("storage_options", None)
     parted = isinstance(sink, PartitionBy)
     url = sink._pl_partition_by.base_path if parted else sink

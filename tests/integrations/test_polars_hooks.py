@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,29 @@ def test_options_are_opendalfs_own(s3_server: S3Server, prefix: str) -> None:
     assert trace.count("read") >= 1
 
 
+def test_hooks_may_come_and_go_in_other_threads(lake: str) -> None:
+    original = pl.scan_csv
+
+    def use(number: int) -> None:
+        for _ in range(20):
+            with opendalfs.polars():
+                DATA.write_csv(f"{lake}/{number}.csv")
+                assert pl.read_csv(f"{lake}/{number}.csv").height == 3
+            pl.scan_csv(b"a\n1\n").collect()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(use, range(8)))
+    assert pl.scan_csv is original
+
+
+def test_the_hooks_installed_last_give_the_options(lake: str) -> None:
+    op.write_csv(DATA, f"{lake}/a.csv")
+    with opendalfs.polars(backend="gateway"):
+        with opendalfs.polars(backend="native"), pytest.raises(op.Refused):
+            pl.scan_csv(f"{lake}/a.csv")
+        assert pl.read_csv(f"{lake}/a.csv").height == 3
+
+
 def test_everything_else_passes_through(tmp_path: Path) -> None:
     with opendalfs.polars():
         DATA.write_parquet(tmp_path / "a.parquet")
@@ -109,6 +133,13 @@ def test_what_polars_opens_by_fsspec_still_is(lake: str) -> None:
         DATA.write_parquet(f"{lake}/a.parquet")
         assert_frame_equal(pl.read_csv(f"{lake}/a.csv", encoding="latin-1"), DATA)
         assert_frame_equal(pl.read_parquet(f"{lake}/a.parquet", use_pyarrow=True), DATA)
+
+
+def test_what_pyarrow_writes_for_polars_goes_to_our_service_too(lake: str) -> None:
+    op.write_parquet(DATA, f"{lake}/a.parquet", use_pyarrow=True)
+    assert_frame_equal(op.read_parquet(f"{lake}/a.parquet"), DATA)
+    with opendalfs.polars(), pytest.raises(ValueError, match="partition_by"):
+        DATA.write_parquet(f"{lake}/b/", use_pyarrow=True, pyarrow_options={"partition_cols": ["k"]})
 
 
 def test_uninstalling_leaves_polars_as_it_was() -> None:
