@@ -487,10 +487,28 @@ def run(script: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("given", [{}, {"no_proxy": "example.org"}])
+@pytest.mark.parametrize("given", [{}, {"no_proxy": "example.org"}, {"NO_PROXY": "*"}])
 def test_a_proxy_in_the_environment_is_no_hindrance(given: dict[str, str]) -> None:
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    assert run(SCRIPT, **proxies, **given) == "fine\n"
+    script = f"{SCRIPT}\nprint([n for n in os.environ if n.lower() == 'no_proxy'])"
+    assert run(script, **proxies, **given) == f"fine\n{list(given)}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
+        ("AWS_SKIP_SIGNATURE", "true"),
+        ("AWS_S3_EXPRESS", "true"),
+        ("AWS_SESSION_TOKEN", "x"),
+        ("AWS_REQUEST_PAYER", "true"),
+        ("AWS_CHECKSUM_ALGORITHM", "sha256"),
+        ("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms"),
+    ],
+)
+def test_what_the_environment_says_of_s3_is_not_for_the_gateway(name: str, value: str) -> None:
+    assert run(SCRIPT, **{name: value}) == "fine\n"
 
 
 def test_processes_exit_cleanly_with_a_query_under_way() -> None:
