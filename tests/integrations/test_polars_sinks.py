@@ -172,14 +172,18 @@ op.sink_ndjson(query, sys.argv[1], storage_options=options, backend="gateway", e
 """
 
 
-def test_a_killed_process_leaves_no_object(on_s3: Place) -> None:
-    on_s3.fs.pipe_file(on_s3.path("old.ndjson"), b'{"a":1}\n')
-    command = [sys.executable, "-c", KILLED, on_s3.path("old.ndjson"), repr(on_s3.options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"under way\n"
-        process.send_signal(signal.SIGKILL)
-    assert on_s3.fs.cat_file(on_s3.path("old.ndjson")) == b'{"a":1}\n'
+@pytest.mark.parametrize("place", ["s3", "fs", "webdav"], indirect=True)
+def test_a_killed_process_leaves_no_object(place: Place) -> None:
+    place.fs.pipe_file(place.path("old.ndjson"), b'{"a":1}\n')
+    for key in ("old.ndjson", "new.ndjson"):
+        command = [sys.executable, "-c", KILLED, place.path(key), repr(place.options)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"under way\n"
+            process.send_signal(signal.SIGKILL)
+    assert place.fs.cat_file(place.path("old.ndjson")) == b'{"a":1}\n'
+    assert not place.exists("new.ndjson")
+    assert scan(place, "ndjson", "*.ndjson").collect().rows() == [(1,)]
 
 
 def test_services_that_cannot_write_say_so() -> None:
