@@ -12,6 +12,9 @@ Behind both is `target`: it has Polars' own store do the work where the options 
 else a gateway: a small S3 server on the loopback over opendalfs, in this process, whose key only this process
 has. A plan that goes through the gateway works in this process only; it cannot be sent to another.
 
+A sink whose query fails publishes nothing, but with ``lazy=True``: nothing tells then that it has failed, and
+Polars may complete what was written so far.
+
 Without the hooks Polars takes ``opendal+s3://...`` for a local path, and a sink with ``mkdir=True``, a
 PartitionBy or ``partition_by=`` writes to a local folder of that name. The functions of this package never
 do.
@@ -19,9 +22,7 @@ do.
 
 from __future__ import annotations
 
-from .hooks import Hooks, polars
-from .native import Refused
-from .readers import (
+from .functions import (
     read_csv,
     read_ipc,
     read_ndjson,
@@ -30,9 +31,6 @@ from .readers import (
     scan_ipc,
     scan_ndjson,
     scan_parquet,
-)
-from .target import Target, target
-from .writers import (
     sink_csv,
     sink_ipc,
     sink_ndjson,
@@ -42,6 +40,9 @@ from .writers import (
     write_ndjson,
     write_parquet,
 )
+from .hooks import Hooks, polars
+from .native import Refused
+from .target import Target, target
 
 __all__ = [
     "Hooks",

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
-from .s3 import S3Error
+from .s3 import S3Error, number
 
 __all__ = ["length", "pieces", "whole"]
 
@@ -24,10 +25,10 @@ def length(request: web.BaseRequest) -> int:
         When the client does not tell it.
     """
     text = request.headers.get("x-amz-decoded-content-length", request.headers.get("Content-Length", ""))
-    # "isdigit" alone would take other scripts' digits too.
-    if not (text.isascii() and text.isdigit()):
+    size = number(text)
+    if size is None:
         raise S3Error(411, "MissingContentLength", "an upload tells its length")
-    return int(text)
+    return size
 
 
 async def whole(request: web.BaseRequest) -> bytes:
@@ -65,7 +66,7 @@ async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
             if total > expected:
                 break
             yield piece
-    except (asyncio.IncompleteReadError, ValueError):
+    except (asyncio.IncompleteReadError, HttpProcessingError, ValueError):
         raise S3Error(400, "IncompleteBody", "the body ends within a chunk, or is malformed") from None
     if total != expected:
         raise S3Error(400, "IncompleteBody", f"the body has not the {expected} bytes that were told")

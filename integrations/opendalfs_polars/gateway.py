@@ -94,16 +94,25 @@ class Gateway:
 
     @property
     def storage_options(self) -> Mapping[str, Any]:
-        """What Polars, or another client of S3 on Rust's object_store, needs to ask here."""
+        """What Polars, or another client of S3 on Rust's object_store, needs to ask here.
+
+        Whatever the environment says of S3 or of proxies, as some of that would win over what is not given.
+        """
         return MappingProxyType(
             {
                 "aws_endpoint_url": self.endpoint,
+                "aws_endpoint_url_s3": self.endpoint,
                 "aws_access_key_id": self._key_id,
                 "aws_secret_access_key": self._secret,
                 "aws_region": _REGION,
                 "aws_allow_http": "true",
                 "aws_virtual_hosted_style_request": "false",
+                "aws_skip_signature": "false",
+                "aws_s3_express": "false",
                 "aws_unsigned_payload": "true",
+                # A proxy that is given takes the place of the environment's, and this one is never asked.
+                "aws_proxy_url": self.endpoint,
+                "aws_proxy_excludes": _HOST,
                 # The core has tried often enough; this is for a connection that broke on the loopback.
                 "max_retries": 1,
             }
@@ -131,7 +140,6 @@ class Gateway:
             What the URLs of objects in it begin with. The bucket is the same for the same directory, so that
             a client keeps its connections; what follows is another one each time.
         """
-        exempt_from_proxies()
         # Options compared as a filesystem compares them, secrets included.
         key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write)
         with self._lock:
@@ -191,7 +199,12 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         server = web.Server(
-            self._answer, access_log=None, keepalive_timeout=_KEEP_ALIVE, read_bufsize=_READ_BUFFER
+            self._answer,
+            access_log=None,
+            # S3 stores what it is sent, also where it is told that it is compressed.
+            auto_decompress=False,
+            keepalive_timeout=_KEEP_ALIVE,
+            read_bufsize=_READ_BUFFER,
         )
         runner = web.ServerRunner(server)
         await runner.setup()
@@ -247,15 +260,6 @@ def _listen() -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def exempt_from_proxies() -> None:
-    """Have clients in this process reach the loopback directly, where a proxy is set in the environment."""
-    names = [n for n in ("NO_PROXY", "no_proxy") if n in os.environ] or ["NO_PROXY", "no_proxy"]
-    for name in names:
-        hosts = [h.strip() for h in os.environ.get(name, "").split(",")]
-        if _HOST not in hosts and "*" not in hosts:
-            os.environ[name] = ",".join([*filter(None, hosts), _HOST])
 
 
 _gateway: Gateway | None = None

@@ -231,17 +231,17 @@ class Handlers:
         self, request: web.BaseRequest, mount: Mount, asked: Request, name: str
     ) -> web.Response:
         upload = self._uploads.get(name, mount, asked.key)
-        text = asked.query["partNumber"]
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000):
+        number = s3.number(asked.query["partNumber"])
+        if number is None or not 1 <= number <= 10_000:
             raise S3Error(400, "InvalidArgument", "parts are numbered from 1 to 10000")
         size = body.length(request)
-        await upload.admit(int(text), size)
+        await upload.admit(number, size)
         try:
             data = await body.whole(request)
         except BaseException:
             await asyncio.shield(upload.release(size))
             raise
-        return web.Response(headers={"ETag": f'"{await upload.put(int(text), data)}"'})
+        return web.Response(headers={"ETag": f'"{await upload.put(number, data)}"'})
 
     async def _complete(
         self, request: web.BaseRequest, mount: Mount, asked: Request, name: str
@@ -276,9 +276,10 @@ def _described(version: Version) -> dict[str, str]:
 def _count(text: str | None) -> int:
     if text is None:
         return _PAGE
-    if not (text.isascii() and text.isdigit()):
+    most = s3.number(text)
+    if most is None:
         raise S3Error(400, "InvalidArgument", "max-keys is a number")
-    return min(int(text), _PAGE)
+    return min(most, _PAGE)
 
 
 def _after(token: str) -> str:

@@ -9,7 +9,6 @@ Polars takes such a URL for a local path: it does not find it, or, worse, writes
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -29,9 +28,12 @@ _READERS: Final = (
     *(f"read_{name}" for name in _FORMATS),
     "read_parquet_metadata",
 )
-_SINKS: Final = ("sink_parquet", "sink_csv", "sink_ndjson", "sink_ipc")
-_WRITERS: Final = ("write_parquet", "write_csv", "write_ipc")
-_FILES: Final = ("write_avro", "write_ipc_stream", "write_json")
+_METHODS: Final[tuple[tuple[type, tuple[str, ...], calls.Call], ...]] = (
+    (pl.LazyFrame, ("sink_parquet", "sink_csv", "sink_ndjson", "sink_ipc"), calls.write),
+    (pl.DataFrame, ("write_parquet", "write_csv", "write_ipc"), calls.write),
+    (pl.DataFrame, ("write_ndjson",), calls.write_ndjson),
+    (pl.DataFrame, ("write_avro", "write_ipc_stream", "write_json"), calls.write_file),
+)
 
 _lock = threading.Lock()
 _active: list[Hooks] = []
@@ -111,36 +113,16 @@ def polars(backend: Backend = "auto", **storage_options: Any) -> Hooks:
     return Hooks(backend, storage_options)
 
 
-_Call = Callable[[Callable[..., Any], tuple[Any, ...], Any, dict[str, Any], Backend], Any]
-
-
-def _reads(function: Any, before: tuple[Any, ...], source: Any, given: dict[str, Any], how: Backend) -> Any:
-    return calls.read(function, source, given, how)
-
-
-def _writes(call: Callable[..., Any]) -> _Call:
-    def made(function: Any, before: tuple[Any, ...], sink: Any, given: dict[str, Any], how: Backend) -> Any:
-        return call(function, before[0], sink, given, how)
-
-    return made
-
-
-def _wrapped(original: Callable[..., Any], call: _Call, position: int) -> Callable[..., Any]:
-    """Wrap a function whose argument at a position may name storage."""
-    names = list(inspect.signature(original).parameters)
+def _wrapped(original: Callable[..., Any], call: calls.Call) -> Callable[..., Any]:
+    """Wrap a function so that it takes URLs of ours while any hooks are installed."""
+    made = calls.Function(original, call)
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        where = args[position] if len(args) > position else kwargs.get(names[position])
-        if not _active or not calls.named(where):
-            return original(*args, **kwargs)
-        hooks = _active[-1]
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        before = tuple(given.pop(name) for name in names[:position])
-        given.pop(names[position])
-        if given.get("storage_options") is None:
-            given["storage_options"] = hooks.storage_options
-        return call(original, before, where, given, hooks.backend)
+        # A copy: another thread may uninstall them meanwhile.
+        for hooks in _active[-1:]:
+            return made(args, kwargs, hooks.storage_options, hooks.backend)
+        return original(*args, **kwargs)
 
     return wrapper
 
@@ -149,17 +131,11 @@ def _patch() -> None:
     for name in _READERS:
         original = getattr(pl, name, None)
         if original is not None:
-            _replace(_homes(name, original), name, original, _wrapped(original, _reads, 0))
-    methods = (
-        (pl.LazyFrame, _SINKS, calls.write),
-        (pl.DataFrame, _WRITERS, calls.write),
-        (pl.DataFrame, ("write_ndjson",), calls.write_ndjson),
-        (pl.DataFrame, _FILES, calls.write_file),
-    )
-    for owner, names, call in methods:
+            _replace(_homes(name, original), name, original, _wrapped(original, calls.read))
+    for owner, names, call in _METHODS:
         for name in names:
             original = owner.__dict__[name]
-            _replace([owner], name, original, _wrapped(original, _writes(call), 1))
+            _replace([owner], name, original, _wrapped(original, call))
 
 
 def _homes(name: str, original: Any) -> list[Any]:

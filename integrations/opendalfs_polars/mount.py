@@ -155,6 +155,10 @@ class Mount:
         list of str
             Directories, each with its slash, sorted; none when `deep`.
         """
+        word, _, rest = prefix.partition("/")
+        if rest and f"{self.label}/".startswith(rest):
+            # Of a glob Polars tells what comes before its first special character, be it in the label.
+            prefix = f"{word}/{self.label}/"
         above, slash, name = prefix.rpartition("/")
         # Only the directory must be one that can be reached; what is listed there can.
         connection, folder = self.locate(above + slash)

@@ -79,8 +79,11 @@ def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> 
         raise Refused(f"Polars has no store of its own for {scheme}")
     if filesystem.tuning != Tuning():
         raise Refused("Polars takes no retries, timeouts, sizes or limits in opendalfs's sense")
-    if any(is_set for is_set in map(os.environ.get, _ENVIRONMENT.get(scheme, ()))):
-        raise Refused(f"the environment sets one of {', '.join(_ENVIRONMENT[scheme])}")
+    told = [
+        name for name, text in os.environ.items() if text and name.startswith(_ENVIRONMENT.get(scheme, ()))
+    ]
+    if told:
+        raise Refused(f"the environment sets {', '.join(sorted(told))}, which Polars would follow")
     given = _Given(filesystem.native)
     found = rule(given, container, write)
     left = given.left()
@@ -118,22 +121,42 @@ _NO_CREDENTIALS: Final = (
     "no credentials are given; OpenDAL and Polars look for them in different places and might find others"
 )
 
-# What OpenDAL or Polars would read from the environment in place of an option. Region, keys and the two
-# switches are always given, so that what the environment says of them is not read.
+# Beginnings of what Polars would read from the environment beside the options, or even before them: a key
+# there wins over a SAS token that is given. Of S3 the region, keys and the two switches are always given, so
+# that what the environment says of them is not read.
+_AZURE: Final = (
+    "AZURE_ALLOW_INVALID_",
+    "AZURE_AUTHORITY_",
+    "AZURE_CLIENT_",
+    "AZURE_ENDPOINT",
+    "AZURE_FABRIC_",
+    "AZURE_FEDERATED_",
+    "AZURE_PROXY_",
+    "AZURE_SKIP_SIGNATURE",
+    "AZURE_STORAGE_",
+    "AZURE_TENANT_",
+    "AZURE_USE_",
+)
 _ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": (
+        "AWS_ALLOW_INVALID_",
         "AWS_ENDPOINT",
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT_URL_S3",
-        "AWS_S3_ENDPOINT",
-        "AWS_SERVER_SIDE_ENCRYPTION",
-        "AWS_S3_EXPRESS",
+        "AWS_PROXY_",
         "AWS_REQUEST_PAYER",
-        "AWS_PROXY_URL",
+        "AWS_S3_",
+        "AWS_SERVER_SIDE_ENCRYPTION",
+        "AWS_TOKEN",
     ),
-    "gcs": ("GOOGLE_BASE_URL", "GOOGLE_SKIP_SIGNATURE"),
-    "azblob": ("AZURE_STORAGE_ENDPOINT", "AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_FABRIC_ENDPOINT"),
-    "azdls": ("AZURE_STORAGE_ENDPOINT", "AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_FABRIC_ENDPOINT"),
+    "gcs": (
+        "GOOGLE_ALLOW_INVALID_",
+        "GOOGLE_BASE_URL",
+        "GOOGLE_BEARER_TOKEN",
+        "GOOGLE_PROXY_",
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SKIP_SIGNATURE",
+    ),
+    "azblob": _AZURE,
+    "azdls": _AZURE,
 }
 
 
@@ -145,6 +168,8 @@ def _prefix(given: _Given) -> str:
 def _s3(given: _Given, container: str, write: bool) -> Native:
     options = {"aws_region": given.take("region")}
     endpoint = given.take("endpoint")
+    if "@" in endpoint:
+        raise Refused("Polars' errors would show the user and password of the endpoint")
     if endpoint:
         options["aws_endpoint_url"] = endpoint.rstrip("/")
         options["aws_allow_http"] = _flag(endpoint.startswith("http:"))

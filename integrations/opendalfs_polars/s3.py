@@ -15,11 +15,12 @@ from xml.etree import ElementTree
 
 from opendalfs.errors import ChangedError, OptionError, RangeError, UnsupportedError
 
-__all__ = ["Listing", "Request", "S3Error", "explain", "key_id", "parse", "same", "window"]
+__all__ = ["Listing", "Request", "S3Error", "explain", "key_id", "number", "parse", "same", "window"]
 
 _XMLNS: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _KEY_ID: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
-_RANGE: Final = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE: Final = re.compile(r"^bytes=(\d{0,18})-(\d{0,18})$", re.A)
+_NUMBER: Final = re.compile(r"\d{1,18}", re.A)
 _NOT_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPES: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
@@ -155,6 +156,11 @@ def key_id(authorization: str) -> str:
 def same(given: str, expected: str) -> bool:
     """Compare two strings in a time that tells nothing about them."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+
+
+def number(text: str) -> int | None:
+    """Read a number of decimal digits, and not of more than any that is meant has; None for all else."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def window(header: str | None, size: int) -> tuple[int, int] | None:

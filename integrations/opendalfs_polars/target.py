@@ -16,14 +16,15 @@ from opendalfs.services import SERVICES, Form, Service, lookup
 
 from .gateway import gateway
 from .native import Refused, translate
+from .pattern import GLOB, translated
 
 __all__ = ["Backend", "Target", "is_ours", "place_of", "resolve", "target"]
 
 Backend = Literal["auto", "native", "gateway"]
 Url = str | os.PathLike[str]
 
-_OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/+)", re.I)
-_GLOB: Final = re.compile(r"[*?\[]")
+_OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/*)", re.I)
+_IN_HTTP: Final = re.compile(r"[*?\[%#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,8 @@ class Target:
         Whether Polars' own store serves it, or the gateway.
     reason : str
         Why it is the gateway; empty for the native store.
-    shown : str
-        What the user's URLs begin with where `source` begins with `base`.
-    base : str
-        What all of `source` begins with; empty where it begins with different things.
+    shown : dict of str
+        What the user's URLs begin with, by what those in `source` begin with.
 
     Examples
     --------
@@ -55,8 +54,14 @@ class Target:
     storage_options: dict[str, Any] = field(repr=False)
     backend: Literal["native", "gateway"]
     reason: str = ""
-    shown: str = ""
-    base: str = ""
+    shown: dict[str, str] = field(default_factory=dict)
+
+    def name(self, url: str) -> str:
+        """Give the user's URL of what Polars calls so."""
+        for base, shown in self.shown.items():
+            if url.startswith(base):
+                return shown + url[len(base) :]
+        return url
 
 
 def is_ours(value: object) -> bool:
@@ -80,8 +85,8 @@ def _service(url: Url) -> tuple[Service, str]:
         raise ValueError(f"{text!r} is no URL of opendalfs: those are like 'opendal+s3://bucket/key'")
     if len(found.group(3)) < 2:
         raise ValueError(
-            f"{text!r} has one slash where a URL has two, as pathlib leaves it. Polars would take it for a "
-            "local folder: pass a str, or a universal_pathlib.UPath as str(path)"
+            f"{text!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would take it "
+            "for a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
         )
     return lookup("http" if found.group(2).lower() == "https" else found.group(2)), text
 
@@ -91,6 +96,7 @@ def target(
     storage_options: Mapping[str, Any] | None = None,
     backend: Backend = "auto",
     write: bool = False,
+    glob: bool = True,
 ) -> Target:
     """Make a URL of any service, or several, into what Polars understands.
 
@@ -110,6 +116,9 @@ def target(
     write : bool
         Whether a sink will write there; a gateway is read-only otherwise. What Polars completes is published
         then, though its query may have failed; `sink_parquet` and its siblings wait for the query.
+    glob : bool
+        Whether ``*``, ``?`` and ``[`` in names are a glob, as the reader takes them. What Polars' stores get
+        wrong in globs is mended in `Target.source`.
 
     Returns
     -------
@@ -132,7 +141,7 @@ def target(
     >>> pl.scan_csv(t.source, storage_options=t.storage_options).collect().item()
     42
     """
-    return resolve(url, storage_options, backend, write=write)
+    return resolve(url, storage_options, backend, write=write, glob=glob and not write)
 
 
 def resolve(
@@ -142,6 +151,7 @@ def resolve(
     *,
     write: bool = False,
     hold: bool = False,
+    glob: bool = False,
 ) -> Target:
     """Do what `target` does; with `hold` the gateway publishes nothing before it is told to."""
     if backend not in ("auto", "native", "gateway"):
@@ -159,7 +169,7 @@ def resolve(
         reason = "with its own store Polars may publish what a query that fails has written so far"
     elif backend != "gateway":
         try:
-            return _native(place, found, single, write)
+            return _native(place, found, single, write=write, glob=glob)
         except Refused as exc:
             if backend == "native":
                 raise
@@ -168,15 +178,10 @@ def resolve(
     roots = _roots(place.service, found)
     bases = {root: server.mount(place, root, write=write, hold=hold) for root in dict.fromkeys(roots)}
     sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, found, strict=True)]
-    only = len(bases) == 1
-    return Target(
-        sources[0] if single else sources,
-        dict(server.storage_options),
-        "gateway",
-        reason,
-        shown=_shown(place, roots[0]) if only else "",
-        base=bases[roots[0]] if only else "",
-    )
+    shown = {base: _shown(place, root) for root, base in bases.items()}
+    if glob:
+        sources = [translated(source) for source in sources]
+    return Target(sources[0] if single else sources, dict(server.storage_options), "gateway", reason, shown)
 
 
 def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFileSystem, list[str]]:
@@ -213,29 +218,25 @@ def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFi
     return place, found
 
 
-def _native(place: ServiceFileSystem, found: list[str], single: bool, write: bool) -> Target:
+def _native(place: ServiceFileSystem, found: list[str], single: bool, *, write: bool, glob: bool) -> Target:
     cuts = [paths.split(place.service, path) for path in found]
     stores = {container: translate(place, container, write=write) for container, _ in cuts}
-    if place.service.scheme == "http" and any(_GLOB.search(key) for _, key in cuts):
-        raise Refused("over HTTP Polars takes no globs")
+    if place.service.scheme == "http" and any(_IN_HTTP.search(key) for _, key in cuts):
+        raise Refused("over HTTP Polars takes no globs, and '%' and '#' for parts of the URL")
     if not all(key for _, key in cuts):
         raise Refused("Polars reads hive partitions wrongly from the root of a bucket")
     sources = [stores[container].base + key for container, key in cuts]
-    first = stores[cuts[0][0]]
-    base = first.base if len(stores) == 1 else ""
-    return Target(
-        sources[0] if single else sources,
-        dict(first.options),
-        "native",
-        shown=_shown(place, cuts[0][0]) if base else "",
-        base=base,
-    )
+    if glob:
+        sources = [translated(source) for source in sources]
+    options = dict(stores[cuts[0][0]].options)
+    shown = {store.base: _shown(place, container) for container, store in stores.items()}
+    return Target(sources[0] if single else sources, options, "native", shown=shown)
 
 
 def _roots(service: Service, found: list[str]) -> list[str]:
     """Give the directory to mount for each path: its container; of a disk as little as will do."""
     if service.form is Form.ABSOLUTE:
-        folders = [_GLOB.split(path)[0].rpartition("/")[0] or "/" for path in found]
+        folders = [GLOB.split(path)[0].rpartition("/")[0] or "/" for path in found]
         return [posixpath.commonpath(folders)] * len(found)
     return [paths.split(service, path)[0] for path in found]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 ROWS = 20_000
-ODD_NAMES = ("a b", "50%", "p%20q", "c+d", "e#f", "g&h=i", "ünï ✓", "semi;colon", "it's")
+ODD_NAMES = ("a b", "50%", "p%20q", "c+d", "ccd", "e#f", "g&h=i", "ünï ✓", "semi;colon", "it's", "(x)$|y")
 
 
 def frame(rows: int = ROWS) -> pl.DataFrame:

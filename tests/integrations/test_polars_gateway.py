@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import http.client
 import os
@@ -197,6 +198,12 @@ def test_puts(mounted: Mounted) -> None:
     assert mounted.fs.cat_file(f"{mounted.name}/a") == b""
 
 
+def test_what_is_compressed_is_stored_as_it_came(mounted: Mounted) -> None:
+    data = gzip.compress(b"12345")
+    mounted.s3.put_object(**mounted.at("a"), Body=data, ContentEncoding="gzip")
+    assert mounted.fs.cat_file(f"{mounted.name}/a") == data
+
+
 def test_puts_of_new_objects_only(mounted: Mounted) -> None:
     mounted.s3.put_object(**mounted.at("a"), Body=b"1", IfNoneMatch="*")
     with pytest.raises(ClientError) as error:
@@ -341,14 +348,18 @@ def test_a_request_without_a_signature_is_403(mounted: Mounted) -> None:
         connection.close()
 
 
-def raw_get(mounted: Mounted, path: str) -> int:
+def raw_get(
+    mounted: Mounted, path: str, method: str = "GET", *headers: tuple[str, str], data: bytes = b""
+) -> int:
     """Ask for a path as it stands; clients resolve dots by themselves."""
     port = int(mounted.server.endpoint.rpartition(":")[2])
     key = mounted.server.storage_options["aws_access_key_id"]
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.putrequest("GET", path, skip_accept_encoding=True)
+    connection.putrequest(method, path, skip_accept_encoding=True)
     connection.putheader("Authorization", f"AWS4-HMAC-SHA256 Credential={key}/20260101/x/s3/aws4_request")
-    connection.endheaders()
+    for header in headers:
+        connection.putheader(*header)
+    connection.endheaders(data)
     status = connection.getresponse().status
     connection.close()
     return status
@@ -369,6 +380,29 @@ def test_paths_do_not_leave_the_mount(mounted: Mounted) -> None:
     assert raw_get(mounted, f"/{mounted.bucket}/?list-type=2&prefix=elsewhere/") == 404
     assert raw_get(mounted, f"/{mounted.bucket}/?list-type=2&prefix=") == 404
     assert raw_get(mounted, here + "a//b") in (400, 404)
+
+
+def test_requests_that_make_no_sense_are_refused(mounted: Mounted, caplog: pytest.LogCaptureFixture) -> None:
+    mounted.fs.pipe_file(f"{mounted.name}/a", b"12345")
+    path, many = f"/{mounted.bucket}/{mounted.prefix}a", "9" * 5000
+    listed = f"/{mounted.bucket}?list-type=2&prefix={mounted.prefix}"
+    assert raw_get(mounted, path, "GET", ("Range", f"bytes={many}-")) == 200
+    assert raw_get(mounted, f"{listed}&max-keys={many}") == 400
+    assert raw_get(mounted, f"{listed}&max-keys=-1") == 400
+    assert raw_get(mounted, path, "PUT") == 411
+    assert raw_get(mounted, path, "PUT", ("x-amz-decoded-content-length", many)) == 411
+    chunked = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), ("Content-Length", "3000000")
+    line = b"1" * 3_000_000
+    assert raw_get(mounted, path, "PUT", ("x-amz-decoded-content-length", "3"), *chunked, data=line) == 400
+    for method in ("PATCH", "OPTIONS", "TRACE", "DELETE", "POST"):
+        assert raw_get(mounted, path, method) == 405
+    for query in ("acl", "tagging", "uploads"):
+        assert raw_get(mounted, f"{path}?{query}") == 405
+    assert not caplog.records
+    # These come no further than the parser of HTTP.
+    assert raw_get(mounted, path, "GET", ("X-Much", "x" * 100_000)) == 400
+    assert raw_get(mounted, path + "a" * 100_000) == 400
+    assert mounted.get("a") == b"12345"
 
 
 def test_mounts_are_read_only_unless_asked(server: Gateway) -> None:
@@ -453,10 +487,28 @@ def run(script: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("given", [{}, {"no_proxy": "example.org"}])
+@pytest.mark.parametrize("given", [{}, {"no_proxy": "example.org"}, {"NO_PROXY": "*"}])
 def test_a_proxy_in_the_environment_is_no_hindrance(given: dict[str, str]) -> None:
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    assert run(SCRIPT, **proxies, **given) == "fine\n"
+    script = f"{SCRIPT}\nprint([n for n in os.environ if n.lower() == 'no_proxy'])"
+    assert run(script, **proxies, **given) == f"fine\n{list(given)}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
+        ("AWS_SKIP_SIGNATURE", "true"),
+        ("AWS_S3_EXPRESS", "true"),
+        ("AWS_SESSION_TOKEN", "x"),
+        ("AWS_REQUEST_PAYER", "true"),
+        ("AWS_CHECKSUM_ALGORITHM", "sha256"),
+        ("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms"),
+    ],
+)
+def test_what_the_environment_says_of_s3_is_not_for_the_gateway(name: str, value: str) -> None:
+    assert run(SCRIPT, **{name: value}) == "fine\n"
 
 
 def test_processes_exit_cleanly_with_a_query_under_way() -> None:

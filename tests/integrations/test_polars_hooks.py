@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import doctest
+import inspect
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +93,29 @@ def test_options_are_opendalfs_own(s3_server: S3Server, prefix: str) -> None:
     assert trace.count("read") >= 1
 
 
+def test_hooks_may_come_and_go_in_other_threads(lake: str) -> None:
+    original = pl.scan_csv
+
+    def use(number: int) -> None:
+        for _ in range(20):
+            with opendalfs.polars():
+                DATA.write_csv(f"{lake}/{number}.csv")
+                assert pl.read_csv(f"{lake}/{number}.csv").height == 3
+            pl.scan_csv(b"a\n1\n").collect()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(use, range(8)))
+    assert pl.scan_csv is original
+
+
+def test_the_hooks_installed_last_give_the_options(lake: str) -> None:
+    op.write_csv(DATA, f"{lake}/a.csv")
+    with opendalfs.polars(backend="gateway"):
+        with opendalfs.polars(backend="native"), pytest.raises(op.Refused):
+            pl.scan_csv(f"{lake}/a.csv")
+        assert pl.read_csv(f"{lake}/a.csv").height == 3
+
+
 def test_everything_else_passes_through(tmp_path: Path) -> None:
     with opendalfs.polars():
         DATA.write_parquet(tmp_path / "a.parquet")
@@ -107,6 +133,13 @@ def test_what_polars_opens_by_fsspec_still_is(lake: str) -> None:
         DATA.write_parquet(f"{lake}/a.parquet")
         assert_frame_equal(pl.read_csv(f"{lake}/a.csv", encoding="latin-1"), DATA)
         assert_frame_equal(pl.read_parquet(f"{lake}/a.parquet", use_pyarrow=True), DATA)
+
+
+def test_what_pyarrow_writes_for_polars_goes_to_our_service_too(lake: str) -> None:
+    op.write_parquet(DATA, f"{lake}/a.parquet", use_pyarrow=True)
+    assert_frame_equal(op.read_parquet(f"{lake}/a.parquet"), DATA)
+    with opendalfs.polars(), pytest.raises(ValueError, match="partition_by"):
+        DATA.write_parquet(f"{lake}/b/", use_pyarrow=True, pyarrow_options={"partition_cols": ["k"]})
 
 
 def test_uninstalling_leaves_polars_as_it_was() -> None:
@@ -147,13 +180,36 @@ def test_our_functions_never_write_to_a_local_folder(lake: str) -> None:
     op.write_parquet(DATA, f"{lake}/more/", partition_by="k")
     slashed = Path(f"{lake}/b.parquet")
     assert str(slashed).startswith("opendal+memory:/hooks")
-    for sink in (slashed, pl.PartitionBy(slashed, key="k")):
-        with pytest.raises(ValueError, match="one slash"):
+    for sink in (slashed, pl.PartitionBy(slashed, key="k"), "opendal+memory:b.parquet"):
+        with pytest.raises(ValueError, match="two slashes"):
             op.sink_parquet(DATA.lazy(), sink, mkdir=True)
     with pytest.raises(ValueError, match="no OpenDAL service is called"):
         op.sink_parquet(DATA.lazy(), "opendal+nothing://x/a.parquet", mkdir=True)
     with pytest.raises(ValueError, match="backend is"):
         op.sink_parquet(DATA.lazy(), f"{lake}/a.parquet", backend="other")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [name for name in op.__all__ if name.partition("_")[2] in FORMATS])
+def test_our_functions_show_what_they_take(name: str) -> None:
+    ours, owner = getattr(op, name), {"sink": pl.LazyFrame, "write": pl.DataFrame}.get(name.split("_")[0], pl)
+    theirs = inspect.signature(getattr(owner, name)).parameters
+    shown = inspect.signature(ours).parameters
+    public = {n for n in theirs if not n.startswith("_")} - {"self", "credential_provider"}
+    assert shown.keys() - {"frame"} == public | {"storage_options", "backend"}
+    assert ours.__name__ == name
+    found = doctest.DocTestFinder().find(ours, globs={"pl": pl, name: ours})
+    assert doctest.DocTestRunner().run(found[0]).failed == 0
+
+
+def test_arguments_that_do_not_fit_are_refused_as_polars_does(lake: str) -> None:
+    op.write_csv(DATA, f"{lake}/a.csv")
+    with opendalfs.polars():
+        for function in (op.scan_csv, pl.scan_csv):
+            for args, kwargs in (((5,), {}), ((), {"source": "b"}), ((), {"nrows": 5})):
+                with pytest.raises(TypeError):
+                    function(f"{lake}/a.csv", *args, **kwargs)  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        op.sink_csv(path=f"{lake}/a.csv")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +220,7 @@ def test_our_functions_never_write_to_a_local_folder(lake: str) -> None:
         ("opendalfs:///tmp", True),
         ("opendal+nothing://x", True),
         ("opendal+s3:/b/k", True),
+        ("opendal+s3:b/k", True),
         ("s3://b/k", False),
         ("opendalx://b/k", False),
         ("opendal+s3", False),
@@ -181,6 +238,45 @@ def test_file_paths_are_shown_as_they_were_given(lake: str) -> None:
     op.write_parquet(DATA, f"{lake}/d/a b.parquet")
     found = op.scan_parquet(f"{lake}/d/", include_file_paths="path").select("path").unique().collect()
     assert found.item() == f"{lake}/d/a b.parquet"
+
+
+@pytest.mark.parametrize("backend", ["native", "gateway"])
+def test_file_paths_of_several_buckets_are_shown_as_they_were_given(
+    s3_server: S3Server, bucket: str, backend: Any
+) -> None:
+    urls = [f"opendal+s3://{name}/paths-{os.urandom(6).hex()}.csv" for name in (bucket, s3_server.bucket)]
+    for url in urls:
+        op.write_csv(DATA, url, storage_options=s3_server.s3_options)
+    found = op.read_csv(
+        urls, storage_options=s3_server.s3_options, backend=backend, include_file_paths="path"
+    )
+    assert found["path"].to_list() == [url for url in urls for _ in range(3)]
+    s3_server.remove_prefix(urls[1].partition(f"{s3_server.bucket}/")[2])
+
+
+@pytest.mark.parametrize("backend", ["native", "gateway"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_written_paths_are_told_as_they_were_given_once_they_can_be_read(
+    s3_server: S3Server, prefix: str, backend: Any, lazy: bool
+) -> None:
+    options, told = s3_server.s3_options, []
+
+    def tell(args: Any) -> None:
+        told.extend(path.path for path in args.paths)
+        if not lazy:
+            assert op.read_parquet(told, storage_options=options).height == 3
+
+    query = op.sink_parquet(
+        DATA.lazy(),
+        pl.PartitionBy(f"opendal+s3://{prefix}/", key="k"),
+        storage_options=options,
+        backend=backend,
+        lazy=lazy,
+        sinked_paths_callback=tell,
+    )
+    if lazy:
+        query.collect()
+    assert sorted(told) == [f"opendal+s3://{prefix}/k={k}/00000000.parquet" for k in ("x", "y")]
 
 
 def test_credential_providers_are_refused(lake: str) -> None:
@@ -238,6 +334,8 @@ def test_s3_options_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
         "aws_session_token": "t",
         "aws_skip_signature": "false",
     }
+    assert native("opendal+s3://b/c+d/[!*a]?.csv", **S3)["source"] == r"s3://b/c[+]d/[^/\x2aa][^/].csv"
+    assert op.target("opendal+s3://b/c+d/?.csv", S3, glob=False).source == "s3://b/c+d/?.csv"
     assert native("opendal+s3://b/d/", anon=True, root="/x/y/", region="r")["source"] == "s3://b/x/y/d/"
     assert native("opendal+s3://b/d", anon=True, region="r")["aws_skip_signature"] == "true"
     encrypted = native("opendal+s3://b/d", **S3, server_side_encryption="AES256")
@@ -256,8 +354,41 @@ def test_s3_options_that_would_be_lost_are_refused(monkeypatch: pytest.MonkeyPat
     assert "timeouts" in reason(url, **S3, timeout=3)
     assert "AES256" in reason(url, **S3, server_side_encryption="aws:kms")
     assert "hive" in reason("opendal+s3://b/", **S3)
+    assert "password" in reason(url, **S3, endpoint_url="http://user:password@host")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere")
     assert "AWS_ENDPOINT_URL" in reason(url, **S3)
+
+
+IDENTITIES = {
+    "s3": S3,
+    "gcs": {"token": "t"},
+    "azblob": {"account_name": "me", "sas_token": "sv=1&sig=x"},
+    "azdls": {"account_name": "me", "client_id": "i", "client_secret": "s", "tenant_id": "t"},
+}
+
+
+@pytest.mark.usefixtures("no_aws")
+@pytest.mark.parametrize(
+    ("service", "variable"),
+    [
+        ("s3", "AWS_TOKEN"),
+        ("s3", "AWS_SESSION_TOKEN"),
+        ("gcs", "GOOGLE_BEARER_TOKEN"),
+        ("gcs", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        ("azblob", "AZURE_STORAGE_ACCOUNT_KEY"),
+        ("azblob", "AZURE_SKIP_SIGNATURE"),
+        ("azdls", "AZURE_FEDERATED_TOKEN_FILE"),
+        ("azdls", "AZURE_AUTHORITY_HOST"),
+    ],
+)
+def test_what_polars_would_take_from_the_environment_is_refused(
+    service: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a key there before a SAS token that is given, for one."""
+    url = f"opendal+{service}://b/d"
+    native(url, **IDENTITIES[service])
+    monkeypatch.setenv(variable, "x")
+    assert "environment" in reason(url, **IDENTITIES[service])
 
 
 def test_other_services_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,10 +407,12 @@ def test_other_services_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         native("opendal+hf://datasets/o/n@main/d/*.parquet")["source"] == "hf://datasets/o/n@main/d/*.parquet"
     )
-    assert native("opendal+fs:///tmp/a b/*.csv") == {"source": "/tmp/a b/*.csv"}
+    assert native("opendal+fs:///tmp/a+b/?*.csv") == {"source": "/tmp/a+b/?*.csv"}
     assert native("opendal+https://host/d/a.csv") == {"source": "https://host/d/a.csv"}
     assert "user and password" in reason("opendal+http://host/a", endpoint="http://me:secret@host")
     assert "username" in reason("opendal+http://host/a", username="me", password="p")
+    for key in ("50%.csv", "a%20b.csv", "a#b.csv", "*.csv"):
+        assert "over HTTP" in reason(f"opendal+http://host/{key}")
     assert "no store of its own for webdav" in reason("opendal+webdav://host/a")
     assert "datasets and spaces" in reason("opendal+hf://o/n/a.parquet")
     assert "Azure" in reason("opendal+azblob://c/a", **azure, endpoint="http://127.0.0.1:10000/me")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,33 @@ def test_hive_partitions(listing: Place, tree: Path, engine: Any) -> None:
 @pytest.mark.parametrize("name", polars_data.ODD_NAMES)
 def test_odd_names(place: Place, tree: Path, name: str) -> None:
     check(place, tree, "parquet", f"odd/{name}.parquet", glob=False)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["c+*", "*c+d", "[c]?d", "?+d", "[!a-c]*", "*[ #]*", "[!+][+c]d", "*%20?", "(x)$|*", "*$|y", "*[)-+]*"],
+)
+def test_globs_of_odd_names_mean_what_they_mean_for_local_files(
+    listing: Place, tree: Path, pattern: str
+) -> None:
+    """Polars' cloud stores take them for regular expressions."""
+    check(listing, tree, "parquet", f"odd/{pattern}.parquet")
+    check(listing, tree, "parquet", f"o?d/{pattern}.parquet")
+
+
+def test_globs_in_an_odd_folder(tree: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c+d (1)"
+    shutil.copytree(tree / "parts", folder / "c+d")
+    for pattern in ("c+d/*.csv", "*/part-?.csv", "c+?/part-[!0].csv"):
+        found = op.scan_csv(f"opendal+fs://{folder}/{pattern}", backend="gateway")
+        assert_frame_equal(found.collect(), pl.scan_csv(folder / pattern).collect())
+
+
+def test_what_looks_like_a_glob_is_none_where_that_is_asked(place: Place) -> None:
+    for name in ("a?b.csv", "a[b.csv", "a*b.csv"):
+        place.fs.pipe_file(place.path(f"literal/{name}"), f"n\n{name}\n".encode())
+    for name in ("a?b.csv", "a[b.csv", "a*b.csv"):
+        assert scan(place, "csv", f"literal/{name}", glob=False).collect().item() == name
 
 
 def test_odd_names_in_globs(listing: Place, tree: Path) -> None:

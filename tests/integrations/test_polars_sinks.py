@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -126,6 +127,13 @@ def test_lazy_sinks_write_when_they_are_collected(on_s3: Place) -> None:
     assert on_s3.exists("lazy.csv")
 
 
+def test_polars_still_tells_nobody_that_a_lazy_sink_is_over() -> None:
+    """So what a lazy sink completes is published; once something may follow it, it can wait for that."""
+    sink = pl.LazyFrame({"a": [1]}).sink_csv(io.BytesIO(), lazy=True)
+    with pytest.raises(pl.exceptions.InvalidOperationError, match="a sink cannot be used as the input"):
+        sink.map_batches(lambda frame: frame).collect()
+
+
 @pytest.mark.parametrize("rows", [1_000, MANY])
 def test_a_query_that_fails_publishes_nothing(place: Place, rows: int) -> None:
     place.fs.pipe_file(place.path("old.csv"), b"a\n1\n")
@@ -164,14 +172,19 @@ op.sink_ndjson(query, sys.argv[1], storage_options=options, backend="gateway", e
 """
 
 
-def test_a_killed_process_leaves_no_object(on_s3: Place) -> None:
-    on_s3.fs.pipe_file(on_s3.path("old.ndjson"), b'{"a":1}\n')
-    command = [sys.executable, "-c", KILLED, on_s3.path("old.ndjson"), repr(on_s3.options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"under way\n"
-        process.send_signal(signal.SIGKILL)
-    assert on_s3.fs.cat_file(on_s3.path("old.ndjson")) == b'{"a":1}\n'
+@pytest.mark.parametrize("place", ["s3", "fs", "webdav"], indirect=True)
+def test_a_killed_process_leaves_no_object(place: Place) -> None:
+    place.fs.pipe_file(place.path("old.ndjson"), b'{"a":1}\n')
+    for key in ("old.ndjson", "new.ndjson"):
+        command = [sys.executable, "-c", KILLED, place.path(key), repr(place.options)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            # Two threads may say so at a time.
+            assert process.stdout.readline().startswith(b"under way")
+            process.send_signal(signal.SIGKILL)
+    assert place.fs.cat_file(place.path("old.ndjson")) == b'{"a":1}\n'
+    assert not place.exists("new.ndjson")
+    assert scan(place, "ndjson", "*.ndjson").collect().rows() == [(1,)]
 
 
 def test_services_that_cannot_write_say_so() -> None:
