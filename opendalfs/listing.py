@@ -15,6 +15,7 @@ from opendal.types import Entry, Metadata
 
 from .connection import Connection
 from .fetching import gather
+from .links import leads_to_folder
 from .services import Home
 
 __all__ = ["Info", "Listings", "children", "directory", "entry_info", "stat_info", "tree"]
@@ -126,6 +127,13 @@ def stat_info(connection: Connection, key: str, metadata: Metadata) -> Info:
     return info
 
 
+def _listed_info(connection: Connection, entry: Entry) -> Info:
+    info = entry_info(connection, entry.path, entry.metadata)
+    if leads_to_folder(connection, entry):
+        info["islink"] = True
+    return info
+
+
 def _prefix(key: str) -> str:
     return f"{key}/" if key else ""
 
@@ -149,7 +157,7 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
     prefix = _prefix(key)
     # Asked for what is below a file, some services tell of the file.
     entries = [e for e in await connection.list(prefix or "/") or [] if e.path.startswith(prefix)]
-    infos = [entry_info(connection, e.path, e.metadata) for e in entries if e.path not in (prefix, "/")]
+    infos = [_listed_info(connection, e) for e in entries if e.path not in (prefix, "/")]
     if not entries and key:
         return None
     infos.sort(key=lambda info: str(info["name"]))
@@ -202,7 +210,7 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
         folders.add(path[: max(path.rfind("/", cut, -1), 0)])
         if entry.metadata.is_dir:
             markers.add(path.rstrip("/"))
-            if connection.service.home is Home.DISK and not path.endswith("/"):
+            if leads_to_folder(connection, entry):
                 links.add(path)
         elif maxdepth is None or path.count("/", cut) < maxdepth:
             found.append(entry_info(connection, path, entry.metadata))
@@ -214,7 +222,6 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
     }
     infos = {f: directory(connection.name(f), f in markers if told else None) for f in shown}
     for link in links & shown:
-        # OpenDAL tells of a link to a directory, but not of what is in there.
         infos[link]["islink"] = True
     return [*found, *infos.values()]
 
@@ -243,7 +250,8 @@ async def _by_level(connection: Connection, key: str, prefix: str, maxdepth: int
         if maxdepth is not None and depth >= maxdepth:
             break
         depth += 1
-        below = [connection.key(info["name"]) for info in level if info["type"] == "directory"]
+        folders = (info for info in level if info["type"] == "directory" and not info.get("islink"))
+        below = [connection.key(info["name"]) for info in folders]
         lists = await gather(partial(children, connection), below, _AT_ONCE)
         level = [info for listed in lists for info in listed or []]
     return found

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final
 
 from .connection import Connection, Upload
 from .errors import OptionError
+from .links import followed
 from .ranges import Range, split
 from .reader import Reader, Version
 from .services import Home
@@ -155,6 +156,8 @@ class Writer:
         **options: Any,
     ) -> None:
         connection.require("write", "write")
+        if not exclusive and staged(connection):
+            connection, key = followed(connection, key)
         self._connection = connection
         self._key = key
         self._options = write_options(connection, options)
@@ -318,22 +321,26 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
     if not staged(connection):
         await connection.write(key, data, **options)
         return
-    async with _staging(connection, key, options) as stage:
-        await connection.write(stage, data, **options)
+    async with _staging(connection, key, options) as (place, stage):
+        await place.write(stage, data, **options)
 
 
 @asynccontextmanager
-async def _staging(connection: Connection, key: str, options: dict[str, Any]) -> AsyncIterator[str]:
+async def _staging(
+    connection: Connection, key: str, options: dict[str, Any]
+) -> AsyncIterator[tuple[Connection, str]]:
     """Give a place beside the key's own; what is there at the end is published, on an error nothing is.
 
     Of two writers of a key that must not exist one fails when it publishes.
     """
     exclusive = options.pop("if_not_exists", False)
-    if exclusive and await _is_there(connection, key):
+    if not exclusive:
+        connection, key = followed(connection, key)
+    elif await _is_there(connection, key):
         raise FileExistsError(errno.EEXIST, "File exists", connection.name(key))
     stage = _stage(key)
     try:
-        yield stage
+        yield connection, stage
         await connection.publish(stage, key, exclusive)
     except BaseException:
         await connection.delete(stage)
@@ -378,8 +385,8 @@ async def put_parts(
     elif not staged(connection):
         await _upload_parts(connection, key, parts, size, options)
     else:
-        async with _staging(connection, key, options) as stage:
-            await _upload_parts(connection, stage, parts, size, options)
+        async with _staging(connection, key, options) as (place, stage):
+            await _upload_parts(place, stage, parts, size, options)
 
 
 async def _upload_parts(

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs import ChangedError, OpendalFileSystem, UnsupportedError, fetching, filesystem, writer
+from opendalfs import ChangedError, OpendalFileSystem, fetching, filesystem, writer
 from opendalfs.services import Home
 
 
@@ -65,28 +65,6 @@ def test_a_move_that_would_lose_a_file_changes_nothing(memory: OpendalFileSystem
         memory.mv(["a/x", "b/x"], targets)
     assert memory.cat(["a/x", "b/x"]) == {"a/x": b"1", "b/x": b"2"}
     assert memory.find("") == ["a/x", "b/x"]
-
-
-@pytest.mark.parametrize("call", ["cp", "mv"])
-@pytest.mark.parametrize("source", ["t", ["t"], "*"])
-def test_a_tree_with_a_linked_directory_is_neither_copied_nor_moved_in_part(
-    disk: OpendalFileSystem, tmp_path: Path, call: str, source: Any
-) -> None:
-    disk.pipe({"t/a": b"1", "other/b": b"2"} if source != "*" else {"t/a": b"1"})
-    (tmp_path / "t" / "link").symlink_to(tmp_path)
-    with pytest.raises(UnsupportedError, match="link to a directory"):
-        getattr(disk, call)(source, "new/", recursive=True)
-    assert disk.cat_file("t/a") == b"1"
-    assert not disk.exists("new")
-
-
-@pytest.mark.parametrize("call", ["cp", "mv"])
-def test_a_linked_file_goes_along_with_its_tree(disk: OpendalFileSystem, tmp_path: Path, call: str) -> None:
-    disk.pipe({"t/a": b"1", "b": b"2"})
-    (tmp_path / "t" / "link").symlink_to(tmp_path / "b")
-    getattr(disk, call)("t", "new", recursive=True)
-    assert disk.cat_file("new/link") == b"2"
-    assert disk.cat_file("b") == b"2"
 
 
 # Writing
@@ -265,21 +243,6 @@ def test_a_download_keeps_the_mode_of_the_file_it_replaces(memory: OpendalFileSy
     memory.get_file("a", str(target))
     assert target.read_bytes() == b"new"
     assert target.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("existing", [False, True])
-def test_a_download_goes_where_a_link_leads(
-    memory: OpendalFileSystem, tmp_path: Path, existing: bool
-) -> None:
-    memory.pipe_file("a", b"new")
-    (tmp_path / "d").mkdir()
-    if existing:
-        (tmp_path / "d" / "a").write_bytes(b"old")
-    (tmp_path / "link").symlink_to(tmp_path / "d" / "a")
-    memory.get_file("a", str(tmp_path / "link"))
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "d" / "a").read_bytes() == b"new"
-    assert os.listdir(tmp_path / "d") == ["a"]
 
 
 def test_a_download_into_a_pipe_goes_through_it(memory: OpendalFileSystem, tmp_path: Path) -> None:
