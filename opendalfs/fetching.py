@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 from . import tracing
-from .assembly import Assembly, Slice, cut, only_fetch
+from .assembly import Slice, cut, only_fetch, planned
 from .connection import Connection
 from .errors import RangeError
-from .ranges import Range, clamp, plan, split
+from .ranges import Range, split
 from .version import Version, compare, compares, pin, whole
 
 __all__ = ["download", "fetch", "gather", "pour", "read_all", "read_some"]
@@ -63,20 +63,16 @@ async def fetch(
     -------
     list of bytes
     """
-    wanted = [clamp(a, b, version.size) for a, b in ranges]
-    tracing.wanted(sum(r.size for r in wanted))
-    tuning = connection.tuning
-    fetches = plan(wanted, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
-    assembly = Assembly(wanted, fetches)
+    assembly = planned(connection, ranges, version.size, gap)
 
     async def one(i: int) -> None:
-        part = fetches[i].range
+        part = assembly.fetches[i].range
         with whole(connection, key):
             data = await connection.read(key, part.start, part.size, **pin(connection, version))
         assembly.put(i, data)
 
-    await gather(one, range(len(fetches)), _IN_FLIGHT)
-    if fetches and compares(connection, version):
+    await gather(one, range(len(assembly.fetches)), _IN_FLIGHT)
+    if assembly.fetches and compares(connection, version):
         compare(connection, key, version, await connection.stat(key))
     return assembly.results()
 
