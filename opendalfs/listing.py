@@ -7,6 +7,7 @@ and all of a level together.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from .fetching import gather
 from .links import leads_to_folder
 from .services import Home
 
-__all__ = ["Info", "Listings", "children", "directory", "entry_info", "stat_info", "tree"]
+__all__ = ["Info", "Listings", "children", "directory", "entry_info", "stat_info", "tree", "versions"]
 
 Info = dict[str, Any]
 
@@ -255,3 +256,17 @@ async def _by_level(connection: Connection, key: str, prefix: str, maxdepth: int
         lists = await gather(partial(children, connection), below, _AT_ONCE)
         level = [info for listed in lists for info in listed or []]
     return found
+
+
+async def versions(connection: Connection, key: str) -> list[Info]:
+    """List the versions of a file, the newest first; empty when there is none.
+
+    OpenDAL does not tell which of them is the one that is read without a version: when the file was removed
+    none is.
+    """
+    connection.require("list_with_versions", "list the versions of a file")
+    entries = [e for e in await connection.list(key, versions=True) or [] if e.path == key]
+    infos = [entry_info(connection, key, e.metadata) for e in entries]
+    # Services differ in their order; of those of one second it is kept.
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return sorted(infos, key=lambda info: info.get("LastModified", oldest), reverse=True)

@@ -227,6 +227,13 @@ class Namespace(AsyncFileSystem):
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    async def _object_version_info(self, path: str, **kwargs: Any) -> list[Info]:
+        """Give the info of each version of a file, the newest first; ``VersionId`` is what reads take."""
+        found = await listing.versions(*self.locate(path))
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
+        return found
+
     async def _exists(self, path: str, **kwargs: Any) -> bool:
         try:
             await self._info(path, **kwargs)
@@ -351,12 +358,12 @@ class Namespace(AsyncFileSystem):
                 found.setdefault(plain, None)
             if recursive and depth != 0:
                 for name in below:
-                    found |= await self._tree(name, depth, follow)
+                    found |= await self._reach(name, depth, follow)
         if not found:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", _shown(path))
         return dict(sorted(found.items()))
 
-    async def _tree(
+    async def _reach(
         self, path: str, maxdepth: int | None, follow: bool, way: Sequence[str] = ()
     ) -> dict[str, Info]:
         """Find with directories; and what links to directories lead to, or a link alone."""
@@ -367,7 +374,7 @@ class Namespace(AsyncFileSystem):
             levels = link.removeprefix(path).strip("/").count("/") + 1
             depth = None if maxdepth is None else maxdepth - levels
             if depth != 0:
-                found |= await self._tree(link, depth, follow, links.entered(*self.locate(link), way))
+                found |= await self._reach(link, depth, follow, links.entered(*self.locate(link), way))
         return found
 
     def _is_link(self, path: str) -> bool:

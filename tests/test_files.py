@@ -219,6 +219,17 @@ def test_versions_are_kept_apart(s3_server: S3Server, bucket: str) -> None:
     with fs.open(f"{bucket}/key", version_id=first) as old:
         assert old.read() == b"first"
     assert fs.cat_file(f"{bucket}/key") == b"second"
+    assert fs.cat_file(f"{bucket}/key", version_id=first) == b"first"
+    assert fs.cat_file(f"{bucket}/key", 1, 3, version_id=first) == b"ir"
+    target = io.BytesIO()
+    fs.get_file(f"{bucket}/key", target, version_id=first)
+    assert target.getvalue() == b"first"
+    fs.pipe({f"{bucket}/key2": b"", f"{bucket}/key/below": b""})
+    told = fs.object_version_info(f"{bucket}/key")
+    assert [(info["name"], info["size"]) for info in told] == [(f"{bucket}/key", 6), (f"{bucket}/key", 5)]
+    assert told[1]["VersionId"] == first
+    with pytest.raises(FileNotFoundError):
+        fs.object_version_info(f"{bucket}/ke")
     page = s3_server.client.list_object_versions(Bucket=bucket)
     for found in page.get("Versions", []):
         s3_server.client.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])

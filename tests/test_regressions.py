@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import inspect
 import io
 import os
 import threading
@@ -15,8 +16,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from fsspec import AbstractFileSystem
 
-from opendalfs import ChangedError, OpendalFileSystem, fetching, filesystem, writer
+from opendalfs import ChangedError, OpendalFileSystem, UnsupportedError, fetching, filesystem, writer
 from opendalfs.services import Home
 
 
@@ -30,6 +32,38 @@ def memory() -> OpendalFileSystem:
 def disk(tmp_path: Path) -> OpendalFileSystem:
     """Give a directory of its own."""
     return OpendalFileSystem("fs", root=str(tmp_path))
+
+
+# Methods
+
+
+def test_blocking_methods_take_what_fsspecs_own_do() -> None:
+    """Each is made for a coroutine of the same name, which may be there by accident."""
+    for name, theirs in inspect.getmembers(AbstractFileSystem, inspect.isfunction):
+        coroutine = getattr(OpendalFileSystem, f"_{name}", None)
+        if name.startswith("_") or not inspect.iscoroutinefunction(coroutine):
+            continue
+        mine = list(inspect.signature(coroutine).parameters.values())[1:]
+        needed = [p.name for p in mine if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        taken = [p.name for p in list(inspect.signature(theirs).parameters.values())[1:]]
+        assert needed == taken[: len(needed)], name
+
+
+def test_tree_draws_what_is_there(memory: OpendalFileSystem) -> None:
+    memory.pipe({"t/a": b"", "t/d/b": b""})
+    assert memory.tree("t").split() == ["t", "├──", "d", "│", "└──", "b", "└──", "a"]
+
+
+def test_versions_are_refused_where_there_are_none(memory: OpendalFileSystem, tmp_path: Path) -> None:
+    memory.pipe_file("a", b"1")
+    for call in (
+        lambda: memory.object_version_info("a"),
+        lambda: memory.cat_file("a", version_id="1"),
+        lambda: memory.get_file("a", str(tmp_path / "a"), version_id="1"),
+        lambda: memory.open("a", version_id="1"),
+    ):
+        with pytest.raises(UnsupportedError):
+            call()
 
 
 # Moving
