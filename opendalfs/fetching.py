@@ -18,6 +18,7 @@ from . import tracing
 from .assembly import Slice, cut, only_fetch, planned
 from .connection import Connection
 from .errors import RangeError
+from .links import is_special
 from .ranges import Range, split
 from .version import Version, compare, compares, pin, whole
 
@@ -153,18 +154,13 @@ async def download(
     connection: Connection, key: str, version: Version, target: str, progress: Callable[[int], Any]
 ) -> None:
     """Write an object into a local file, which is there only when it is whole."""
-    if _is_special(target):
-        # In a thread, as a pipe opens only when its reader does.
+    if is_special(target):
+        # It takes bytes in their order. In a thread, as a pipe opens only when its reader does.
         with await asyncio.to_thread(open, target, "wb") as special:
             await pour(connection, key, version, special, progress)
         return
     with _beside(target) as file:
         await _download_parts(connection, key, version, file.fileno(), progress)
-
-
-def _is_special(target: str) -> bool:
-    """Tell whether a pipe or device is there: it takes bytes in their order, and nothing takes its place."""
-    return os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target)
 
 
 @contextmanager

@@ -1,24 +1,26 @@
-"""Symbolic links on local disks: what a key that is one stands for.
+"""Local disks hold more than files and directories: what links, pipes and devices stand for.
 
 Listings show a link to a directory and do not go into it, as fsspec's LocalFileSystem and ``os.walk`` do, so
 that none is endless and none shows a file twice. What copies content takes along what a link leads to; what
-moves or removes takes the link. A write replaces what a link leads to.
+moves or removes takes the link. A write replaces what a link leads to, and never a pipe or a device.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 
 from opendal.types import Entry
 
 from .connection import Connection
+from .errors import UnsupportedError
 from .operators import connect
 from .paths import check_key
 from .services import Form
 
-__all__ = ["entered", "followed", "leads_to_folder"]
+__all__ = ["entered", "followed", "is_special", "leads_to_folder"]
 
 
 def leads_to_folder(connection: Connection, entry: Entry) -> bool:
@@ -47,15 +49,31 @@ def followed(connection: Connection, key: str) -> tuple[Connection, str]:
     ------
     OSError
         For links that lead to each other.
+    UnsupportedError
+        For a pipe or a device: OpenDAL seeks in what it writes, and a rename would put a file in its place.
     """
+    place = connection.local(key)
+    if is_special(place):
+        raise UnsupportedError(
+            errno.ENOTSUP, "A pipe or a device is there, which OpenDAL cannot write to", connection.name(key)
+        )
     if not connection.is_link(key):
         return connection, key
-    place = os.path.realpath(connection.local(key))
+    place = os.path.realpath(place)
     if os.path.islink(place):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), connection.name(key))
     options = {name: value for name, value in connection.native.items() if name != "root"}
     whole = connect(connection.service, options, connection.tuning, "/")
     return whole, check_key(place.lstrip("/"), place)
+
+
+def is_special(place: str) -> bool:
+    """Tell whether a pipe or device is there, or where a link leads: nothing may take its place."""
+    try:
+        mode = os.stat(place).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def entered(connection: Connection, key: str, way: Sequence[str]) -> list[str]:

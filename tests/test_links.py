@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 import opendalfs
-from opendalfs import FsFileSystem, OpendalFileSystem
+from opendalfs import FsFileSystem, OpendalFileSystem, UnsupportedError
 
 TREE = {"a": b"1", "d/b": b"22", "d/e/c": b"333"}
 OUTSIDE = {"f": b"4444", "s/g": b"55555"}
@@ -421,6 +421,19 @@ def test_a_write_to_a_linked_directory_is_refused(fs: FsFileSystem, link: Path, 
         fs.pipe_file(f"{tmp_path}/folder", b"new")
     assert (tmp_path / "folder").is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["d", "folder", "link"]
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_write_puts_no_file_in_the_place_of_a_pipe(
+    fs: FsFileSystem, tmp_path: Path, write: Callable[..., Any], linked: bool
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with pytest.raises(UnsupportedError, match="pipe or a device"):
+        write(fs, f"{tmp_path}/{'link' if linked else 'pipe'}", tmp_path)
+    assert (tmp_path / "pipe").is_fifo()
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".part")]
 
 
 def test_mv_onto_a_link_replaces_it(fs: FsFileSystem, link: Path, tmp_path: Path) -> None:
