@@ -9,7 +9,6 @@ import asyncio
 import errno
 import os
 import stat
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
@@ -19,6 +18,7 @@ from .assembly import Slice, cut, only_fetch, planned
 from .connection import Connection
 from .errors import RangeError
 from .links import is_special
+from .paths import stage
 from .ranges import Range, split
 from .version import Version, compare, compares, pin, whole
 
@@ -172,8 +172,7 @@ def _beside(target: str) -> Iterator[BinaryIO]:
     target = os.path.realpath(target)
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-    folder, name = os.path.split(target)
-    partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.part")
+    partial = stage(target)
     try:
         with open(partial, "wb") as file:
             with suppress(FileNotFoundError):

@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, BinaryIO, Final
 
+from . import paths
 from .connection import Connection, Upload
 from .errors import OptionError
 from .links import followed
@@ -119,9 +119,19 @@ def staged(connection: Connection) -> bool:
     return connection.service.home is Home.DISK and connection.can("rename")
 
 
-def _stage(key: str) -> str:
-    folder, slash, name = key.rpartition("/")
-    return f"{folder}{slash}.{name}.{uuid.uuid4().hex[:12]}.part"
+@contextmanager
+def _naming(connection: Connection, key: str, stage: str | None) -> Iterator[None]:
+    """Let errors of a staged write name the file and not its stage."""
+    try:
+        yield
+    except OSError as exc:
+        if stage is None or exc.filename != connection.name(stage):
+            raise
+        exc.filename = connection.name(key)
+        if not isinstance(exc, FileExistsError):
+            raise
+        # The name of a stage is free, so that it is the directory that exists, as a file.
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", exc.filename) from exc
 
 
 class Writer:
@@ -169,7 +179,7 @@ class Writer:
         if append_to is not None:
             self._options["append"] = True
         appends = append_to is not None
-        self._stage = _stage(key) if staged(connection) and not appends else None
+        self._stage = paths.stage(key) if staged(connection) and not appends else None
         self._multi = connection.can("write_can_multi") and not appends
         self.size = append_to or 0
         if exclusive:
@@ -224,10 +234,11 @@ class Writer:
         return view.nbytes
 
     def _send(self, part: bytes) -> None:
-        if self._upload is None:
-            target = self._stage or self._key
-            self._upload = self._connection.upload(target, concurrent=_PARALLEL, **self._options)
-        self._upload.write(part)
+        with _naming(self._connection, self._key, self._stage):
+            if self._upload is None:
+                target = self._stage or self._key
+                self._upload = self._connection.upload(target, concurrent=_PARALLEL, **self._options)
+            self._upload.write(part)
         self._parts += 1
 
     def commit(self) -> None:
@@ -240,12 +251,13 @@ class Writer:
         """
         connection, rest = self._connection, bytes(self._buffer)
         self._buffer = bytearray()
-        if self._upload is None:
-            connection.write_blocking(self._stage or self._key, rest, **self._options)
-        else:
-            if rest:
-                self._send(rest)
-            self._upload.complete()
+        with _naming(connection, self._key, self._stage):
+            if self._upload is None:
+                connection.write_blocking(self._stage or self._key, rest, **self._options)
+            else:
+                if rest:
+                    self._send(rest)
+                self._upload.complete()
         if self._stage is not None:
             connection.publish_blocking(self._stage, self._key, self._exclusive)
         self._upload = None
@@ -338,12 +350,15 @@ async def _staging(
         connection, key = followed(connection, key)
     elif await _is_there(connection, key):
         raise FileExistsError(errno.EEXIST, "File exists", connection.name(key))
-    stage = _stage(key)
+    stage = paths.stage(key)
     try:
-        yield connection, stage
-        await connection.publish(stage, key, exclusive)
+        with _naming(connection, key, stage):
+            yield connection, stage
+            await connection.publish(stage, key, exclusive)
     except BaseException:
-        await connection.delete(stage)
+        # What went wrong is told, not that there is nothing to remove.
+        with suppress(OSError):
+            await connection.delete(stage)
         raise
 
 

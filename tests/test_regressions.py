@@ -184,6 +184,40 @@ def test_a_write_keeps_the_mode_of_the_local_file_it_replaces(
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
 
 
+WRITES: dict[str, Callable[[OpendalFileSystem, str, bytes], Any]] = {
+    "pipe": lambda fs, path, data: fs.pipe_file(path, data),
+    "create": lambda fs, path, data: fs.pipe_file(path, data, mode="create"),
+    "open": lambda fs, path, data: fs.write_bytes(path, data),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("letter", ["n", "ü", "🦀"])
+def test_a_local_name_may_be_as_long_as_the_disk_allows(
+    disk: OpendalFileSystem, tmp_path: Path, write: Callable[..., Any], letter: str
+) -> None:
+    name = letter * (255 // len(letter.encode()))
+    write(disk, name, b"1")
+    (tmp_path / "d").mkdir()
+    disk.get_file(name, str(tmp_path / "d" / name))
+    assert (tmp_path / "d" / name).read_bytes() == disk.cat_file(name) == b"1"
+    with pytest.raises(OSError, match="too long") as info:
+        write(disk, name + "nnnn", b"1")
+    assert info.value.errno == errno.ENAMETOOLONG
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("size", [1, 20 << 20])
+def test_a_write_below_a_file_names_what_was_to_be_written(
+    disk: OpendalFileSystem, tmp_path: Path, write: Callable[..., Any], size: int
+) -> None:
+    disk.pipe_file("a", b"1")
+    with pytest.raises(NotADirectoryError) as info:
+        write(disk, "a/b", bytes(size))
+    assert info.value.filename == "a/b"
+    assert os.listdir(tmp_path) == ["a"]
+
+
 # Downloading
 
 
