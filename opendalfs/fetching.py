@@ -179,7 +179,9 @@ def _beside(target: str) -> Iterator[BinaryIO]:
                 os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
             yield file
         os.replace(partial, target)
-    except BaseException:
+    except BaseException as exc:
+        if isinstance(exc, OSError) and exc.filename == partial:
+            exc.filename = target
         if os.path.exists(partial):
             os.remove(partial)
         raise

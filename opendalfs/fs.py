@@ -264,7 +264,8 @@ class OpendalFileSystem(Layout):
 
     async def _pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         connection, key = self._writable(path)
-        data = value if isinstance(value, bytes) else bytes(value)
+        # A number is none, of which bytes() would make so many zeros.
+        data = value if isinstance(value, bytes) else bytes(memoryview(value))
         options = await self._write_options(connection, key, path, mode, kwargs)
         await writer.put_bytes(connection, key, data, **options)
         self.invalidate_cache(path)

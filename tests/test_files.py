@@ -326,6 +326,18 @@ def test_options_of_a_write_are_checked_and_kept(s3_server: S3Server, prefix: st
         fs.open(f"{prefix}/a", "wb", content_typ="x")
 
 
+def test_a_write_replaces_only_the_version_that_it_names(s3_server: S3Server, prefix: str) -> None:
+    fs, path = opendalfs.S3FileSystem(**s3_server.s3_options), f"{prefix}/a"
+    fs.pipe_file(path, b"first")
+    first = fs.info(path, refresh=True)["ETag"]
+    fs.pipe_file(path, b"second", if_match=first)
+    with pytest.raises(FileExistsError, match="not the one that was expected"):
+        fs.pipe_file(path, b"third", if_match=first)
+    with pytest.raises(FileExistsError), fs.open(path, "wb", if_match=first) as file:
+        file.write(b"third")
+    assert fs.cat_file(path) == b"second"
+
+
 # Ways to fail
 
 

@@ -9,6 +9,8 @@ import inspect
 import io
 import os
 import threading
+import time
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from uuid import uuid4
 import pytest
 from fsspec import AbstractFileSystem
 
+import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem, UnsupportedError, fetching, filesystem, writer
 from opendalfs.services import Home
 
@@ -114,6 +117,16 @@ async def test_an_asynchronous_file_is_not_published_after_a_failed_write(memory
     assert info.value.filename == "new"
     assert file.closed
     assert not memory.exists("new")
+
+
+@pytest.mark.parametrize("value", [5, "text", None, [1, 2]])
+def test_only_bytes_are_written(memory: OpendalFileSystem, value: object) -> None:
+    with pytest.raises(TypeError):
+        memory.pipe_file("a", value)
+    assert not memory.exists("a")
+    memory.pipe({"a": bytearray(b"1"), "b": memoryview(b"2"), "c": array("i", [3])})
+    assert memory.cat(["a", "b"]) == {"a": b"1", "b": b"2"}
+    assert memory.size("c") == array("i").itemsize
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -219,6 +232,13 @@ def test_a_write_below_a_file_names_what_was_to_be_written(
 
 
 # Downloading
+
+
+def test_a_download_to_nowhere_names_the_file(memory: OpendalFileSystem, tmp_path: Path) -> None:
+    memory.pipe_file("a", b"1")
+    with pytest.raises(FileNotFoundError) as info:
+        memory.get_file("a", str(tmp_path / "missing" / "a"))
+    assert info.value.filename == str(tmp_path / "missing" / "a")
 
 
 async def test_a_cancelled_download_ends_only_when_its_threads_have(
@@ -327,6 +347,23 @@ def test_a_download_into_a_pipe_goes_through_it(memory: OpendalFileSystem, tmp_p
 
 
 # Listings
+
+
+def test_listings_are_remembered_for_a_while() -> None:
+    root = f"/{uuid4().hex}"
+    options = {"root": root, "use_listings_cache": True, "skip_instance_cache": True}
+    mine = OpendalFileSystem("memory", listings_expiry_time=0.2, **options)
+    mine.pipe_file("d/a", b"1")
+    assert mine.ls("d", detail=False) == ["d/a"]
+    OpendalFileSystem("memory", root=root, skip_instance_cache=True).pipe_file("d/b", b"2")
+    assert mine.ls("d", detail=False) == ["d/a"]
+    assert mine.ls("d", detail=False, refresh=True) == ["d/a", "d/b"]
+    OpendalFileSystem("memory", root=root, skip_instance_cache=True).pipe_file("d/c", b"3")
+    time.sleep(0.3)
+    assert mine.ls("d", detail=False) == ["d/a", "d/b", "d/c"]
+    with opendalfs.trace() as trace:
+        assert mine.ls("d", detail=False) == ["d/a", "d/b", "d/c"]
+    assert trace.requests == 0
 
 
 def unpinned(fs: OpendalFileSystem) -> OpendalFileSystem:
