@@ -49,6 +49,8 @@ def followed(connection: Connection, key: str) -> tuple[Connection, str]:
     ------
     OSError
         For links that lead to each other.
+    PermissionError
+        For a file that may not be written to.
     UnsupportedError
         For a pipe or a device: OpenDAL seeks in what it writes, and a rename would put a file in its place.
     """
@@ -57,6 +59,9 @@ def followed(connection: Connection, key: str) -> tuple[Connection, str]:
         raise UnsupportedError(
             errno.ENOTSUP, "A pipe or a device is there, which OpenDAL cannot write to", connection.name(key)
         )
+    if not os.access(place, os.W_OK) and os.path.exists(place):
+        # A rename asks the directory only.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), connection.name(key))
     if not connection.is_link(key):
         return connection, key
     place = os.path.realpath(place)

@@ -197,6 +197,20 @@ def test_a_write_keeps_the_mode_of_the_local_file_it_replaces(
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_local_file_that_may_not_be_written_stays(
+    disk: OpendalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write to any file, so the system's answer is put in its mouth."""
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o400)
+    monkeypatch.setattr(os, "access", lambda path, how: not path.endswith("/a"))
+    for write in (lambda: disk.pipe_file("a", b"new"), lambda: disk.open("a", "wb")):
+        with pytest.raises(PermissionError) as info:
+            write()
+        assert info.value.filename == "a"
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
 WRITES: dict[str, Callable[[OpendalFileSystem, str, bytes], Any]] = {
     "pipe": lambda fs, path, data: fs.pipe_file(path, data),
     "create": lambda fs, path, data: fs.pipe_file(path, data, mode="create"),
