@@ -240,7 +240,7 @@ class Layout(Namespace):
             return True
         try:
             if source is target and source.can("copy"):
-                await source.copy(key1, key2)
+                await writer.put_copy(source, key1, key2)
             else:
                 await _stream(source, key1, target, key2)
         except OSError:

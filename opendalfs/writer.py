@@ -26,7 +26,16 @@ from .ranges import Range, split
 from .reader import Reader, Version
 from .services import Home
 
-__all__ = ["Writer", "appending", "file_parts", "part_size", "put_bytes", "put_parts", "write_options"]
+__all__ = [
+    "Writer",
+    "appending",
+    "file_parts",
+    "part_size",
+    "put_bytes",
+    "put_copy",
+    "put_parts",
+    "write_options",
+]
 
 _PARALLEL: Final = 8
 """Parts of one object in flight; with parts of 8 MiB that is 64 MiB of memory."""
@@ -368,6 +377,24 @@ async def _is_there(connection: Connection, key: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+async def put_copy(connection: Connection, source: str, key: str) -> None:
+    """Copy within a service that copies, so that what was there stays when the copy fails.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where both are.
+    source, key : str
+        Of the file, and of its copy.
+    """
+    if not staged(connection):
+        await connection.copy(source, key)
+        return
+    async with _staging(connection, key, {}) as (place, stage):
+        # A link may lead the copy out of the root.
+        await place.copy(source if place is connection else connection.local(source).lstrip("/"), stage)
 
 
 async def put_parts(

@@ -349,10 +349,16 @@ def _put(fs: OpendalFileSystem, path: str, tmp: Path) -> None:
     fs.put_file(str(tmp / "source"), path)
 
 
+def _copied(fs: OpendalFileSystem, path: str, tmp: Path) -> None:
+    (tmp / "source").write_bytes(b"new")
+    fs.cp_file(str(tmp / "source"), path)
+
+
 WRITES: dict[str, Callable[[OpendalFileSystem, str, Path], Any]] = {
     "open": _opened,
     "pipe": lambda fs, path, tmp: fs.pipe_file(path, b"new"),
     "put": _put,
+    "cp": _copied,
     "parts": lambda fs, path, tmp: fs.pipe_file(path, b"new" * (4 << 20)),
 }
 
@@ -388,10 +394,15 @@ def test_a_write_follows_a_link_out_of_the_root(link: Path, tmp_path: Path) -> N
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "link")
     fs = OpendalFileSystem("fs", root=str(tmp_path / "root"))
-    fs.pipe_file("link", b"new")
-    assert (tmp_path / "root" / "link").is_symlink()
-    assert link.is_symlink()
-    assert (tmp_path / "d" / "target").read_bytes() == b"new"
+    for content in (b"new", b"newer"):
+        fs.pipe_file("source", content)
+        if content == b"new":
+            fs.pipe_file("link", content)
+        else:
+            fs.cp_file("source", "link")
+        assert (tmp_path / "root" / "link").is_symlink()
+        assert link.is_symlink()
+        assert (tmp_path / "d" / "target").read_bytes() == content
 
 
 def test_a_failed_write_leaves_what_a_link_leads_to(fs: FsFileSystem, link: Path, tmp_path: Path) -> None:

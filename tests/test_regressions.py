@@ -8,6 +8,7 @@ import gc
 import inspect
 import io
 import os
+import resource
 import threading
 import time
 from array import array
@@ -102,6 +103,26 @@ def test_a_move_that_would_lose_a_file_changes_nothing(memory: OpendalFileSystem
         memory.mv(["a/x", "b/x"], targets)
     assert memory.cat(["a/x", "b/x"]) == {"a/x": b"1", "b/x": b"2"}
     assert memory.find("") == ["a/x", "b/x"]
+
+
+# Copying
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_local_copy_that_fails_leaves_what_was_there(
+    disk: OpendalFileSystem, tmp_path: Path, existing: bool
+) -> None:
+    disk.pipe({"a": bytes(1 << 20), "b": b"old"} if existing else {"a": bytes(1 << 20)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as info:
+            disk.cp("a", "b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert info.value.errno == errno.EFBIG
+    assert sorted(os.listdir(tmp_path)) == (["a", "b"] if existing else ["a"])
+    assert not existing or disk.cat_file("b") == b"old"
 
 
 # Writing
