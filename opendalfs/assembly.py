@@ -1,4 +1,4 @@
-"""Puts the bytes of planned fetches together into the ranges that were asked for."""
+"""Plans the fetches that serve ranges of an object, and puts their bytes into the ranges asked for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from . import tracing
 from .connection import Connection
-from .ranges import Fetch, Range, plan
+from .ranges import Fetch, Range, clamp, plan
 
-__all__ = ["Assembly", "Slice", "cut", "grouped", "only_fetch", "spread"]
+__all__ = ["Assembly", "Slice", "cut", "grouped", "only_fetch", "planned", "spread"]
 
 Slice = tuple[int | None, int | None]
 """Start (inclusive) and stop (exclusive), as in a Python slice."""
@@ -65,14 +65,25 @@ class Assembly:
         return [b"" if data is None else data for data in self._done]
 
 
+def planned(connection: Connection, ranges: Sequence[Slice], size: int, gap: int | None) -> Assembly:
+    """Decide which requests serve ranges of an object of known size; their bytes go into what is returned."""
+    wanted = [clamp(a, b, size) for a, b in ranges]
+    tracing.wanted(sum(r.size for r in wanted))
+    return Assembly(wanted, _fetches(connection, wanted, gap))
+
+
 def only_fetch(connection: Connection, ranges: Sequence[Slice], gap: int | None) -> Range | None:
     """Give the one request that serves ranges of an object of unknown size, if there is one."""
     known = [Range(a or 0, b) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0]
-    tuning = connection.tuning
     if len(known) < len(ranges):
         return None
-    fetches = plan(known, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
+    fetches = _fetches(connection, known, gap)
     return fetches[0].range if len(fetches) == 1 else None
+
+
+def _fetches(connection: Connection, wanted: Sequence[Range], gap: int | None) -> list[Fetch]:
+    tuning = connection.tuning
+    return plan(wanted, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
 
 
 def cut(data: bytes, fetched: Range, ranges: Sequence[Slice]) -> list[bytes]:

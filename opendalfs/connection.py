@@ -24,7 +24,7 @@ from opendal.types import Entry, Metadata, PresignedRequest
 from . import lifecycle, paths, tracing
 from .errors import UnsupportedError, redact, translated
 from .options import Tuning, secret_values
-from .services import Service
+from .services import Form, Service
 
 __all__ = ["PAGE", "AsyncUpload", "Connection", "Upload"]
 
@@ -303,7 +303,11 @@ class Connection:
     async def delete(self, key: str, **options: Any) -> None:
         """Delete a key; a missing one is no error."""
         with _Call(self, "delete", key).awaited():
-            await self.async_operator.delete(key, **options)
+            if self.is_link(key):
+                # OpenDAL looks at what it leads to.
+                os.unlink(self.local(key))
+            else:
+                await self.async_operator.delete(key, **options)
 
     async def remove_all(self, prefix: str) -> None:
         """Delete everything below a prefix, which must end in ``/`` or be empty."""
@@ -322,7 +326,10 @@ class Connection:
     async def rename(self, source: str, target: str) -> None:
         """Rename within the service."""
         with _Call(self, "rename", source).awaited():
-            await self.async_operator.rename(source, target)
+            if self.is_link(source):
+                _carry(self.local(source), self.local(target))
+            else:
+                await self.async_operator.rename(source, target)
         self._touched(target)
 
     def rename_blocking(self, source: str, target: str) -> None:
@@ -360,6 +367,10 @@ class Connection:
     def local(self, key: str) -> str:
         """Give the path that a key has on this machine's disk, for the service that serves it."""
         return os.path.join(self.native.get("root") or "/", key)
+
+    def is_link(self, key: str) -> bool:
+        """Tell whether a key is a symbolic link; asks the disk, and nothing where there are no links."""
+        return self.service.form is Form.ABSOLUTE and os.path.islink(self.local(key))
 
     def _take_place(self, stage: str, target: str) -> None:
         """Do what OpenDAL has no call for: a rename that replaces nothing."""
@@ -442,6 +453,18 @@ class AsyncUpload:
         with _Call(self._connection, "write", self._key).awaited():
             await self._file.close()
         self._connection._touched(self._key)
+
+
+def _carry(link: str, target: str) -> None:
+    """Move a link itself, where OpenDAL looks at what it leads to."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.rename(link, target)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        os.symlink(os.readlink(link), target)
+        os.unlink(link)
 
 
 def _parts(size: int, options: Mapping[str, Any]) -> int:

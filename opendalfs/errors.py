@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import os
 import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -158,6 +159,8 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     ),
 )
 
+# Such as a full disk: the number that the operating system gave.
+_SYSTEM: Final = re.compile(r"\(os error (\d+)\)")
 _KIND: Final = re.compile(r"^(\w+) \((?:temporary|persistent|permanent)\)")
 # Written in two ways, the second by the blocking and the reading calls.
 _CONTEXT: Final = re.compile(r"\n\s*Context:.*?(?=\n\s*Source:|\Z)|, context: \{.*\}(?= => )", re.S)
@@ -257,6 +260,8 @@ def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
         for pattern, rule in _TEXTS:
             if pattern.search(reason):
                 return rule
+        if told := _SYSTEM.search(reason):
+            return _Rule(OSError, int(told.group(1)), os.strerror(int(told.group(1))))
     return _RULES[kind]
 
 

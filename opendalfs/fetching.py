@@ -9,16 +9,17 @@ import asyncio
 import errno
 import os
 import stat
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 from . import tracing
-from .assembly import Assembly, Slice, cut, only_fetch
+from .assembly import Slice, cut, only_fetch, planned
 from .connection import Connection
 from .errors import RangeError
-from .ranges import Range, clamp, plan, split
+from .links import is_special
+from .paths import stage
+from .ranges import Range, split
 from .version import Version, compare, compares, pin, whole
 
 __all__ = ["IN_FLIGHT", "download", "fetch", "gather", "pour", "read_all", "read_some"]
@@ -63,20 +64,16 @@ async def fetch(
     -------
     list of bytes
     """
-    wanted = [clamp(a, b, version.size) for a, b in ranges]
-    tracing.wanted(sum(r.size for r in wanted))
-    tuning = connection.tuning
-    fetches = plan(wanted, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
-    assembly = Assembly(wanted, fetches)
+    assembly = planned(connection, ranges, version.size, gap)
 
     async def one(i: int) -> None:
-        part = fetches[i].range
+        part = assembly.fetches[i].range
         with whole(connection, key):
             data = await connection.read(key, part.start, part.size, **pin(connection, version))
         assembly.put(i, data)
 
-    await gather(one, range(len(fetches)), IN_FLIGHT)
-    if fetches and compares(connection, version):
+    await gather(one, range(len(assembly.fetches)), IN_FLIGHT)
+    if assembly.fetches and compares(connection, version):
         compare(connection, key, version, await connection.stat(key))
     return assembly.results()
 
@@ -166,18 +163,13 @@ async def download(
     connection: Connection, key: str, version: Version, target: str, progress: Callable[[int], Any]
 ) -> None:
     """Write an object into a local file, which is there only when it is whole."""
-    if _is_special(target):
-        # In a thread, as a pipe opens only when its reader does.
+    if is_special(target):
+        # It takes bytes in their order. In a thread, as a pipe opens only when its reader does.
         with await asyncio.to_thread(open, target, "wb") as special:
             await pour(connection, key, version, special, progress)
         return
     with _beside(target) as file:
         await _download_parts(connection, key, version, file.fileno(), progress)
-
-
-def _is_special(target: str) -> bool:
-    """Tell whether a pipe or device is there: it takes bytes in their order, and nothing takes its place."""
-    return os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target)
 
 
 @contextmanager
@@ -189,15 +181,16 @@ def _beside(target: str) -> Iterator[BinaryIO]:
     target = os.path.realpath(target)
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-    folder, name = os.path.split(target)
-    partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.part")
+    partial = stage(target)
     try:
         with open(partial, "wb") as file:
             with suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
             yield file
         os.replace(partial, target)
-    except BaseException:
+    except BaseException as exc:
+        if isinstance(exc, OSError) and exc.filename == partial:
+            exc.filename = target
         if os.path.exists(partial):
             os.remove(partial)
         raise

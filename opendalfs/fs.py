@@ -150,6 +150,7 @@ class OpendalFileSystem(Layout):
         path: str,
         start: int | None = None,
         end: int | None = None,
+        version_id: str | None = None,
         many: bool = False,
         **kwargs: Any,
     ) -> bytes:
@@ -161,6 +162,8 @@ class OpendalFileSystem(Layout):
             return (await fetching.read_some(connection, key, [(start, end)], version))[0]
 
         try:
+            if version_id is not None:
+                return await read(Version.from_info(await self._info(path, version_id=version_id)))
             return await self._fresh(path, read)
         except OSError:
             # Services refuse to read a directory each in its own way.
@@ -249,9 +252,14 @@ class OpendalFileSystem(Layout):
         return spread(groups, found, len(paths), on_error)
 
     async def _get_file(
-        self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **kwargs: Any
+        self,
+        rpath: str,
+        lpath: Any,
+        callback: Any = DEFAULT_CALLBACK,
+        version_id: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        info = await self._info(rpath, refresh=self.unsure(rpath))
+        info = await self._info(rpath, refresh=self.unsure(rpath), version_id=version_id)
         if info["type"] == "directory":
             os.makedirs(lpath, exist_ok=True)
             return
@@ -272,7 +280,7 @@ class OpendalFileSystem(Layout):
             else:
                 await fetching.download(connection, key, version, os.fspath(lpath), callback.relative_update)
 
-        if self._known(rpath) is None:
+        if version_id is not None or self._known(rpath) is None:
             await read(Version.from_info(info))
         else:
             # What a file-like object took it keeps: the whole would follow upon half of what was.
@@ -282,7 +290,8 @@ class OpendalFileSystem(Layout):
 
     async def _pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         connection, key = self._writable(path)
-        data = value if isinstance(value, bytes) else bytes(value)
+        # A number is none, of which bytes() would make so many zeros.
+        data = value if isinstance(value, bytes) else bytes(memoryview(value))
         options = await self._write_options(connection, key, path, mode, kwargs)
         await writer.put_bytes(connection, key, data, **options)
         self.invalidate_cache(path)

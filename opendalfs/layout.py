@@ -96,10 +96,9 @@ class Layout(Namespace):
     # Removing
 
     async def _rm_file(self, path: str, **kwargs: Any) -> None:
-        info = await self._info(path)
-        if info["type"] == "directory":
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", redact(path))
         connection, key = self.locate(path)
+        if not connection.is_link(key) and (await self._info(path))["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", redact(path))
         await connection.delete(key)
         self.invalidate_cache(path)
 
@@ -113,21 +112,22 @@ class Layout(Namespace):
     ) -> None:
         limit = batch_size or self.batch_size
         if maxdepth is not None:
-            await self._rm_listed(await self._expand(path, recursive, maxdepth), limit)
+            found = await self._expand(path, recursive, maxdepth, follow=False)
+            await self._rm_listed(found, limit)
         elif recursive:
             # Globs are resolved; a directory is removed by its prefix, not by its files.
-            found = await self._expand_path(path, recursive=False)
-            await gather(self._rm_tree, _topmost(found), limit)
+            named = await self._expand_path(path, recursive=False)
+            await gather(self._rm_tree, _topmost(named), limit)
         else:
             await gather(self._rm_file, await self._expand_path(path, recursive=False), limit)
 
     async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> None:
         infos = [info or await self._info(path) for path, info in found.items()]
-        files = [info["name"] for info in infos if info["type"] == "file"]
+        files = [info["name"] for info in infos if info["type"] == "file" or info.get("islink")]
         await gather(self._rm_file, files, limit)
         for info in sorted(infos, key=lambda info: -len(info["name"])):
             # What was not listed keeps its directory.
-            if info["type"] == "directory" and await self._is_empty(info):
+            if info["type"] == "directory" and not info.get("islink") and await self._is_empty(info):
                 await self._rmdir(info["name"])
 
     async def _is_empty(self, info: Info) -> bool:
@@ -139,6 +139,9 @@ class Layout(Namespace):
         connection, key = self.locate(path)
         if not key:
             await self._rm_children(connection, path)
+            return
+        if connection.is_link(key):
+            await self._rm_file(path)
             return
         is_file, is_folder = await asyncio.gather(self._isfile(path), self._is_folder(connection, key))
         if not is_file and not is_folder:
@@ -169,29 +172,25 @@ class Layout(Namespace):
         **kwargs: Any,
     ) -> None:
         """Copy as fsspec's own does, but with what the listing of the source told."""
-        jobs = await self._jobs(path1, path2, recursive, maxdepth)
+        jobs = await self._jobs(path1, path2, recursive, maxdepth, follow=True)
         ignore = on_error == "ignore" or (on_error is None and recursive)
         # A single path that turns out to be a directory is left out, as in fsspec.
         folders = not isinstance(path1, str)
         await self._copy_all(jobs, batch_size or self.batch_size, ignore=ignore, folders=folders)
 
-    async def _jobs(self, path1: Any, path2: Any, recursive: bool, maxdepth: int | None) -> list[_Job]:
-        """Plan what to copy where, by fsspec's rules."""
+    async def _jobs(
+        self, path1: Any, path2: Any, recursive: bool, maxdepth: int | None, follow: bool
+    ) -> list[_Job]:
+        """Plan what to copy where, by fsspec's rules; `_expand` says what it is to follow."""
         if isinstance(path1, list) and isinstance(path2, list):
             pairs = zip(path1, path2, strict=True)
             return [_Job(self._strip_protocol(source), target, None) for source, target in pairs]
-        known = await self._expand(path1, recursive, maxdepth)
+        known = await self._expand(path1, recursive, maxdepth, follow)
         if isinstance(path1, str) and (not recursive or maxdepth is not None):
             # Directories come along with all that is in them, or not at all.
             known = {path: info for path, info in known.items() if info is None or info["type"] == "file"}
         if not known:
             return []
-        for source, info in known.items():
-            if info is not None and info.get("islink"):
-                raise UnsupportedError(
-                    f"{redact(source)!r} is a link to a directory, whose files are not listed with the "
-                    "tree: copy or move it on its own"
-                )
         sources = list(known)
         targets = await self._targets(path1, sources, path2)
         return [_Job(source, target, known[source]) for source, target in zip(sources, targets, strict=True)]
@@ -241,7 +240,7 @@ class Layout(Namespace):
             return True
         try:
             if source is target and source.can("copy"):
-                await source.copy(key1, key2)
+                await writer.put_copy(source, key1, key2)
             else:
                 await _stream(source, key1, target, key2)
         except OSError:
@@ -270,20 +269,35 @@ class Layout(Namespace):
                 raise IsADirectoryError(
                     errno.EISDIR, "Is a directory: pass recursive=True to mv()", redact(path1)
                 )
-        jobs = await self._jobs(path1, path2, recursive, maxdepth)
+            if maxdepth is None and await self._mv_folder(path1, path2):
+                return
+        jobs = await self._jobs(path1, path2, recursive, maxdepth, follow=False)
         for job in jobs:
-            if job.is_folder and f"{self._strip_protocol(job.target)}/".startswith(f"{job.source}/"):
-                raise OSError(
-                    errno.EINVAL,
-                    "A directory cannot be moved into itself",
-                    redact(job.source),
-                    None,
-                    redact(job.target),
-                )
+            if job.is_folder:
+                _check_outside(job.source, self._strip_protocol(job.target))
         jobs = await self._moving(jobs)
-        await self._copy_all(jobs, self.batch_size, ignore=False, folders=True)
+        rest = [job for job in jobs if not self._is_link(job.source)]
+        await self._copy_all(rest, self.batch_size, ignore=False, folders=True)
+        for job in jobs:
+            if self._is_link(job.source):
+                await self._mv_one(job.source, job.target)
         # No more than was copied: what another writer adds meanwhile stays.
-        await self._rm_listed({job.source: job.info for job in jobs}, self.batch_size)
+        await self._rm_listed({job.source: job.info for job in rest}, self.batch_size)
+
+    async def _mv_folder(self, path1: str, path2: str) -> bool:
+        """Move a directory of a disk as it is, links and all; False when it is to be moved file by file."""
+        source, key1 = self.locate(path1)
+        if not key1 or not writer.staged(source):
+            return False
+        target = (await self._targets(path1, [self._strip_protocol(path1)], path2))[0]
+        _check_outside(self._strip_protocol(path1), self._strip_protocol(target))
+        if await self._exists(target):
+            return False
+        try:
+            return await _renamed(source, key1, self._writable(target)[1])
+        finally:
+            self.invalidate_cache(path1)
+            self.invalidate_cache(target)
 
     async def _moving(self, jobs: Sequence[_Job]) -> list[_Job]:
         """Leave out what stays in its place, as it would be removed after its copy; refuse to lose any."""
@@ -316,7 +330,7 @@ class Layout(Namespace):
         """Move a file; False when it is a directory."""
         source, key1 = self.locate(path1)
         # A rename takes directories too; a copy tells by itself what is missing.
-        if source.can("rename") and not await self._isfile(path1):
+        if source.can("rename") and not source.is_link(key1) and not await self._isfile(path1):
             await self._info(path1)
             return False
         if path2.endswith("/") or await self._isdir(path2):
@@ -326,8 +340,8 @@ class Layout(Namespace):
             await self._info(path1)
             return True
         try:
-            if source is target and source.can("rename"):
-                await source.rename(key1, key2)
+            if source is target and source.can("rename") and await _renamed(source, key1, key2):
+                pass
             elif await self._cp_one(path1, path2):
                 await source.delete(key1)
             else:
@@ -336,6 +350,17 @@ class Layout(Namespace):
             self.invalidate_cache(path1)
             self.invalidate_cache(path2)
         return True
+
+
+async def _renamed(connection: Connection, key1: str, key2: str) -> bool:
+    """Rename; False when the places are on two disks, so that what is to move must be copied."""
+    try:
+        await connection.rename(key1, key2)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        return False
+    return True
 
 
 async def _stream(source: Connection, key1: str, target: Connection, key2: str) -> None:
@@ -358,6 +383,13 @@ async def _fetched(
     for i in range(0, len(ranges), _COPY_PARTS):
         for data in await fetch(source, key, ranges[i : i + _COPY_PARTS], version):
             yield data
+
+
+def _check_outside(source: str, target: str) -> None:
+    if f"{target}/".startswith(f"{source}/"):
+        raise OSError(
+            errno.EINVAL, "A directory cannot be moved into itself", redact(source), None, redact(target)
+        )
 
 
 def _topmost(found: Iterable[str]) -> Sequence[str]:

@@ -7,6 +7,7 @@ and all of a level together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from opendal.types import Entry, Metadata
 
 from .connection import PAGE, Connection
 from .fetching import gather
+from .links import leads_to_folder
 from .services import Home
 from .sweep import sweep
 
@@ -28,6 +30,7 @@ __all__ = [
     "page",
     "stat_info",
     "tree",
+    "versions",
 ]
 
 Info = dict[str, Any]
@@ -135,6 +138,13 @@ def stat_info(connection: Connection, key: str, metadata: Metadata) -> Info:
     return info
 
 
+def _listed_info(connection: Connection, entry: Entry) -> Info:
+    info = entry_info(connection, entry.path, entry.metadata)
+    if leads_to_folder(connection, entry):
+        info["islink"] = True
+    return info
+
+
 def by_name(infos: Iterable[Info]) -> dict[str, Info]:
     """Sort infos by name; what is both, a file and a directory, is a file."""
     order = sorted(infos, key=lambda info: (str(info["name"]), info["type"] == "file"))
@@ -164,7 +174,7 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
     prefix = _prefix(key)
     # Asked for what is below a file, some services tell of the file.
     entries = [e for e in await connection.list(prefix or "/") or [] if e.path.startswith(prefix)]
-    infos = [entry_info(connection, e.path, e.metadata) for e in entries if e.path not in (prefix, "/")]
+    infos = [_listed_info(connection, e) for e in entries if e.path not in (prefix, "/")]
     if not entries and key:
         return None
     infos.sort(key=lambda info: str(info["name"]))
@@ -239,7 +249,7 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
         folders.add(path[: max(path.rfind("/", cut, -1), 0)])
         if entry.metadata.is_dir:
             markers.add(path.rstrip("/"))
-            if connection.service.home is Home.DISK and not path.endswith("/"):
+            if leads_to_folder(connection, entry):
                 links.add(path)
         elif maxdepth is None or path.count("/", cut) < maxdepth:
             found.append(entry_info(connection, path, entry.metadata))
@@ -251,7 +261,6 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
     }
     infos = {f: directory(connection.name(f), f in markers if told else None) for f in shown}
     for link in links & shown:
-        # OpenDAL tells of a link to a directory, but not of what is in there.
         infos[link]["islink"] = True
     return [*found, *infos.values()]
 
@@ -280,7 +289,22 @@ async def _by_level(connection: Connection, key: str, prefix: str, maxdepth: int
         if maxdepth is not None and depth >= maxdepth:
             break
         depth += 1
-        below = [connection.key(info["name"]) for info in level if info["type"] == "directory"]
+        folders = (info for info in level if info["type"] == "directory" and not info.get("islink"))
+        below = [connection.key(info["name"]) for info in folders]
         lists = await gather(partial(children, connection), below, _AT_ONCE)
         level = [info for listed in lists for info in listed or []]
     return found
+
+
+async def versions(connection: Connection, key: str) -> list[Info]:
+    """List the versions of a file, the newest first; empty when there is none.
+
+    OpenDAL does not tell which of them is the one that is read without a version: when the file was removed
+    none is.
+    """
+    connection.require("list_with_versions", "list the versions of a file")
+    entries = [e for e in await connection.list(key, versions=True) or [] if e.path == key]
+    infos = [entry_info(connection, key, e.metadata) for e in entries]
+    # Services differ in their order; of those of one second it is kept.
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return sorted(infos, key=lambda info: info.get("LastModified", oldest), reverse=True)

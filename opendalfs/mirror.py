@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem, async_methods, sync
@@ -20,9 +20,12 @@ __all__ = ["mirrored"]
 
 C = TypeVar("C", bound=type)
 
+_OURS: Final = {"_object_version_info"}
+"""What s3fs has besides."""
+
 
 def mirrored(cls: C) -> C:
-    """Give a filesystem class a blocking method for each coroutine that fsspec knows one for.
+    """Give a filesystem class a blocking method for each coroutine that fsspec or s3fs has one for.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ def mirrored(cls: C) -> C:
         method = getattr(cls, name, None)
         if inspect.isasyncgenfunction(method):
             setattr(cls, public, _iterating(name, default or method))
-        elif inspect.iscoroutinefunction(method) and (default or name in async_methods):
+        elif inspect.iscoroutinefunction(method) and (default or name in async_methods or name in _OURS):
             setattr(cls, public, _blocking(name, default or method))
     return cls
 

@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from glob import has_magic
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.utils import stringify_path, tokenize
 
-from . import lifecycle, listing, paths
+from . import lifecycle, links, listing, paths
 from .connection import Connection
 from .errors import NoContainerError, OptionError, UnsupportedError, redact
 from .listing import Info, Listings
@@ -227,6 +227,13 @@ class Namespace(AsyncFileSystem):
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    async def _object_version_info(self, path: str, **kwargs: Any) -> list[Info]:
+        """Give the info of each version of a file, the newest first; ``VersionId`` is what reads take."""
+        found = await listing.versions(*self.locate(path))
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
+        return found
+
     async def _exists(self, path: str, **kwargs: Any) -> bool:
         try:
             await self._info(path, **kwargs)
@@ -320,7 +327,7 @@ class Namespace(AsyncFileSystem):
             return
         folders: dict[str, list[Info]] = {}
         for info in listed:
-            if info["type"] == "directory":
+            if info["type"] == "directory" and not info.get("islink"):
                 folders.setdefault(info["name"], [])
             if info["name"] != path:
                 folders.setdefault(self._above(info["name"]), []).append(info)
@@ -328,8 +335,13 @@ class Namespace(AsyncFileSystem):
             infos.sort(key=lambda info: str(info["name"]))
             self.dircache[folder] = infos
 
-    async def _expand(self, path: Any, recursive: bool, maxdepth: int | None) -> dict[str, Info | None]:
-        """Do what `_expand_path` does, and keep what listings told of each path."""
+    async def _expand(
+        self, path: Any, recursive: bool, maxdepth: int | None, follow: bool = True
+    ) -> dict[str, Info | None]:
+        """Do what `_expand_path` does, and keep what listings told of each path.
+
+        Links to directories are gone into to `follow` them, else they stand for themselves.
+        """
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
         found: dict[str, Info | None] = {}
@@ -346,10 +358,28 @@ class Namespace(AsyncFileSystem):
                 found.setdefault(plain, None)
             if recursive and depth != 0:
                 for name in below:
-                    found |= await self._find(name, maxdepth=depth, withdirs=True, detail=True)
+                    found |= await self._reach(name, depth, follow)
         if not found:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", _shown(path))
         return dict(sorted(found.items()))
+
+    async def _reach(
+        self, path: str, maxdepth: int | None, follow: bool, way: Sequence[str] = ()
+    ) -> dict[str, Info]:
+        """Find with directories; and what links to directories lead to, or a link alone."""
+        if not follow and self._is_link(path):
+            return {path: {**listing.directory(path), "islink": True}}
+        found: dict[str, Info] = await self._find(path, maxdepth=maxdepth, withdirs=True, detail=True)
+        for link in [name for name, info in found.items() if follow and info.get("islink")]:
+            levels = link.removeprefix(path).strip("/").count("/") + 1
+            depth = None if maxdepth is None else maxdepth - levels
+            if depth != 0:
+                found |= await self._reach(link, depth, follow, links.entered(*self.locate(link), way))
+        return found
+
+    def _is_link(self, path: str) -> bool:
+        connection, key = self.locate(path)
+        return connection.is_link(key)
 
     async def _expand_path(
         self,
@@ -364,12 +394,16 @@ class Namespace(AsyncFileSystem):
 
     async def _walk(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         path = self._strip_protocol(path)
-        connection, _ = self.locate(path)
+        connection, key = self.locate(path)
+        if kwargs.get("_below") and connection.is_link(key):
+            return
         once = connection.can("list_with_recursive") and self.dircache.use_listings_cache
         if maxdepth is None and once and path not in self.dircache:
             # Fills the listing cache, from which the walk then reads; what fails, fails there too.
             with suppress(OSError):
                 await self._find(path)
+        # fsspec hands these on to the walks of the directories below.
+        kwargs["_below"] = True
         async for item in super()._walk(path, maxdepth=maxdepth, **kwargs):
             yield item
 
@@ -377,6 +411,10 @@ class Namespace(AsyncFileSystem):
         found = await self._find(path, maxdepth=maxdepth, detail=True, **kwargs)
         sizes = {name: info["size"] for name, info in found.items()}
         return sum(sizes.values()) if total else sizes
+
+    def lexists(self, path: str, **kwargs: Any) -> bool:
+        """Tell whether a path is there; a link is, wherever it leads."""
+        return self._is_link(path) or bool(self.exists(path, **kwargs))
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget listings.

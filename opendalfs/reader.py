@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from . import tracing
-from .assembly import Assembly, Slice, cut, only_fetch
+from .assembly import Assembly, Slice, cut, only_fetch, planned
 from .connection import Connection
 from .errors import ChangedError, RangeError
 from .fetching import fetch, gather, read_all
-from .ranges import Range, clamp, plan
+from .ranges import Range
 from .version import Version, compare, compares, pin, whole
 
 __all__ = ["Reader", "Version", "each", "fetch", "gather", "pin", "pool", "read_all"]
@@ -141,15 +140,12 @@ class Reader:
         list of bytes
             One for each range, cut at the end of the object.
         """
-        wanted = [clamp(a, b, self.size) for a, b in ranges]
-        tracing.wanted(sum(r.size for r in wanted))
-        tuning = self.connection.tuning
-        fetches = plan(wanted, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
-        assembly = Assembly(wanted, fetches)
-        if len(fetches) == 1:
-            assembly.put(0, self.fetch(fetches[0].range))
-        elif fetches:
-            _all([pool().submit(self._place, assembly, i) for i in range(len(fetches))])
+        assembly = planned(self.connection, ranges, self.size, gap)
+        count = len(assembly.fetches)
+        if count == 1:
+            self._place(assembly, 0)
+        elif count:
+            _all([pool().submit(self._place, assembly, i) for i in range(count)])
         return assembly.results()
 
     def read_some(self, ranges: Sequence[Slice], gap: int | None = None) -> list[bytes]:

@@ -14,18 +14,28 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, BinaryIO, Final
 
+from . import paths
 from .connection import Connection, Upload
 from .errors import OptionError
+from .links import followed
 from .ranges import Range, split
 from .reader import Reader, Version
 from .services import Home
 
-__all__ = ["Writer", "appending", "file_parts", "part_size", "put_bytes", "put_parts", "write_options"]
+__all__ = [
+    "Writer",
+    "appending",
+    "file_parts",
+    "part_size",
+    "put_bytes",
+    "put_copy",
+    "put_parts",
+    "write_options",
+]
 
 _PARALLEL: Final = 8
 """Parts of one object in flight; with parts of 8 MiB that is 64 MiB of memory."""
@@ -118,9 +128,19 @@ def staged(connection: Connection) -> bool:
     return connection.service.home is Home.DISK and connection.can("rename")
 
 
-def _stage(key: str) -> str:
-    folder, slash, name = key.rpartition("/")
-    return f"{folder}{slash}.{name}.{uuid.uuid4().hex[:12]}.part"
+@contextmanager
+def _naming(connection: Connection, key: str, stage: str | None) -> Iterator[None]:
+    """Let errors of a staged write name the file and not its stage."""
+    try:
+        yield
+    except OSError as exc:
+        if stage is None or exc.filename != connection.name(stage):
+            raise
+        exc.filename = connection.name(key)
+        if not isinstance(exc, FileExistsError):
+            raise
+        # The name of a stage is free, so that it is the directory that exists, as a file.
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", exc.filename) from exc
 
 
 class Writer:
@@ -155,6 +175,8 @@ class Writer:
         **options: Any,
     ) -> None:
         connection.require("write", "write")
+        if not exclusive and staged(connection):
+            connection, key = followed(connection, key)
         self._connection = connection
         self._key = key
         self._options = write_options(connection, options)
@@ -166,7 +188,7 @@ class Writer:
         if append_to is not None:
             self._options["append"] = True
         appends = append_to is not None
-        self._stage = _stage(key) if staged(connection) and not appends else None
+        self._stage = paths.stage(key) if staged(connection) and not appends else None
         self._multi = connection.can("write_can_multi") and not appends
         self.size = append_to or 0
         if exclusive:
@@ -221,10 +243,11 @@ class Writer:
         return view.nbytes
 
     def _send(self, part: bytes) -> None:
-        if self._upload is None:
-            target = self._stage or self._key
-            self._upload = self._connection.upload(target, concurrent=_PARALLEL, **self._options)
-        self._upload.write(part)
+        with _naming(self._connection, self._key, self._stage):
+            if self._upload is None:
+                target = self._stage or self._key
+                self._upload = self._connection.upload(target, concurrent=_PARALLEL, **self._options)
+            self._upload.write(part)
         self._parts += 1
 
     def commit(self) -> None:
@@ -237,12 +260,13 @@ class Writer:
         """
         connection, rest = self._connection, bytes(self._buffer)
         self._buffer = bytearray()
-        if self._upload is None:
-            connection.write_blocking(self._stage or self._key, rest, **self._options)
-        else:
-            if rest:
-                self._send(rest)
-            self._upload.complete()
+        with _naming(connection, self._key, self._stage):
+            if self._upload is None:
+                connection.write_blocking(self._stage or self._key, rest, **self._options)
+            else:
+                if rest:
+                    self._send(rest)
+                self._upload.complete()
         if self._stage is not None:
             connection.publish_blocking(self._stage, self._key, self._exclusive)
         self._upload = None
@@ -318,25 +342,32 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
     if not staged(connection):
         await connection.write(key, data, **options)
         return
-    async with _staging(connection, key, options) as stage:
-        await connection.write(stage, data, **options)
+    async with _staging(connection, key, options) as (place, stage):
+        await place.write(stage, data, **options)
 
 
 @asynccontextmanager
-async def _staging(connection: Connection, key: str, options: dict[str, Any]) -> AsyncIterator[str]:
+async def _staging(
+    connection: Connection, key: str, options: dict[str, Any]
+) -> AsyncIterator[tuple[Connection, str]]:
     """Give a place beside the key's own; what is there at the end is published, on an error nothing is.
 
     Of two writers of a key that must not exist one fails when it publishes.
     """
     exclusive = options.pop("if_not_exists", False)
-    if exclusive and await _is_there(connection, key):
+    if not exclusive:
+        connection, key = followed(connection, key)
+    elif await _is_there(connection, key):
         raise FileExistsError(errno.EEXIST, "File exists", connection.name(key))
-    stage = _stage(key)
+    stage = paths.stage(key)
     try:
-        yield stage
-        await connection.publish(stage, key, exclusive)
+        with _naming(connection, key, stage):
+            yield connection, stage
+            await connection.publish(stage, key, exclusive)
     except BaseException:
-        await connection.delete(stage)
+        # What went wrong is told, not that there is nothing to remove.
+        with suppress(OSError):
+            await connection.delete(stage)
         raise
 
 
@@ -346,6 +377,24 @@ async def _is_there(connection: Connection, key: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+async def put_copy(connection: Connection, source: str, key: str) -> None:
+    """Copy within a service that copies, so that what was there stays when the copy fails.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where both are.
+    source, key : str
+        Of the file, and of its copy.
+    """
+    if not staged(connection):
+        await connection.copy(source, key)
+        return
+    async with _staging(connection, key, {}) as (place, stage):
+        # A link may lead the copy out of the root.
+        await place.copy(source if place is connection else connection.local(source).lstrip("/"), stage)
 
 
 async def put_parts(
@@ -378,8 +427,8 @@ async def put_parts(
     elif not staged(connection):
         await _upload_parts(connection, key, parts, size, options)
     else:
-        async with _staging(connection, key, options) as stage:
-            await _upload_parts(connection, stage, parts, size, options)
+        async with _staging(connection, key, options) as (place, stage):
+            await _upload_parts(place, stage, parts, size, options)
 
 
 async def _upload_parts(

@@ -160,6 +160,23 @@ def test_cat_ranges_of_many_files_after_a_find(fs: S3FileSystem, tree: str, prox
     assert proxy.counters().requests == 60
 
 
+def test_no_more_requests_are_in_flight_than_the_filesystem_allows(
+    fs: S3FileSystem, tree: str, proxy: DelayProxy, moto_server: Moto
+) -> None:
+    paths = fs.find(tree)
+    few = opendalfs.filesystem(
+        "s3", concurrency=3, skip_instance_cache=True, **proxy.through(moto_server.s3_options)
+    )
+    proxy.set(latency=0.03, bandwidth=0)
+    try:
+        proxy.reset()
+        assert len(few.cat(paths)) == 60
+        assert few.cat_ranges(paths, 0, 10) == [b"x" * 10] * 60
+        assert proxy.counters().peak == 3
+    finally:
+        proxy.set(latency=0, bandwidth=0)
+
+
 @pytest.mark.slow
 def test_thousands_of_keys(fs: S3FileSystem, root: str, proxy: DelayProxy, moto_server: Moto) -> None:
     fs.pipe({f"{root}/many/{i:04}": b"" for i in range(5_000)})

@@ -219,6 +219,17 @@ def test_versions_are_kept_apart(s3_server: S3Server, bucket: str) -> None:
     with fs.open(f"{bucket}/key", version_id=first) as old:
         assert old.read() == b"first"
     assert fs.cat_file(f"{bucket}/key") == b"second"
+    assert fs.cat_file(f"{bucket}/key", version_id=first) == b"first"
+    assert fs.cat_file(f"{bucket}/key", 1, 3, version_id=first) == b"ir"
+    target = io.BytesIO()
+    fs.get_file(f"{bucket}/key", target, version_id=first)
+    assert target.getvalue() == b"first"
+    fs.pipe({f"{bucket}/key2": b"", f"{bucket}/key/below": b""})
+    told = fs.object_version_info(f"{bucket}/key")
+    assert [(info["name"], info["size"]) for info in told] == [(f"{bucket}/key", 6), (f"{bucket}/key", 5)]
+    assert told[1]["VersionId"] == first
+    with pytest.raises(FileNotFoundError):
+        fs.object_version_info(f"{bucket}/ke")
     page = s3_server.client.list_object_versions(Bucket=bucket)
     for found in page.get("Versions", []):
         s3_server.client.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
@@ -313,6 +324,18 @@ def test_options_of_a_write_are_checked_and_kept(s3_server: S3Server, prefix: st
     assert (head["ContentType"], head["Metadata"]) == ("text/x-test", {"who": "me"})
     with pytest.raises(OptionError, match="content_typ"):
         fs.open(f"{prefix}/a", "wb", content_typ="x")
+
+
+def test_a_write_replaces_only_the_version_that_it_names(s3_server: S3Server, prefix: str) -> None:
+    fs, path = opendalfs.S3FileSystem(**s3_server.s3_options), f"{prefix}/a"
+    fs.pipe_file(path, b"first")
+    first = fs.info(path, refresh=True)["ETag"]
+    fs.pipe_file(path, b"second", if_match=first)
+    with pytest.raises(FileExistsError, match="not the one that was expected"):
+        fs.pipe_file(path, b"third", if_match=first)
+    with pytest.raises(FileExistsError), fs.open(path, "wb", if_match=first) as file:
+        file.write(b"third")
+    assert fs.cat_file(path) == b"second"
 
 
 # Ways to fail
