@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, Final
 
 from fsspec import AbstractFileSystem
@@ -273,7 +274,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         return WriteHandle(
             writer,
             path,
-            exists=lambda: self._ask(connection, key) is not None,
+            exists=cache(lambda: self._ask(connection, key) is not None),
             closed=lambda: self._forget(path),
         )
 
