@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, ClassVar, Final
+from weakref import WeakValueDictionary
 
 from fsspec import AbstractFileSystem
 
@@ -82,6 +83,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         self.source = Source(source, name=name, schemes=schemes, **options)
         self.protocol = self.source.protocols
         self._stats = Stats()
+        self._under_way: WeakValueDictionary[str, WriteHandle] = WeakValueDictionary()
         install()
 
     def __repr__(self) -> str:
@@ -271,12 +273,14 @@ class DuckDBFileSystem(AbstractFileSystem):
             writer = appending(connection, key)
         else:
             writer = Writer(connection, key, exclusive=mode == "xb")
-        return WriteHandle(
+        handle = WriteHandle(
             writer,
             path,
             exists=cache(lambda: self._ask(connection, key) is not None),
             closed=lambda: self._forget(path),
         )
+        self._under_way[path] = handle
+        return handle
 
     def _forget(self, url: str) -> None:
         self._stats.drop(url)
@@ -305,7 +309,14 @@ class DuckDBFileSystem(AbstractFileSystem):
         self._forget(path)
 
     def rm_file(self, path: str) -> None:
-        """Remove a file; a missing one is no error."""
+        """Remove a file; a missing one is no error.
+
+        While it is being written, that write is given up instead, and what was there before stays: so does
+        DuckDB 1.5 clean up after a COPY that failed, before it closes the file or without it.
+        """
+        writing = self._under_way.get(path)
+        if writing is not None and writing.give_up():
+            return
         _, connection, key = self.source.locate(path)
         if not key:
             raise IsADirectoryError(errno.EISDIR, "Refused: this is a whole container", path)

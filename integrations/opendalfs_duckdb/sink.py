@@ -3,7 +3,7 @@
 When a COPY fails, DuckDB closes the file that it has begun like any other and then removes it, so a close
 alone does not mean success. What tells:
 
-- *a write of ours failed*: nothing is published.
+- *a write of ours failed*, or the file is removed before it is closed: nothing is published.
 - *Parquet*: a whole file ends with its magic; anything else is not published.
 - *text over an object that exists, whose last line has no end*: see `text.TextEnd`.
 - *nothing was written over an object that exists*: so most failed copies of CSV and JSON end (DuckDB writes
@@ -157,6 +157,15 @@ class WriteHandle:
                 raise
             finally:
                 self._on_close()
+
+    def give_up(self) -> bool:
+        """Publish nothing, unless that is done; tell whether it was in time."""
+        with self._lock:
+            if self._writer is None:
+                return False
+            self._error = InterruptedError(errno.EINTR, "Removed while it was being written", self.name)
+            self._writer.abort()
+            return True
 
     def _check(self, size: int) -> None:
         if self._error is not None:

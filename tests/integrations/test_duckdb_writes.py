@@ -189,6 +189,21 @@ def test_other_writers_see_no_part_of_it(con: Any, fs: Any, prefix: str) -> None
     assert not fs.exists(f"{prefix}/a.parquet", refresh=True)
 
 
+def test_to_remove_what_is_being_written_gives_up_the_write(fs: Any, prefix: str) -> None:
+    """DuckDB 1.5 removes a file after a failure, though it was there before."""
+    url = f"opendal+s3://{prefix}/a.csv"
+    fs.pipe_file(f"{prefix}/a.csv", b"x\n1\n")
+    ours = opendalfs_duckdb.DuckDBFileSystem(fs)
+    handle = ours.open(url, "wb")
+    handle.write(b"x\n2\n")
+    ours.rm(url)
+    with pytest.raises(OSError, match="Not published"):
+        handle.close()
+    assert fs.cat_file(f"{prefix}/a.csv") == b"x\n1\n"
+    ours.rm(url)
+    assert not fs.exists(f"{prefix}/a.csv", refresh=True)
+
+
 def test_listings_of_the_source_stay_right(s3_server: S3Server, prefix: str) -> None:
     fs = opendalfs.filesystem("s3", **s3_server.s3_options)
     fs.pipe_file(f"{prefix}/a.csv", b"x\n1\n")
