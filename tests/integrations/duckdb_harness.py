@@ -1,6 +1,6 @@
 """The correctness harness: every shape of query, over and over, against DuckDB on the same local files.
 
-Also a program, so that it can run under a Python with another DuckDB::
+Also a program, so that it can run with another DuckDB::
 
     python -m tests.integrations.duckdb_harness '{"local": ..., "prefix": ..., "options": {...}}'
 """
