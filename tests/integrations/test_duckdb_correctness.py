@@ -17,6 +17,7 @@ import duckdb
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+import opendalfs
 from tests.integrations import duckdb_harness as harness
 from tests.integrations.duckdb_places import Lake, make_lake
 from tests.servers import S3Server
@@ -58,15 +59,21 @@ def test_results_are_those_of_local_files(lake: Lake, setting: str) -> None:
     con = harness.connect(lake.options, setting)
     if con is None:
         pytest.skip(f"DuckDB {duckdb.__version__} knows no {setting}")
-    if setting == "cache":
-        lake.wait_until_cacheable()
+    lake.wait_until_cacheable()
+    cold = setting != "cache"
     found: list[str] = []
+    reads: dict[str, int] = {}
     with harness.busy_thread():
         for shape, expected in lake.expected.items():
             for scheme in ("opendal+s3", "s3"):
-                found += harness.wrong(con, shape, lake.url("", scheme).rstrip("/"), expected, REPEATS)
+                root = lake.url("", scheme).rstrip("/")
+                with opendalfs.trace() as t:
+                    found += harness.wrong(con, shape, root, expected, REPEATS, cold=cold)
+                reads[f"{shape} at {scheme}"] = t.count("read")
     con.close()
     assert found == []
+    if cold:
+        assert min(reads.values()) >= REPEATS, "each time was read, none answered from DuckDB's cache"
 
 
 @pytest.mark.soak
@@ -78,7 +85,8 @@ def test_results_are_those_of_local_files_for_long(lake: Lake, setting: str) -> 
     with harness.busy_thread():
         for shape, expected in lake.expected.items():
             for scheme in ("opendal+s3", "s3"):
-                assert harness.wrong(con, shape, lake.url("", scheme).rstrip("/"), expected, 300) == []
+                root = lake.url("", scheme).rstrip("/")
+                assert harness.wrong(con, shape, root, expected, 300, cold=setting != "cache") == []
     con.close()
 
 
