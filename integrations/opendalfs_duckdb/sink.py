@@ -34,6 +34,9 @@ from .text import TextEnd
 
 __all__ = ["WriteHandle", "parquet_is_whole"]
 
+_NEVER_CLOSED: Final = ("/schema.sql", "/load.sql")
+"""What EXPORT DATABASE writes beside the tables: each with one write, after which it lets go of the file."""
+
 _MAGIC: Final = (b"PAR1", b"PARE")
 _SMALLEST: Final = 12
 """Bytes of a Parquet file without any content: magic, length of the footer, magic."""
@@ -135,6 +138,8 @@ class WriteHandle:
                 self._head = (self._head + bytes(data[:8]))[:8]
             self._tail = (self._tail + bytes(data[-4:]))[-4:]
             self._text.take(data)
+            if self.name.endswith(_NEVER_CLOSED):
+                self._publish()
             return count
 
     def close(self) -> None:
@@ -146,17 +151,20 @@ class WriteHandle:
             When it is not, or could not be published.
         """
         with callback, self._lock:
-            writer, self._writer = self._writer, None
-            if writer is None:
-                return
-            try:
-                self._check(writer.size - self._start)
-                writer.commit()
-            except BaseException:
-                writer.abort()
-                raise
-            finally:
-                self._on_close()
+            if self._writer is not None:
+                self._publish()
+
+    def _publish(self) -> None:
+        writer, self._writer = self._writer, None
+        assert writer is not None
+        try:
+            self._check(writer.size - self._start)
+            writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+        finally:
+            self._on_close()
 
     def give_up(self) -> bool:
         """Publish nothing, unless that is done; tell whether it was in time."""

@@ -215,6 +215,19 @@ def test_listings_of_the_source_stay_right(s3_server: S3Server, prefix: str) -> 
     assert len(fs.ls(prefix)) == 2
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_database_is_exported_and_imported(con: Any, fs: Any, prefix: str, scheme: str) -> None:
+    """DuckDB does not close ``schema.sql`` and ``load.sql``."""
+    con.execute("CREATE TABLE t AS SELECT range AS i FROM range(10)")
+    for _ in range(2):
+        con.execute(f"EXPORT DATABASE '{scheme}://{prefix}/all' (FORMAT parquet)")
+    names = [name.rpartition("/")[2] for name in fs.find(prefix)]
+    assert names == ["load.sql", "schema.sql", "t.parquet"]
+    con.execute("DROP TABLE t")
+    con.execute(f"IMPORT DATABASE '{scheme}://{prefix}/all'")
+    assert con.execute("SELECT count(*), sum(i) FROM t").fetchone() == (10, 45)
+
+
 @pytest.mark.parametrize("service", ["memory", "fs"])
 def test_other_services(tmp_path: Path, service: str) -> None:
     root = f"{tmp_path}/d" if service == "fs" else "duckdb-writes"
