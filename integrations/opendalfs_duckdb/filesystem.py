@@ -176,8 +176,14 @@ class DuckDBFileSystem(AbstractFileSystem):
         return {"name": path, "size": version.size, "type": "file", "LastModified": version.modified}
 
     def size(self, path: str) -> int:
-        """Give a file's size in bytes."""
-        return self._version(path).size
+        """Give a file's size in bytes; of a new one that is being written, what was written so far."""
+        try:
+            return self._version(path).size
+        except FileNotFoundError:
+            writing = self._under_way.get(path)
+            if writing is None or writing.closed:
+                raise
+            return writing.tell()
 
     def modified(self, path: str) -> datetime:
         """Give the time of a file's last write, with its time zone.

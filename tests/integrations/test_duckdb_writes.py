@@ -204,6 +204,18 @@ def test_to_remove_what_is_being_written_gives_up_the_write(fs: Any, prefix: str
     assert not fs.exists(f"{prefix}/a.csv", refresh=True)
 
 
+def test_the_size_of_a_new_file_that_is_being_written(fs: Any, prefix: str) -> None:
+    """DuckDB 1.5 asks for it with FILE_SIZE_BYTES, and both for a log in a file."""
+    ours = opendalfs_duckdb.DuckDBFileSystem(fs)
+    fs.pipe_file(f"{prefix}/old.csv", b"x\n")
+    old = ours.open(f"opendal+s3://{prefix}/old.csv", "wb")
+    new = ours.open(f"opendal+s3://{prefix}/new.csv", "wb")
+    for handle in (old, new):
+        handle.write(b"x\n1\n2\n")
+    assert ours.size(f"opendal+s3://{prefix}/new.csv") == 6
+    assert ours.size(f"opendal+s3://{prefix}/old.csv") == 2, "readers read what is there"
+
+
 def test_listings_of_the_source_stay_right(s3_server: S3Server, prefix: str) -> None:
     fs = opendalfs.filesystem("s3", **s3_server.s3_options)
     fs.pipe_file(f"{prefix}/a.csv", b"x\n1\n")
