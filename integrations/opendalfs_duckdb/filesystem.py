@@ -60,6 +60,12 @@ class DuckDBFileSystem(AbstractFileSystem):
     OptionError
         For an unknown option, naming the nearest known one.
 
+    Notes
+    -----
+    Sizes, times and etags are remembered for two seconds. Each query asks anew about the files that it
+    names, so it sees what others wrote before; `size`, `modified`, `isfile` and `open` by themselves may be
+    two seconds behind. A read of a file that changed meanwhile raises `ChangedError`.
+
     Examples
     --------
     >>> DuckDBFileSystem("memory").protocol

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -194,6 +195,23 @@ def test_names_with_wildcards_are_found() -> None:
     for url in ("opendal+memory://duckdb-odd/a[1].csv", "opendal+memory://duckdb-odd/b?.csv"):
         assert fs.glob(url) == [url]
     assert fs.glob("opendal+memory://duckdb-odd/c[1].csv") == []
+
+
+def test_a_glob_sees_what_others_wrote_and_the_rest_is_two_seconds_behind() -> None:
+    core = opendalfs.filesystem("memory")
+    path = f"duckdb-behind/{uuid4().hex}"
+    url = f"opendal+memory://{path}"
+    fs = opendalfs.duckdb("memory")
+    core.pipe_file(path, b"1")
+    assert (fs.glob(url), fs.size(url)) == ([url], 1)
+    core.pipe_file(path, b"333")
+    assert fs.size(url) == 1
+    assert (fs.glob(url), fs.size(url)) == ([url], 3)
+    core.rm_file(path)
+    assert fs.isfile(url)
+    assert fs.glob(url) == []
+    time.sleep(2.1)
+    assert not fs.isfile(url)
 
 
 def test_stats_forget() -> None:
