@@ -10,6 +10,9 @@
 
 ``con.register_filesystem(opendalfs.duckdb("s3", ...))`` does the same without DuckDB's caches and without
 the tidy end at exit that `register` adds.
+
+Made for DuckDB 2.0. DuckDB 1.5 reads as right, but cannot ATTACH nor OVERWRITE a folder here, and a COPY to a
+new compressed text file that fails leaves it there.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, Final
+from weakref import WeakValueDictionary
 
 from fsspec import AbstractFileSystem
 
@@ -58,6 +60,12 @@ class DuckDBFileSystem(AbstractFileSystem):
     OptionError
         For an unknown option, naming the nearest known one.
 
+    Notes
+    -----
+    Sizes, times and etags are remembered for two seconds. Each query asks anew about the files that it
+    names, so it sees what others wrote before; `size`, `modified`, `isfile` and `open` by themselves may be
+    two seconds behind. A read of a file that changed meanwhile raises `ChangedError`.
+
     Examples
     --------
     >>> DuckDBFileSystem("memory").protocol
@@ -81,6 +89,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         self.source = Source(source, name=name, schemes=schemes, **options)
         self.protocol = self.source.protocols
         self._stats = Stats()
+        self._under_way: WeakValueDictionary[str, WriteHandle] = WeakValueDictionary()
         install()
 
     def __repr__(self) -> str:
@@ -173,8 +182,14 @@ class DuckDBFileSystem(AbstractFileSystem):
         return {"name": path, "size": version.size, "type": "file", "LastModified": version.modified}
 
     def size(self, path: str) -> int:
-        """Give a file's size in bytes."""
-        return self._version(path).size
+        """Give a file's size in bytes; of a new one that is being written, what was written so far."""
+        try:
+            return self._version(path).size
+        except FileNotFoundError:
+            writing = self._under_way.get(path)
+            if writing is None or writing.closed:
+                raise
+            return writing.tell()
 
     def modified(self, path: str) -> datetime:
         """Give the time of a file's last write, with its time zone.
@@ -270,12 +285,14 @@ class DuckDBFileSystem(AbstractFileSystem):
             writer = appending(connection, key)
         else:
             writer = Writer(connection, key, exclusive=mode == "xb")
-        return WriteHandle(
+        handle = WriteHandle(
             writer,
             path,
-            exists=lambda: self._ask(connection, key) is not None,
+            exists=cache(lambda: self._ask(connection, key) is not None),
             closed=lambda: self._forget(path),
         )
+        self._under_way[path] = handle
+        return handle
 
     def _forget(self, url: str) -> None:
         self._stats.drop(url)
@@ -304,7 +321,14 @@ class DuckDBFileSystem(AbstractFileSystem):
         self._forget(path)
 
     def rm_file(self, path: str) -> None:
-        """Remove a file; a missing one is no error."""
+        """Remove a file; a missing one is no error.
+
+        While it is being written, that write is given up instead, and what was there before stays: so does
+        DuckDB 1.5 clean up after a COPY that failed, before it closes the file or without it.
+        """
+        writing = self._under_way.get(path)
+        if writing is not None and writing.give_up():
+            return
         _, connection, key = self.source.locate(path)
         if not key:
             raise IsADirectoryError(errno.EISDIR, "Refused: this is a whole container", path)

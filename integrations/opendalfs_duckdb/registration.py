@@ -52,12 +52,15 @@ def register(
     name : str, optional
         Serve ``opendal+<name>://`` instead of ``opendal+<service>://``: for several accounts of a service.
     schemes : iterable of str
-        URL schemes to serve besides, such as ``"s3"``; needs no httpfs.
+        URL schemes to serve besides, such as ``"s3"``; needs no httpfs. Read by them, but replace CSV and
+        JSON by ``opendal+s3://``: over an existing object DuckDB writes beside it there, in place here, where
+        not every COPY that fails can be told from a good one (`opendalfs_duckdb.sink`).
     cache : bool
         Turn on DuckDB's own caches of file blocks and of Parquet metadata. These settings are of the whole
         database and of everything it reads, local files too: ``cache_local_files``,
         ``external_file_cache_local_max_block_size`` (2 MiB), ``parquet_metadata_cache``. A cached file
-        is asked for its time at each query, and read anew when that has changed.
+        is asked for its time at each query, and read anew when that has changed. CSV and JSON are cached
+        only under schemes that DuckDB itself counts as remote, such as ``s3://``.
     replace : bool
         Take the place of what is registered under the same name; otherwise that is an error.
     **options

@@ -3,15 +3,20 @@
 When a COPY fails, DuckDB closes the file that it has begun like any other and then removes it, so a close
 alone does not mean success. What tells:
 
-- *a write of ours failed*: nothing is published.
+- *a write of ours failed*, or the file is removed before it is closed: nothing is published.
 - *Parquet*: a whole file ends with its magic; anything else is not published.
-- *nothing was written over an object that exists*: that is how most failed CSV and JSON copies end (DuckDB
-  writes 8 MiB at a time), and not published either.
+- *text over an object that exists, whose last line has no end*: see `text.TextEnd`.
+- *nothing was written over an object that exists*: so most failed copies of CSV and JSON end (DuckDB writes
+  8 MiB at a time).
 
-In all three the close raises as well: DuckDB ignores that while it cleans up, and reports it if it believes
-the file to be good. A CSV or JSON copy that fails later cannot be told from a good one. DuckDB then removes
-the new file again, and over an existing file it writes to ``tmp_<name>`` first and renames, so that the old
-one stays, except under schemes that DuckDB itself counts as remote, such as ``s3://``.
+In each case nothing is published and the close raises as well: DuckDB ignores that while it cleans up, and
+reports it if it believes the file to be good.
+
+What cannot be told is a late failure of a table that several threads copy to CSV or to lines of JSON, and of
+zstd. There DuckDB itself helps: it removes a new file again, and over an existing one it writes to
+``tmp_<name>`` first and renames. But it writes in place under schemes that it counts as remote, such as
+``s3://``, and into folders (PARTITION_BY, PER_THREAD_OUTPUT). With OVERWRITE it removes what is in the folder
+before it begins.
 """
 
 from __future__ import annotations
@@ -25,8 +30,12 @@ from opendalfs.errors import UnsupportedError
 from opendalfs.writer import Writer
 
 from .leaving import callback
+from .text import TextEnd
 
 __all__ = ["WriteHandle", "parquet_is_whole"]
+
+_NEVER_CLOSED: Final = ("/schema.sql", "/load.sql")
+"""What EXPORT DATABASE writes beside the tables: each with one write, after which it lets go of the file."""
 
 _MAGIC: Final = (b"PAR1", b"PARE")
 _SMALLEST: Final = 12
@@ -79,7 +88,7 @@ class WriteHandle:
     name : str
         Its URL.
     exists : callable
-        Tells whether the file exists already; asked at most once, at the close.
+        Tells whether the file exists already.
     closed : callable
         Called when something may have been published.
     """
@@ -102,6 +111,7 @@ class WriteHandle:
         self._error: BaseException | None = None
         self._head = b""
         self._tail = b""
+        self._text = TextEnd(name, exists)
 
     @property
     def closed(self) -> bool:
@@ -127,6 +137,9 @@ class WriteHandle:
             if len(self._head) < 8:
                 self._head = (self._head + bytes(data[:8]))[:8]
             self._tail = (self._tail + bytes(data[-4:]))[-4:]
+            self._text.take(data)
+            if self.name.endswith(_NEVER_CLOSED):
+                self._publish()
             return count
 
     def close(self) -> None:
@@ -138,17 +151,29 @@ class WriteHandle:
             When it is not, or could not be published.
         """
         with callback, self._lock:
-            writer, self._writer = self._writer, None
-            if writer is None:
-                return
-            try:
-                self._check(writer.size - self._start)
-                writer.commit()
-            except BaseException:
-                writer.abort()
-                raise
-            finally:
-                self._on_close()
+            if self._writer is not None:
+                self._publish()
+
+    def _publish(self) -> None:
+        writer, self._writer = self._writer, None
+        assert writer is not None
+        try:
+            self._check(writer.size - self._start)
+            writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+        finally:
+            self._on_close()
+
+    def give_up(self) -> bool:
+        """Publish nothing, unless that is done; tell whether it was in time."""
+        with self._lock:
+            if self._writer is None:
+                return False
+            self._error = InterruptedError(errno.EINTR, "Removed while it was being written", self.name)
+            self._writer.abort()
+            return True
 
     def _check(self, size: int) -> None:
         if self._error is not None:
@@ -156,12 +181,17 @@ class WriteHandle:
         if parquet_is_whole(self._head, self._tail, size, self.name) is False:
             raise OSError(errno.EIO, "Not published: the Parquet file has no end", self.name)
         if not size and self._exists():
-            raise OSError(
-                errno.EIO,
-                "Not published: nothing was written, which over an existing object cannot be told from a "
-                "failed COPY. If it is to be empty, remove it first",
-                self.name,
-            )
+            raise self._like_a_failed_copy("nothing was written", "to be empty")
+        if self._text.whole is False and self._exists():
+            raise self._like_a_failed_copy("the last line has no end", "to end so")
+
+    def _like_a_failed_copy(self, found: str, meant: str) -> OSError:
+        return OSError(
+            errno.EIO,
+            f"Not published: {found}, which over an existing object cannot be told from a failed COPY. "
+            f"If it is {meant}, remove it first",
+            self.name,
+        )
 
     def tell(self) -> int:
         """Give the bytes written so far."""

@@ -1,6 +1,6 @@
 """The correctness harness: every shape of query, over and over, against DuckDB on the same local files.
 
-Also a program, so that it can run under a Python with another DuckDB::
+Also a program, so that it can run with another DuckDB::
 
     python -m tests.integrations.duckdb_harness '{"local": ..., "prefix": ..., "options": {...}}'
 """
@@ -94,10 +94,20 @@ def busy_thread() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-def wrong(con: duckdb.DuckDBPyConnection, shape: str, root: str, expected: Any, repeats: int) -> list[str]:
+def empty_the_cache(con: duckdb.DuckDBPyConnection) -> None:
+    """Let DuckDB forget the blocks of files: those of ``s3://`` it keeps unasked."""
+    for value in ("false", "true"):
+        con.execute(f"SET GLOBAL enable_external_file_cache = {value}")
+
+
+def wrong(
+    con: duckdb.DuckDBPyConnection, shape: str, root: str, expected: Any, repeats: int, *, cold: bool = True
+) -> list[str]:
     """Repeat a query and tell of each time that it failed or gave another answer."""
     found = []
     for i in range(repeats):
+        if cold:
+            empty_the_cache(con)
         try:
             got = answer(con, shape, root)
         except duckdb.Error as exc:
@@ -134,7 +144,8 @@ def main() -> None:
                 continue
             for shape, right in expected.items():
                 for scheme in ("opendal+s3", "s3"):
-                    found += wrong(con, shape, f"{scheme}://{order['prefix']}", right, order["repeats"])
+                    root = f"{scheme}://{order['prefix']}"
+                    found += wrong(con, shape, root, right, order["repeats"], cold=setting != "cache")
                     queries += order["repeats"]
             con.close()
     print(json.dumps({"duckdb": duckdb.__version__, "queries": queries, "wrong": found}))

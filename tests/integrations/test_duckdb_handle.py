@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +21,7 @@ from opendalfs_duckdb.handle import ReadHandle
 from opendalfs_duckdb.pattern import Pattern
 from opendalfs_duckdb.sink import parquet_is_whole
 from opendalfs_duckdb.stats import Stats
+from opendalfs_duckdb.text import TextEnd
 from tests.servers import S3Server
 
 SIZE = 3_000_000
@@ -194,6 +197,23 @@ def test_names_with_wildcards_are_found() -> None:
     assert fs.glob("opendal+memory://duckdb-odd/c[1].csv") == []
 
 
+def test_a_glob_sees_what_others_wrote_and_the_rest_is_two_seconds_behind() -> None:
+    core = opendalfs.filesystem("memory")
+    path = f"duckdb-behind/{uuid4().hex}"
+    url = f"opendal+memory://{path}"
+    fs = opendalfs.duckdb("memory")
+    core.pipe_file(path, b"1")
+    assert (fs.glob(url), fs.size(url)) == ([url], 1)
+    core.pipe_file(path, b"333")
+    assert fs.size(url) == 1
+    assert (fs.glob(url), fs.size(url)) == ([url], 3)
+    core.rm_file(path)
+    assert fs.isfile(url)
+    assert fs.glob(url) == []
+    time.sleep(2.1)
+    assert not fs.isfile(url)
+
+
 def test_stats_forget() -> None:
     stats = Stats(seconds=1000)
     asked = stats.now()
@@ -228,3 +248,39 @@ def test_a_parquet_file_is_whole_only_with_its_end(tmp_path: Path, options: str,
 @pytest.mark.parametrize("text", [b"PAR1,PAR2\n1,2\n", b"PARENT_ID\n1\n", b"PARE,x,y,z\n1,2,3,4\n", b"a\n"])
 def test_text_is_no_parquet_file(text: bytes) -> None:
     assert parquet_is_whole(text[:8], text[-4:], len(text)) is None
+
+
+WHOLE = gzip.compress(b"x\n1\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces", "whole"),
+    [
+        ("a.csv", [b"x", b"\n1\n"], True),
+        ("a.csv", [b"x\n", b"1"], False),
+        ("a.csv", [b"x\n", b"1\r"], True),
+        ("a.csv", [], None),
+        ("a.bin", [b"x"], None),
+        ("A.JSON.GZ", [WHOLE[:10], WHOLE[10:]], True),
+        ("a.json.gz", [WHOLE[:10], WHOLE[10:-8]], False),
+        ("a.json.gz", [WHOLE[:10]], False),
+        ("a.json.gz", [gzip.compress(b"x\n1")], False),
+        ("a.json.gz", [gzip.compress(b"")], False),
+        ("a.json.gz", [b"plain\n"], True),
+        ("a.json.gz", [b"\x1f\x8bno gzip"], None),
+        ("a.csv.zst", [b"\x28\xb5\x2f\xfd..."], None),
+    ],
+)
+def test_text_is_whole_with_the_end_of_its_last_line(
+    name: str, pieces: list[bytes], whole: bool | None
+) -> None:
+    end = TextEnd(name, lambda: True)
+    for piece in pieces:
+        end.take(piece)
+    assert end.whole is whole
+
+
+def test_gzip_is_read_only_where_somebody_asks() -> None:
+    end = TextEnd("a.csv.gz", lambda: False)
+    end.take(WHOLE[:20])
+    assert end.whole is None

@@ -83,9 +83,15 @@ def test_gzip_is_read_in_large_pieces(con: duckdb.DuckDBPyConnection, lake: Lake
     assert t.count("read") <= 6
 
 
+PARQUET = ["full", "two columns", "filter", "many files", "hive"]
+TEXT = ["csv", "csv.gz", "json"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["opendal+s3", "s3"])
-@pytest.mark.parametrize("shape", ["full", "two columns", "filter", "many files", "hive"])
+@pytest.mark.parametrize(
+    ("scheme", "shape"),
+    [("opendal+s3", shape) for shape in PARQUET] + [("s3", shape) for shape in (*PARQUET, *TEXT)],
+)
 def test_a_warm_repeat_reads_nothing(lake: Lake, scheme: str, shape: str) -> None:
     lake.wait_until_cacheable()
     con = duckdb.connect()
@@ -97,6 +103,21 @@ def test_a_warm_repeat_reads_nothing(lake: Lake, scheme: str, shape: str) -> Non
     con.close()
     assert t.count("read") == 0
     assert t.requests == 1, "one stat or one list to see whether anything changed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", TEXT)
+def test_text_is_cached_only_where_duckdb_counts_the_scheme_as_remote(lake: Lake, shape: str) -> None:
+    """As `register` tells its users; when this fails, DuckDB has become better."""
+    lake.wait_until_cacheable()
+    con = duckdb.connect()
+    opendalfs_duckdb.register(con, "s3", cache=True, **lake.options)
+    root = lake.url("").rstrip("/")
+    harness.answer(con, shape, root)
+    with opendalfs.trace() as t:
+        harness.answer(con, shape, root)
+    con.close()
+    assert 1 <= t.count("read") <= 2
 
 
 def test_the_caches_blocks_are_large(lake: Lake) -> None:

@@ -106,7 +106,7 @@ def test_a_failed_copy_leaves_no_new_object(
 @pytest.mark.parametrize("query", [FAILS_EARLY, FAILS_LATE], ids=["early", "late"])
 @pytest.mark.parametrize(
     ("scheme", "kind"),
-    [("s3", "parquet"), ("opendal+s3", "parquet"), ("opendal+s3", "csv"), ("opendal+s3", "json")],
+    [(scheme, kind) for scheme in SCHEMES for kind in FORMATS],
 )
 def test_a_failed_copy_leaves_the_old_object(
     con: Any, fs: Any, prefix: str, scheme: str, kind: str, query: str
@@ -119,15 +119,42 @@ def test_a_failed_copy_leaves_the_old_object(
     assert fs.find(prefix) == [f"{prefix}/old.{kind}"]
 
 
-@pytest.mark.parametrize("kind", ["csv", "json"])
-def test_text_in_place_survives_a_failure_before_the_first_write(
-    con: Any, fs: Any, prefix: str, kind: str
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+@pytest.mark.parametrize("options", ["PER_THREAD_OUTPUT", "PARTITION_BY p", "FILE_SIZE_BYTES '100MB'"])
+@pytest.mark.parametrize("mode", ["OVERWRITE_OR_IGNORE", "APPEND"])
+def test_a_failed_copy_leaves_the_old_objects_of_a_folder(
+    con: Any, fs: Any, prefix: str, scheme: str, kind: str, options: str, mode: str
 ) -> None:
-    """Under ``s3://`` DuckDB writes in place; what is lost there is told in `opendalfs_duckdb.sink`."""
-    fs.pipe_file(f"{prefix}/old.{kind}", b"i\n42\n")
+    copy = f"TO '{scheme}://{prefix}/old' (FORMAT {kind}, {options}, {mode})"
+    con.execute(f"COPY (SELECT 42 AS i, 'x' AS p) {copy}")
+    before = fs.cat(fs.find(prefix))
     with pytest.raises(duckdb.Error, match="deliberate"):
-        con.execute(f"COPY ({FAILS_EARLY}) TO 's3://{prefix}/old.{kind}'")
-    assert fs.cat_file(f"{prefix}/old.{kind}") == b"i\n42\n"
+        con.execute(f"COPY (SELECT i, 'x' AS p FROM ({FAILS_LATE})) {copy}")
+    assert fs.cat(fs.find(prefix)) == before
+
+
+def test_an_array_of_json_that_threads_copy_in_order(con: Any, fs: Any, prefix: str) -> None:
+    con.execute("CREATE TABLE t AS SELECT range AS i, md5(range::VARCHAR) AS s FROM range(2000000)")
+    url = f"s3://{prefix}/old.json"
+    con.execute(f"COPY (SELECT 42 AS i) TO '{url}' (ARRAY true)")
+    before = fs.cat_file(f"{prefix}/old.json")
+    with pytest.raises(duckdb.Error, match="deliberate"):
+        con.execute(
+            "COPY (SELECT s, CASE WHEN i = 1900000 THEN error('deliberate') ELSE i END AS i FROM t) "
+            f"TO '{url}' (ARRAY true)"
+        )
+    assert fs.cat_file(f"{prefix}/old.json") == before
+
+
+def test_text_that_is_meant_to_have_no_end(con: Any, fs: Any, prefix: str) -> None:
+    options = "(HEADER false, PREFIX '<', SUFFIX '>')"
+    for scheme in ("s3", "opendal+s3", "opendal+s3"):
+        con.execute(f"COPY (SELECT 1) TO '{scheme}://{prefix}/a.csv' {options}")
+        assert fs.cat_file(f"{prefix}/a.csv") == b"<1>"
+    with pytest.raises(duckdb.Error, match="remove it first"):
+        con.execute(f"COPY (SELECT 2) TO 's3://{prefix}/a.csv' {options}")
+    assert fs.cat_file(f"{prefix}/a.csv") == b"<1>"
 
 
 def test_nothing_over_something_is_an_error_rather_than_a_guess(con: Any, fs: Any, prefix: str) -> None:
@@ -140,6 +167,10 @@ def test_nothing_over_something_is_an_error_rather_than_a_guess(con: Any, fs: An
     assert fs.cat_file(f"{prefix}/old.json") == b'{"i":1}\n'
     con.execute(f"{empty} 'opendal+s3://{prefix}/old.json'")
     assert fs.cat_file(f"{prefix}/old.json") == b""
+    fs.pipe_file(f"{prefix}/old.csv.gz", b"not empty")
+    with pytest.raises(duckdb.Error, match="remove it first"):
+        con.execute(f"{empty} 's3://{prefix}/old.csv.gz' (HEADER false)")
+    assert fs.cat_file(f"{prefix}/old.csv.gz") == b"not empty"
 
 
 @pytest.mark.parametrize("rows", [10, 3_000_000])
@@ -158,6 +189,33 @@ def test_other_writers_see_no_part_of_it(con: Any, fs: Any, prefix: str) -> None
     assert not fs.exists(f"{prefix}/a.parquet", refresh=True)
 
 
+def test_to_remove_what_is_being_written_gives_up_the_write(fs: Any, prefix: str) -> None:
+    """DuckDB 1.5 removes a file after a failure, though it was there before."""
+    url = f"opendal+s3://{prefix}/a.csv"
+    fs.pipe_file(f"{prefix}/a.csv", b"x\n1\n")
+    ours = opendalfs_duckdb.DuckDBFileSystem(fs)
+    handle = ours.open(url, "wb")
+    handle.write(b"x\n2\n")
+    ours.rm(url)
+    with pytest.raises(OSError, match="Not published"):
+        handle.close()
+    assert fs.cat_file(f"{prefix}/a.csv") == b"x\n1\n"
+    ours.rm(url)
+    assert not fs.exists(f"{prefix}/a.csv", refresh=True)
+
+
+def test_the_size_of_a_new_file_that_is_being_written(fs: Any, prefix: str) -> None:
+    """DuckDB 1.5 asks for it with FILE_SIZE_BYTES, and both for a log in a file."""
+    ours = opendalfs_duckdb.DuckDBFileSystem(fs)
+    fs.pipe_file(f"{prefix}/old.csv", b"x\n")
+    old = ours.open(f"opendal+s3://{prefix}/old.csv", "wb")
+    new = ours.open(f"opendal+s3://{prefix}/new.csv", "wb")
+    for handle in (old, new):
+        handle.write(b"x\n1\n2\n")
+    assert ours.size(f"opendal+s3://{prefix}/new.csv") == 6
+    assert ours.size(f"opendal+s3://{prefix}/old.csv") == 2, "readers read what is there"
+
+
 def test_listings_of_the_source_stay_right(s3_server: S3Server, prefix: str) -> None:
     fs = opendalfs.filesystem("s3", **s3_server.s3_options)
     fs.pipe_file(f"{prefix}/a.csv", b"x\n1\n")
@@ -167,6 +225,19 @@ def test_listings_of_the_source_stay_right(s3_server: S3Server, prefix: str) -> 
     con.execute(f"COPY (SELECT 1 AS x) TO 'opendal+s3://{prefix}/b.csv'")
     con.close()
     assert len(fs.ls(prefix)) == 2
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_database_is_exported_and_imported(con: Any, fs: Any, prefix: str, scheme: str) -> None:
+    """DuckDB does not close ``schema.sql`` and ``load.sql``."""
+    con.execute("CREATE TABLE t AS SELECT range AS i FROM range(10)")
+    for _ in range(2):
+        con.execute(f"EXPORT DATABASE '{scheme}://{prefix}/all' (FORMAT parquet)")
+    names = [name.rpartition("/")[2] for name in fs.find(prefix)]
+    assert names == ["load.sql", "schema.sql", "t.parquet"]
+    con.execute("DROP TABLE t")
+    con.execute(f"IMPORT DATABASE '{scheme}://{prefix}/all'")
+    assert con.execute("SELECT count(*), sum(i) FROM t").fetchone() == (10, 45)
 
 
 @pytest.mark.parametrize("service", ["memory", "fs"])
