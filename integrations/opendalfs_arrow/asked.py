@@ -30,13 +30,13 @@ class Asked:
 
     Parameters
     ----------
-    columns : tuple of str, optional
-        Columns to read; None for all.
+    columns : tuple of str, or dict of pyarrow.compute.Expression, optional
+        Columns to read, or to compute; None for all.
     filters : object
         As pyarrow takes them; None for all rows.
     """
 
-    columns: tuple[str, ...] | None
+    columns: tuple[str, ...] | dict[str, Any] | None
     filters: Any
 
     def names(self, known: list[str]) -> list[str]:
@@ -90,4 +90,5 @@ def _reads(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> b
 
 def _asked(values: dict[str, Any]) -> Asked:
     columns = values.get("columns")
-    return Asked(None if columns is None else tuple(columns), values.get("filters"))
+    kept = columns if columns is None or isinstance(columns, dict) else tuple(columns)
+    return Asked(kept, values.get("filters"))
