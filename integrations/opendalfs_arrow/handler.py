@@ -187,7 +187,8 @@ class Handler(pafs.FileSystemHandler):
         """Open a file for reading from front to back."""
         local = self.local(path)
         if local is not None:
-            return pafs.LocalFileSystem().open_input_stream(local)
+            # Whoever called this decompresses.
+            return pafs.LocalFileSystem().open_input_stream(local, compression=None)
         return pa.PythonFile(StreamFile(self.reader(path), again=True), mode="r")
 
     def reader(self, path: str) -> Reader:
