@@ -26,6 +26,7 @@ from .asked import asked_of
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
 from .known import Known, known_of
+from .moves import move
 from .parquet import Scan
 
 __all__ = ["Handler"]
@@ -250,16 +251,16 @@ class Handler(pafs.FileSystemHandler):
             if missing_dir_ok:
                 return
             raise
-        if not inner.strip("/"):
-            raise ValueError(
-                "delete_dir_contents refuses the root: use delete_dir_contents(accept_root_dir=True)"
-            )
         self._empty(fs, inner)
         blocking.run(fs._makedirs, inner, exist_ok=True)
         self.known.forget_below(self._key(path))
 
     def _folder(self, path: str) -> tuple[OpendalFileSystem, str]:
         fs, inner = self.resolve(path)
+        if not inner.strip("/"):
+            raise ValueError(
+                "this would empty the root: say so with delete_dir_contents('', accept_root_dir=True)"
+            )
         kind = blocking.run(self._info, path).type
         if kind == pafs.FileType.File:
             raise NotADirectoryError(20, "Not a directory", path)
@@ -277,7 +278,8 @@ class Handler(pafs.FileSystemHandler):
         self.known.forget_below("")
 
     def _empty(self, fs: OpendalFileSystem, path: str) -> None:
-        names = [info["name"] for info in blocking.run(fs._ls, path, refresh=True)]
+        # On flat keys a name may be listed twice, as a file and as a directory; it is removed as both.
+        names = {info["name"]: None for info in blocking.run(fs._ls, path, refresh=True)}
         for name in names:
             blocking.run(fs._rm_tree, name)
 
@@ -293,8 +295,7 @@ class Handler(pafs.FileSystemHandler):
         other, target = self.resolve(dest)
         if fs != other:
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
-        if not blocking.run(fs._mv_one, source, target):
-            blocking.run(_move_tree, fs, source, target)
+        blocking.run(move, fs, source, target)
         self.known.forget_below(self._key(src))
         self.known.forget_below(self._key(dest))
 
@@ -303,7 +304,8 @@ class Handler(pafs.FileSystemHandler):
         fs, source = self.resolve(src)
         other, target = self.resolve(dest)
         if fs == other:
-            blocking.run(fs._cp_file, source, target)
+            if not blocking.run(fs._cp_one, source, target):
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", src)
         else:
             with self.open_input_stream(src) as reading, self.open_output_stream(dest) as writing:
                 while data := reading.read(_COPIED):
@@ -316,36 +318,6 @@ def _said(path: str, info: Info) -> pafs.FileInfo:
     if info["type"] == "directory":
         return pafs.FileInfo(path, pafs.FileType.Directory)
     return pafs.FileInfo(path, pafs.FileType.File, size=info["size"], mtime=info.get("LastModified"))
-
-
-async def _move_tree(fs: OpendalFileSystem, source: str, target: str) -> None:
-    """Move a directory by its literal name to a literal name, as few services can by themselves."""
-    if source == fs.root_marker or f"{target}/".startswith(f"{source}/"):
-        raise OSError(errno.EINVAL, "A directory cannot be moved into itself", source, None, target)
-    if await _holds(fs, target):
-        raise OSError(errno.ENOTEMPTY, "Directory not empty", target)
-    found: dict[str, Info] = await fs._find(source, withdirs=True, detail=True)
-    holding = {fs._above(name) for name in found}
-
-    async def one(name: str) -> None:
-        place = target + name[len(source) :]
-        if found[name]["type"] == "file":
-            await fs._cp_file(name, place)
-        elif found[name].get("marker") or name not in holding:
-            # Others are implied by the copies of their files.
-            await fs._makedirs(place, exist_ok=True)
-
-    await gather(one, list(found), fs.batch_size)
-    # No more than was copied: what another writer adds meanwhile stays.
-    await fs._rm_listed(dict(found), fs.batch_size)
-
-
-async def _holds(fs: OpendalFileSystem, path: str) -> bool:
-    """Tell whether there is anything in a directory."""
-    try:
-        return any(info["name"] != path for info in await fs._ls(path, refresh=True))
-    except FileNotFoundError:
-        return False
 
 
 _HEADERS: Final = {

@@ -78,6 +78,73 @@ class TestLiteralPaths:
         assert core.find("r") == ["r/a/x", "r/b/y"]
 
 
+class TestMovesAndCopies:
+    """As pyarrow's own filesystems do, where fsspec does otherwise."""
+
+    def test_a_file_is_not_moved_into_a_directory_of_the_targets_name(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/a": b"1", "r/d/x": b"2"})
+        with pytest.raises(IsADirectoryError):
+            arrow.move("r/a", "r/d")
+        assert core.find("r") == ["r/a", "r/d/x"]
+
+    def test_a_directory_is_not_moved_onto_a_file(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/d/x": b"1", "r/f": b"2"})
+        with pytest.raises(NotADirectoryError):
+            arrow.move("r/d", "r/f")
+        assert core.find("r") == ["r/d/x", "r/f"]
+
+    @pytest.mark.parametrize("path", ["r/f", "r/d"])
+    def test_what_is_moved_onto_itself_stays(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem, path: str
+    ) -> None:
+        core.pipe({"r/d/x": b"1", "r/f": b"2"})
+        arrow.move(path, f"{path}/")
+        assert core.cat(core.find("r")) == {"r/d/x": b"1", "r/f": b"2"}
+
+    def test_what_is_both_file_and_directory_is_not_moved_into_itself(self) -> None:
+        core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+        core.pipe({"a": b"1", "a/x": b"2"})
+        opendalfs.arrow(core).move("a", "a")
+        assert core.cat(core.find("")) == {"a": b"1", "a/x": b"2"}
+
+    def test_what_is_missing_cannot_be_moved_onto_a_directory(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/d/x": b"1"})
+        for target in ("r/d", "r/no"):
+            with pytest.raises(FileNotFoundError):
+                arrow.move("r/missing", target)
+
+    def test_a_directory_is_not_copied_as_if_it_were_an_empty_file(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/d/x": b"1"})
+        with pytest.raises(IsADirectoryError, match="r/d"):
+            arrow.copy_file("r/d", "r/e")
+        assert arrow.get_file_info("r/e").type == FileType.NotFound
+
+
+class TestDeletes:
+    def test_the_root_is_not_deleted_by_an_empty_path(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"a": b"1", "d/x": b"2"})
+        for path in ("", "/"):
+            with pytest.raises(ValueError, match="accept_root_dir"):
+                arrow.delete_dir(path)
+        assert core.find("") == ["a", "d/x"]
+
+    def test_a_name_that_is_both_file_and_directory_goes_with_the_contents(self) -> None:
+        core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+        core.pipe({"d/f": b"1", "d/f/x": b"2", "keep": b"3"})
+        opendalfs.arrow(core).delete_dir_contents("d")
+        assert core.find("") == ["keep"]
+
+
 def parquet(value: int) -> bytes:
     out = pa.BufferOutputStream()
     pq.write_table(pa.table({"x": [value] * 3}), out)
