@@ -15,8 +15,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from opendalfs import blocking, filesystems
-from opendalfs.errors import UnsupportedError
+from opendalfs import blocking, filesystems, paths
+from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
 from opendalfs.reader import Reader, gather
@@ -81,20 +81,18 @@ class Handler(pafs.FileSystemHandler):
 
     def normalize_path(self, path: str) -> str:
         """Bring a path or URL into one form."""
-        if self.fs is None:
-            fs, inner = self.resolve(path)
-            return fs.unstrip_protocol(inner)
-        return str(self.fs._strip_protocol(path))
+        fs, inner = self.resolve(path)
+        return self._shown(fs, inner)
 
     def resolve(self, path: str) -> tuple[OpendalFileSystem, str]:
         """Give the filesystem behind a path and the path there."""
         if self.fs is not None:
-            return self.fs, self.fs._strip_protocol(path)
-        fs, inner = filesystems.resolve(path, **self.options)
+            return self.fs, _inner(self.fs, path)
+        fs, _ = filesystems.resolve(path, **self.options)
         if fs not in self._resolved:
             self._resolved.add(fs)
             fs.watch(self.known)
-        return fs, inner
+        return fs, _inner(fs, path)
 
     def _shown(self, fs: OpendalFileSystem, path: str) -> str:
         return path if self.fs is not None else fs.unstrip_protocol(path)
@@ -311,6 +309,21 @@ class Handler(pafs.FileSystemHandler):
                 while data := reading.read(_COPIED):
                     writing.write(data)
         self.known.forget(self._key(dest))
+
+
+def _inner(fs: OpendalFileSystem, path: str) -> str:
+    """Give the path that a path or URL has in a filesystem; what is elsewhere raises."""
+    inner = str(fs._strip_protocol(path))
+    if "://" not in path:
+        return inner
+    if not paths.same_server(paths.url_server(fs.service, path), fs._endpoint):
+        raise ValueError(f"{redact(path)!r} is on another server than {fs!r}")
+    if "://" not in inner:
+        return inner
+    if not fs._bound:
+        raise ValueError(f"{redact(path)!r} is not a path of {fs!r}")
+    # Within its options, where a URL begins at the service.
+    return fs._split(inner)[1]
 
 
 def _said(path: str, info: Info) -> pafs.FileInfo:

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
@@ -143,6 +144,38 @@ class TestDeletes:
         core.pipe({"d/f": b"1", "d/f/x": b"2", "keep": b"3"})
         opendalfs.arrow(core).delete_dir_contents("d")
         assert core.find("") == ["keep"]
+
+
+class TestUrls:
+    def test_a_url_within_a_bound_filesystem_is_the_path_there(self) -> None:
+        root = uuid4().hex
+        core = OpendalFileSystem("memory", root=root)
+        arrow = opendalfs.arrow(core)
+        url = f"opendal+memory://{root}/d"
+        ds.write_dataset(pa.table({"x": [1, 2]}), url, format="parquet", filesystem=arrow)
+        assert core.find("") == ["d/part-0.parquet"]
+        assert arrow.normalize_path(f"{url}/") == "d"
+        assert ds.dataset(url, filesystem=arrow).files == ["d/part-0.parquet"]
+        assert pq.read_table(url, filesystem=arrow)["x"].to_pylist() == [1, 2]
+
+    def test_a_url_outside_a_bound_filesystem_is_refused(self) -> None:
+        arrow = opendalfs.arrow(OpendalFileSystem("memory", root=uuid4().hex))
+        with pytest.raises(ValueError, match="is not within"):
+            arrow.get_file_info("opendal+memory://elsewhere/x")
+
+    @pytest.mark.parametrize("url", ["gs://bucket/x", "opendal+gcs://bucket/x", "nope://bucket/x"])
+    def test_a_url_of_another_service_is_refused_as_such(self, url: str) -> None:
+        arrow = opendalfs.arrow("s3", region="us-east-1", key="a", secret="hunter2")
+        for attempt in (arrow.get_file_info, arrow.open_input_file, arrow.normalize_path):
+            with pytest.raises(ValueError, match="is not a path of S3FileSystem") as caught:
+                attempt(url)
+            assert "hunter2" not in str(caught.value)
+
+    def test_a_url_of_another_server_is_not_taken_for_this_ones(self) -> None:
+        arrow = opendalfs.arrow("webdav", endpoint="http://here.invalid:80")
+        with pytest.raises(ValueError, match="another server"):
+            arrow.get_file_info("opendal+webdav://elsewhere.invalid:80/x")
+        assert arrow.normalize_path("opendal+webdav://here.invalid:80/a/x") == "a/x"
 
 
 def parquet(value: int) -> bytes:
