@@ -293,7 +293,9 @@ class Handler(pafs.FileSystemHandler):
         other, target = self.resolve(dest)
         if fs != other:
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
-        blocking.run(move, fs, source, target)
+        here, there = self.local(src), self.local(dest)
+        local = None if here is None or there is None else (here, there)
+        blocking.run(move, fs, source, target, local)
         self.known.forget_below(self._key(src))
         self.known.forget_below(self._key(dest))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
@@ -11,7 +12,7 @@ from opendalfs.reader import gather
 __all__ = ["move"]
 
 
-async def move(fs: OpendalFileSystem, source: str, target: str) -> None:
+async def move(fs: OpendalFileSystem, source: str, target: str, local: tuple[str, str] | None = None) -> None:
     """Move a file or directory; a file that is there is replaced, and so is an empty directory by another.
 
     Parameters
@@ -20,6 +21,8 @@ async def move(fs: OpendalFileSystem, source: str, target: str) -> None:
         Where both are.
     source, target : str
         Stripped paths.
+    local : tuple of str, optional
+        The same two on this machine, where files are.
 
     Raises
     ------
@@ -36,17 +39,29 @@ async def move(fs: OpendalFileSystem, source: str, target: str) -> None:
     elif (await fs._info(source, refresh=True))["type"] == "file":
         # fsspec would move it into the directory.
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-    await _move_tree(fs, source, target)
+    await _check(fs, source, target)
+    if local is None:
+        await _copy_away(fs, source, target)
+        return
+    # All at once, and links stay what they are; OpenDAL would list none that lead to directories.
+    await fs._makedirs(fs._above(target), exist_ok=True)
+    os.rename(*local)
+    fs.invalidate_cache(source)
+    fs.invalidate_cache(target)
 
 
-async def _move_tree(fs: OpendalFileSystem, source: str, target: str) -> None:
-    """Move a directory, as few services can by themselves."""
+async def _check(fs: OpendalFileSystem, source: str, target: str) -> None:
+    """Raise when a directory cannot be moved to a place."""
     if source == fs.root_marker or f"{target}/".startswith(f"{source}/"):
         raise OSError(errno.EINVAL, "A directory cannot be moved into itself", source, None, target)
     if await fs._isfile(target):
         raise NotADirectoryError(errno.ENOTDIR, "Not a directory", target)
     if await _holds(fs, target):
         raise OSError(errno.ENOTEMPTY, "Directory not empty", target)
+
+
+async def _copy_away(fs: OpendalFileSystem, source: str, target: str) -> None:
+    """Move a directory by copies, as few services can by themselves."""
     found: dict[str, Info] = await fs._find(source, withdirs=True, detail=True)
     holding = {fs._above(name) for name in found}
 

@@ -120,6 +120,21 @@ class TestMovesAndCopies:
             with pytest.raises(FileNotFoundError):
                 arrow.move("r/missing", target)
 
+    def test_links_move_as_links_on_a_local_disk(self, tmp_path: Path) -> None:
+        root = tmp_path / "root"
+        arrow = opendalfs.arrow(OpendalFileSystem("fs", root=str(root)))
+        (root / "real").mkdir(parents=True)
+        (root / "real" / "x").write_text("stays")
+        (root / "tree").mkdir()
+        for link in (root / "link", root / "tree" / "link"):
+            link.symlink_to(root / "real")
+        arrow.move("link", "new/moved")
+        arrow.move("tree", "grown")
+        for link in (root / "new" / "moved", root / "grown" / "link"):
+            assert link.is_symlink()
+            assert (link / "x").read_text() == "stays"
+        assert sorted(path.name for path in root.iterdir()) == ["grown", "new", "real"]
+
     def test_a_directory_is_not_copied_as_if_it_were_an_empty_file(
         self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
     ) -> None:
