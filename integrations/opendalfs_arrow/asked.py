@@ -31,13 +31,13 @@ class Asked:
 
     Parameters
     ----------
-    columns : tuple of str, optional
-        Columns to read; None for all.
+    columns : tuple of str, or dict of pyarrow.compute.Expression, optional
+        Columns to read, or to compute; None for all.
     filters : object
         As pyarrow takes them; None for all rows.
     """
 
-    columns: tuple[str, ...] | None
+    columns: tuple[str, ...] | dict[str, Any] | None
     filters: Any
 
     @property
@@ -143,5 +143,6 @@ def _reads(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> b
 
 def _call(values: dict[str, Any]) -> Call:
     columns, dataset = values.get("columns"), values.get("dataset")
-    asked = Asked(None if columns is None else tuple(columns), values.get("filters"))
+    kept = columns if columns is None or isinstance(columns, dict) else tuple(columns)
+    asked = Asked(kept, values.get("filters"))
     return Call(asked, dataset if isinstance(dataset, pq.ParquetDataset) else None)

@@ -18,8 +18,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from opendalfs import blocking, filesystems, listing
-from opendalfs.errors import UnsupportedError
+from opendalfs import blocking, filesystems, listing, paths
+from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
 from opendalfs.reader import Reader, gather
@@ -29,6 +29,7 @@ from .asked import Asked, Call, asked_of, call_of, fragments_of
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
 from .known import Known, known_of
+from .moves import move
 from .parquet import Scan
 from .upcoming import Upcoming
 
@@ -92,20 +93,18 @@ class Handler(pafs.FileSystemHandler):
 
     def normalize_path(self, path: str) -> str:
         """Bring a path or URL into one form."""
-        if self.fs is None:
-            fs, inner = self.resolve(path)
-            return fs.unstrip_protocol(inner)
-        return str(self.fs._strip_protocol(path))
+        fs, inner = self.resolve(path)
+        return self._shown(fs, inner)
 
     def resolve(self, path: str) -> tuple[OpendalFileSystem, str]:
         """Give the filesystem behind a path and the path there."""
         if self.fs is not None:
-            return self.fs, self.fs._strip_protocol(path)
-        fs, inner = filesystems.resolve(path, **self.options)
+            return self.fs, _inner(self.fs, path)
+        fs, _ = filesystems.resolve(path, **self.options)
         if fs not in self._resolved:
             self._resolved.add(fs)
             fs.watch(self.known)
-        return fs, inner
+        return fs, _inner(fs, path)
 
     def _shown(self, fs: OpendalFileSystem, path: str) -> str:
         return path if self.fs is not None else fs.unstrip_protocol(path)
@@ -259,7 +258,8 @@ class Handler(pafs.FileSystemHandler):
         """Open a file for reading from front to back."""
         local = self.local(path)
         if local is not None:
-            return pafs.LocalFileSystem().open_input_stream(local)
+            # Whoever called this decompresses.
+            return pafs.LocalFileSystem().open_input_stream(local, compression=None)
         return pa.PythonFile(StreamFile(self.reader(path), again=True), mode="r")
 
     def reader(self, path: str) -> Reader:
@@ -321,16 +321,16 @@ class Handler(pafs.FileSystemHandler):
             if missing_dir_ok:
                 return
             raise
-        if not inner.strip("/"):
-            raise ValueError(
-                "delete_dir_contents refuses the root: use delete_dir_contents(accept_root_dir=True)"
-            )
         self._empty(fs, inner)
         blocking.run(fs._makedirs, inner, exist_ok=True)
         self.known.forget_below(self._key(path))
 
     def _folder(self, path: str) -> tuple[OpendalFileSystem, str]:
         fs, inner = self.resolve(path)
+        if not inner.strip("/"):
+            raise ValueError(
+                "this would empty the root: say so with delete_dir_contents('', accept_root_dir=True)"
+            )
         kind = blocking.run(self._info, path).type
         if kind == pafs.FileType.File:
             raise NotADirectoryError(20, "Not a directory", path)
@@ -348,7 +348,8 @@ class Handler(pafs.FileSystemHandler):
         self.known.forget_below("")
 
     def _empty(self, fs: OpendalFileSystem, path: str) -> None:
-        names = [info["name"] for info in blocking.run(fs._ls, path, refresh=True)]
+        # On flat keys a name may be listed twice, as a file and as a directory; it is removed as both.
+        names = {info["name"]: None for info in blocking.run(fs._ls, path, refresh=True)}
         for name in names:
             blocking.run(fs._rm_tree, name)
 
@@ -364,8 +365,9 @@ class Handler(pafs.FileSystemHandler):
         other, target = self.resolve(dest)
         if fs != other:
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
-        if not blocking.run(fs._mv_one, source, target):
-            blocking.run(_move_tree, fs, source, target)
+        here, there = self.local(src), self.local(dest)
+        local = None if here is None or there is None else (here, there)
+        blocking.run(move, fs, source, target, local)
         self.known.forget_below(self._key(src))
         self.known.forget_below(self._key(dest))
 
@@ -374,7 +376,8 @@ class Handler(pafs.FileSystemHandler):
         fs, source = self.resolve(src)
         other, target = self.resolve(dest)
         if fs == other:
-            blocking.run(fs._cp_file, source, target)
+            if not blocking.run(fs._cp_one, source, target):
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", src)
         else:
             with self.open_input_stream(src) as reading, self.open_output_stream(dest) as writing:
                 while data := reading.read(_COPIED):
@@ -382,41 +385,26 @@ class Handler(pafs.FileSystemHandler):
         self.known.forget(self._key(dest))
 
 
+def _inner(fs: OpendalFileSystem, path: str) -> str:
+    """Give the path that a path or URL has in a filesystem; what is elsewhere raises."""
+    inner = str(fs._strip_protocol(path))
+    if "://" not in path:
+        return inner
+    if not paths.same_server(paths.url_server(fs.service, path), fs._endpoint):
+        raise ValueError(f"{redact(path)!r} is on another server than {fs!r}")
+    if "://" not in inner:
+        return inner
+    if not fs._bound:
+        raise ValueError(f"{redact(path)!r} is not a path of {fs!r}")
+    # Within its options, where a URL begins at the service.
+    return fs._split(inner)[1]
+
+
 def _said(path: str, info: Info) -> pafs.FileInfo:
     """Say in pyarrow's way what was told of a path."""
     if info["type"] == "directory":
         return pafs.FileInfo(path, pafs.FileType.Directory)
     return pafs.FileInfo(path, pafs.FileType.File, size=info["size"], mtime=info.get("LastModified"))
-
-
-async def _move_tree(fs: OpendalFileSystem, source: str, target: str) -> None:
-    """Move a directory by its literal name to a literal name, as few services can by themselves."""
-    if source == fs.root_marker or f"{target}/".startswith(f"{source}/"):
-        raise OSError(errno.EINVAL, "A directory cannot be moved into itself", source, None, target)
-    if await _holds(fs, target):
-        raise OSError(errno.ENOTEMPTY, "Directory not empty", target)
-    found: dict[str, Info] = await fs._find(source, withdirs=True, detail=True)
-    holding = {fs._above(name) for name in found}
-
-    async def one(name: str) -> None:
-        place = target + name[len(source) :]
-        if found[name]["type"] == "file":
-            await fs._cp_file(name, place)
-        elif found[name].get("marker") or name not in holding:
-            # Others are implied by the copies of their files.
-            await fs._makedirs(place, exist_ok=True)
-
-    await gather(one, list(found), fs.batch_size)
-    # No more than was copied: what another writer adds meanwhile stays.
-    await fs._rm_listed(dict(found), fs.batch_size)
-
-
-async def _holds(fs: OpendalFileSystem, path: str) -> bool:
-    """Tell whether there is anything in a directory."""
-    try:
-        return any(info["name"] != path for info in await fs._ls(path, refresh=True))
-    except FileNotFoundError:
-        return False
 
 
 _HEADERS: Final = {

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = ["needed"]
 
 
 def needed(known: list[str], columns: Iterable[str] | None, filters: Any = None) -> list[str]:
-    """Give the columns that are read: those asked for, and those that the filter names.
+    """Give the columns that are read: those asked for, and those that expressions name.
 
-    The filter is searched as text, as pyarrow lists no fields of an expression; a name too many costs bytes.
+    Expressions are searched as text, as pyarrow does not list their fields; a name too many costs bytes.
 
     Parameters
     ----------
     known : list of str
         Columns that there are.
-    columns : iterable of str, optional
-        Columns asked for; None for all.
+    columns : iterable of str, or dict of pyarrow.compute.Expression, optional
+        Columns asked for, or what they are computed from by name; None for all.
     filters : pyarrow.compute.Expression, optional
         Of the rows.
 
@@ -35,9 +35,10 @@ def needed(known: list[str], columns: Iterable[str] | None, filters: Any = None)
     """
     if columns is None:
         return list(known)
-    names = list(columns)
-    if filters is not None:
-        text = str(filters)
+    computed = list(columns.values()) if isinstance(columns, Mapping) else []
+    names = [] if computed else list(columns)
+    if filters is not None or computed:
+        text = " ".join(map(str, [*computed, filters]))
         words = set(re.findall(r"[^\s()\[\]{},]+", text))
         names += [n for n in known if n in words or (" " in n and n in text)]
     return list(dict.fromkeys(names))

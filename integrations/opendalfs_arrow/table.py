@@ -7,7 +7,7 @@ and of nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import has_magic
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ _FOOTERS_AHEAD: Final = 48
 def read_table(
     source: str | Sequence[str],
     *,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | Mapping[str, ds.Expression] | None = None,
     filters: Any = None,
     filesystem: pafs.FileSystem | OpendalFileSystem | None = None,
     storage_options: dict[str, Any] | None = None,
@@ -53,8 +53,8 @@ def read_table(
     ----------
     source : str or sequence of str
         A file, a directory (with hive partitions or without), a glob, or a list of files.
-    columns : sequence of str, optional
-        Columns to read; all by default.
+    columns : sequence of str, or dict of pyarrow.compute.Expression, optional
+        Columns to read, or to compute by name; all by default.
     filters : list of tuples, or pyarrow.compute.Expression, optional
         Rows to read, as pyarrow takes them; row groups that they rule out are not fetched.
     filesystem : pyarrow.fs.PyFileSystem or OpendalFileSystem, optional
@@ -86,6 +86,8 @@ def read_table(
     >>> read_table("doc/t.parquet", columns=["y"], filesystem=fs)["y"].to_pylist()
     [3, 4]
     """
+    # A dict stays one; what is wrong with a str pyarrow says itself.
+    chosen: Any = columns if columns is None or isinstance(columns, (Mapping, str)) else list(columns)
     handler = _handler(filesystem, storage_options)
     planned = _Planned(handler.fs, handler.options)
     paths = _expand(planned, source)
@@ -93,11 +95,11 @@ def read_table(
     if filters is not None:
         filters = pq.filters_to_expression(filters)
     dataset = pq.ParquetDataset(paths, filesystem=arrow_fs, filters=filters, **kwargs)
-    names = _names(dataset.schema, columns, filters, use_pandas_metadata)
+    names = _names(dataset.schema, chosen, filters, use_pandas_metadata)
     planned.begin(_plans(planned, dataset, names, filters))
     try:
         return dataset.read(
-            columns=None if columns is None else list(columns),
+            columns=chosen,
             use_threads=use_threads,
             use_pandas_metadata=use_pandas_metadata,
         )
@@ -179,10 +181,19 @@ def _handler(filesystem: Any, storage_options: dict[str, Any] | None) -> Handler
 def _expand(handler: Handler, source: str | Sequence[str]) -> str | list[str]:
     """Bring paths into the handler's form and resolve a glob."""
     if isinstance(source, (list, tuple)):
-        return [handler.normalize_path(stringify_path(s)) for s in source]
-    path = handler.normalize_path(stringify_path(source))
+        return [handler.normalize_path(_path(s)) for s in source]
+    path = handler.normalize_path(_path(source))
     # What matches nothing may still be the name of a file.
     return (_glob(handler, path) if has_magic(path) else []) or path
+
+
+def _path(source: Any) -> str:
+    path = stringify_path(source)
+    if not isinstance(path, str) or hasattr(source, "read"):
+        raise TypeError(
+            f"source is a path or a list of paths, not {source!r}: pyarrow.parquet reads open files"
+        )
+    return path
 
 
 def _glob(handler: Handler, pattern: str) -> list[str]:
@@ -226,6 +237,6 @@ def _names(
     schema: pa.Schema, columns: Iterable[str] | None, filters: ds.Expression | None, with_index: bool
 ) -> list[str]:
     """Give the columns that are read, those that pandas keeps its index in among them."""
+    names = needed(schema.names, columns, filters)
     index = schema.pandas_metadata["index_columns"] if with_index and schema.pandas_metadata else []
-    names = None if columns is None else [*columns, *(n for n in index if isinstance(n, str))]
-    return needed(schema.names, names, filters)
+    return list(dict.fromkeys([*names, *(n for n in index if isinstance(n, str))]))

@@ -216,6 +216,17 @@ class TestFiles:
             assert stream.read(1000) == data[:1000]
             assert stream.read() == data[1000:]
 
+    def test_compressed_streams_are_decompressed_once(self, place: Place) -> None:
+        data = bytes(range(256)) * 40
+        path = place.path("s.csv.gz")
+        with place.fs.open_output_stream(path) as out:
+            out.write(data)
+        assert place.fs.get_file_info(path).size < len(data)
+        with place.fs.open_input_stream(path) as stream:
+            assert stream.read() == data
+        with place.fs.open_input_stream(path, compression=None) as stream:
+            assert stream.read(2) == b"\x1f\x8b"
+
     def test_an_empty_file(self, place: Place) -> None:
         path = put(place, "e.bin", b"")
         assert place.fs.open_input_file(path).read() == b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import uuid
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from benchmarks.proxy import DelayProxy
 from opendalfs import OptionError
 from opendalfs_arrow import read_table
 from opendalfs_arrow.memory import Budget
-from tests.integrations.arrow_places import Place, data_reads, numbers, read_twice, s3_place
+from tests.integrations.arrow_places import Place, chunk_bytes, data_reads, numbers, read_twice, s3_place
 from tests.servers import S3Server
 
 NAMES = ["a.parquet", "b.parquet", "c.parquet"]
@@ -91,6 +92,12 @@ QUERIES: dict[str, dict[str, Any]] = {
     "nothing": {"columns": ["id"], "filters": [("id", ">", 10**9)]},
     "schema": {"schema": pa.schema([("id", pa.int32()), ("price", pa.float32()), ("new", pa.string())])},
     "dictionary": {"columns": ["region"], "read_dictionary": ["region"]},
+    "computed": {
+        "columns": {"twice": pc.field("id") * 2, "name": pc.field("who", "name")},
+        "filters": pc.field("price") > 50,
+    },
+    "repeated column": {"columns": ["id", "id"]},
+    "buffered": {"columns": ["id", "tags"], "buffer_size": 1_000},
     "one thread": {"columns": ["id", "tags"], "use_threads": False},
     "no pre-buffer": {"columns": ["id", "tags"], "pre_buffer": False},
 }
@@ -188,6 +195,30 @@ class TestErrors:
         with pytest.raises(pa.ArrowInvalid, match="nope"):
             read_table(here.path("flat"), filters=[("nope", "=", 1)], filesystem=here.fs)
 
+    @pytest.mark.parametrize("columns", ["id", ["nope"], ["who.nope"]])
+    def test_columns_that_pyarrow_refuses_are_refused_alike(self, shop: Shop, columns: Any) -> None:
+        here = shop.places["memory"]
+        outcomes = []
+        for read, path, kwargs in (
+            (pq.read_table, f"{shop.local}/flat", {}),
+            (read_table, here.path("flat"), {"filesystem": here.fs}),
+        ):
+            try:
+                outcomes.append(read(path, columns=columns, **kwargs).num_columns)
+            except ValueError as error:
+                outcomes.append(type(error))
+        assert outcomes[0] == outcomes[1]
+
+    def test_columns_of_any_kind_are_taken(self, shop: Shop) -> None:
+        here = shop.places["memory"]
+        for columns in (("id",), pd.Index(["id"]), iter(["id"])):
+            assert read_table(here.path("flat"), columns=columns, filesystem=here.fs).column_names == ["id"]
+
+    @pytest.mark.parametrize("source", [None, 5, io.BytesIO(b"PAR1")])
+    def test_what_is_no_path_is_refused_as_such(self, shop: Shop, source: Any) -> None:
+        with pytest.raises(TypeError, match="source is a path"):
+            read_table(source, filesystem=shop.places["memory"].fs)
+
     def test_a_filesystem_of_another_kind_is_named(self) -> None:
         with pytest.raises(TypeError, match="LocalFileSystem"):
             read_table("x", filesystem=pafs.LocalFileSystem())
@@ -205,6 +236,20 @@ class TestRequests:
         touched = {r.key for r in trace.records if r.operation == "read" and "year=2020" in r.key}
         # The first file, of 2020, tells the schema.
         assert len(touched) <= 1
+
+    def test_computed_columns_fetch_what_they_are_computed_from(self, s3_server: S3Server) -> None:
+        near = s3_place(s3_server)
+        path = near.path("wide.parquet")
+        table = numbers(300_000, 8)
+        pq.write_table(table, path, filesystem=near.fs, compression="none", use_dictionary=False)
+        chosen = chunk_bytes(pq.read_metadata(path, filesystem=near.fs), ["c2", "c5"])
+        for read in (read_table, pq.read_table):
+            fs = opendalfs.arrow(near.core)
+            with opendalfs.trace() as trace:
+                found = read(path, columns={"sum": pc.field("c2") + pc.field("c5")}, filesystem=fs)
+            assert found["sum"].equals(pc.add(table["c2"], table["c5"]))
+            size = near.fs.get_file_info(path).size
+            assert sum(r.bytes for r in data_reads(trace, size)) <= 1.05 * chosen
 
     def test_many_files_are_fetched_together_and_once(self, s3_server: S3Server) -> None:
         near = s3_place(s3_server)

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
@@ -76,6 +77,120 @@ class TestLiteralPaths:
         with pytest.raises(OSError, match="not empty"):
             arrow.move("r/a", "r/b")
         assert core.find("r") == ["r/a/x", "r/b/y"]
+
+
+class TestMovesAndCopies:
+    """As pyarrow's own filesystems do, where fsspec does otherwise."""
+
+    def test_a_file_is_not_moved_into_a_directory_of_the_targets_name(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/a": b"1", "r/d/x": b"2"})
+        with pytest.raises(IsADirectoryError):
+            arrow.move("r/a", "r/d")
+        assert core.find("r") == ["r/a", "r/d/x"]
+
+    def test_a_directory_is_not_moved_onto_a_file(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/d/x": b"1", "r/f": b"2"})
+        with pytest.raises(NotADirectoryError):
+            arrow.move("r/d", "r/f")
+        assert core.find("r") == ["r/d/x", "r/f"]
+
+    @pytest.mark.parametrize("path", ["r/f", "r/d"])
+    def test_what_is_moved_onto_itself_stays(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem, path: str
+    ) -> None:
+        core.pipe({"r/d/x": b"1", "r/f": b"2"})
+        arrow.move(path, f"{path}/")
+        assert core.cat(core.find("r")) == {"r/d/x": b"1", "r/f": b"2"}
+
+    def test_what_is_both_file_and_directory_is_not_moved_into_itself(self) -> None:
+        core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+        core.pipe({"a": b"1", "a/x": b"2"})
+        opendalfs.arrow(core).move("a", "a")
+        assert core.cat(core.find("")) == {"a": b"1", "a/x": b"2"}
+
+    def test_what_is_missing_cannot_be_moved_onto_a_directory(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/d/x": b"1"})
+        for target in ("r/d", "r/no"):
+            with pytest.raises(FileNotFoundError):
+                arrow.move("r/missing", target)
+
+    def test_links_move_as_links_on_a_local_disk(self, tmp_path: Path) -> None:
+        root = tmp_path / "root"
+        arrow = opendalfs.arrow(OpendalFileSystem("fs", root=str(root)))
+        (root / "real").mkdir(parents=True)
+        (root / "real" / "x").write_text("stays")
+        (root / "tree").mkdir()
+        for link in (root / "link", root / "tree" / "link"):
+            link.symlink_to(root / "real")
+        arrow.move("link", "new/moved")
+        arrow.move("tree", "grown")
+        for link in (root / "new" / "moved", root / "grown" / "link"):
+            assert link.is_symlink()
+            assert (link / "x").read_text() == "stays"
+        assert sorted(path.name for path in root.iterdir()) == ["grown", "new", "real"]
+
+    def test_a_directory_is_not_copied_as_if_it_were_an_empty_file(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"r/d/x": b"1"})
+        with pytest.raises(IsADirectoryError, match="r/d"):
+            arrow.copy_file("r/d", "r/e")
+        assert arrow.get_file_info("r/e").type == FileType.NotFound
+
+
+class TestDeletes:
+    def test_the_root_is_not_deleted_by_an_empty_path(
+        self, core: OpendalFileSystem, arrow: pafs.PyFileSystem
+    ) -> None:
+        core.pipe({"a": b"1", "d/x": b"2"})
+        for path in ("", "/"):
+            with pytest.raises(ValueError, match="accept_root_dir"):
+                arrow.delete_dir(path)
+        assert core.find("") == ["a", "d/x"]
+
+    def test_a_name_that_is_both_file_and_directory_goes_with_the_contents(self) -> None:
+        core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+        core.pipe({"d/f": b"1", "d/f/x": b"2", "keep": b"3"})
+        opendalfs.arrow(core).delete_dir_contents("d")
+        assert core.find("") == ["keep"]
+
+
+class TestUrls:
+    def test_a_url_within_a_bound_filesystem_is_the_path_there(self) -> None:
+        root = uuid4().hex
+        core = OpendalFileSystem("memory", root=root)
+        arrow = opendalfs.arrow(core)
+        url = f"opendal+memory://{root}/d"
+        ds.write_dataset(pa.table({"x": [1, 2]}), url, format="parquet", filesystem=arrow)
+        assert core.find("") == ["d/part-0.parquet"]
+        assert arrow.normalize_path(f"{url}/") == "d"
+        assert ds.dataset(url, filesystem=arrow).files == ["d/part-0.parquet"]
+        assert pq.read_table(url, filesystem=arrow)["x"].to_pylist() == [1, 2]
+
+    def test_a_url_outside_a_bound_filesystem_is_refused(self) -> None:
+        arrow = opendalfs.arrow(OpendalFileSystem("memory", root=uuid4().hex))
+        with pytest.raises(ValueError, match="is not within"):
+            arrow.get_file_info("opendal+memory://elsewhere/x")
+
+    @pytest.mark.parametrize("url", ["gs://bucket/x", "opendal+gcs://bucket/x", "nope://bucket/x"])
+    def test_a_url_of_another_service_is_refused_as_such(self, url: str) -> None:
+        arrow = opendalfs.arrow("s3", region="us-east-1", key="a", secret="hunter2")
+        for attempt in (arrow.get_file_info, arrow.open_input_file, arrow.normalize_path):
+            with pytest.raises(ValueError, match="is not a path of S3FileSystem") as caught:
+                attempt(url)
+            assert "hunter2" not in str(caught.value)
+
+    def test_a_url_of_another_server_is_not_taken_for_this_ones(self) -> None:
+        arrow = opendalfs.arrow("webdav", endpoint="http://here.invalid:80")
+        with pytest.raises(ValueError, match="another server"):
+            arrow.get_file_info("opendal+webdav://elsewhere.invalid:80/x")
+        assert arrow.normalize_path("opendal+webdav://here.invalid:80/a/x") == "a/x"
 
 
 def parquet(value: int) -> bytes:
