@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import bisect
+import threading
 from concurrent.futures import Future
-from typing import Final
+from typing import ClassVar, Final
 
+from opendalfs import tracing
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader
 
 __all__ = ["ReadAhead"]
 
 _FIRST: Final = 256 * 1024
-_MOST: Final = 4 * 1024 * 1024
+_STARTS: Final = tuple(_FIRST * (2**i - 1) for i in range(5))
+"""Where the first blocks begin: each is twice as large as the one before, from 256 KiB to 4 MiB."""
+
+_LARGEST: Final = _FIRST * 2**4
+
+_AHEAD: Final = 4
+"""Blocks under way beyond the one that is read, once the reading goes on past the first."""
+
+_AGAIN: Final = 32 * 1024 * 1024
+"""How far into a file what was read is kept for a second reading."""
+
+_KEPT: Final = 128 * 1024 * 1024
+"""Bytes that all streams together keep so."""
 
 
 class ReadAhead:
-    """Blocks of a file, read one after another: 256 KiB, then twice as much each time, at most 4 MiB.
+    """Blocks of a file, read one after another, some of them ahead of the reader.
 
-    From the second block on the next one is fetched while the caller works on this one. The first block
-    is kept, because DuckDB reads the beginning of a compressed file again after it has looked at it.
+    DuckDB reads text twice: once to look what it is, which may take it to the end, and then for the query.
+    So a block is kept when it was read for the first time, and goes with the second.
 
     Parameters
     ----------
@@ -26,19 +41,27 @@ class ReadAhead:
         Of the file.
     """
 
+    _lock: ClassVar = threading.Lock()
+    _all_kept: ClassVar = 0
+
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._head: tuple[int, bytes] = (0, b"")
-        self._block: tuple[int, bytes] = (0, b"")
-        self._next: tuple[Range, Future[bytes]] | None = None
-        self._window = _FIRST
+        # By where a block begins: where what is held of it begins, and its bytes.
+        self._blocks: dict[int, tuple[int, Future[bytes]]] = {}
+        self._kept: dict[int, int] = {}
+        self._end = -1
+
+    def __del__(self) -> None:
+        with ReadAhead._lock:
+            ReadAhead._all_kept -= sum(self._kept.values())
 
     def held(self, offset: int, size: int) -> bytes | None:
         """Give bytes that are here already, from any thread; None when they are not all here."""
-        for start, data in (self._block, self._head):
-            if start <= offset and offset + size <= start + len(data):
-                return data[offset - start : offset - start + size]
-        return None
+        start, future = self._blocks.get(self._block(offset).start, (0, None))
+        if future is None or start > offset or not future.done() or future.cancelled() or future.exception():
+            return None
+        data = future.result()
+        return data[offset - start : offset - start + size] if offset + size <= start + len(data) else None
 
     def read(self, offset: int, size: int) -> bytes:
         """Read from a position within the file; one thread at a time.
@@ -54,46 +77,67 @@ class ReadAhead:
         -------
         bytes
         """
+        tracing.wanted(size)
         pieces = []
-        while size:
-            piece = self._from_here(offset, size)
-            if not piece:
-                self._advance(offset, size)
-                continue
-            pieces.append(piece)
-            offset += len(piece)
-            size -= len(piece)
+        goes_on = offset == self._end
+        self._end = offset + size
+        while offset < self._end:
+            self._begin(offset, self._end, goes_on)
+            block = self._block(offset)
+            start, future = self._blocks[block.start]
+            try:
+                data = future.result()
+            except BaseException:
+                self._blocks.pop(block.start, None)
+                raise
+            pieces.append(data[offset - start : self._end - start])
+            offset = min(block.stop, self._end)
+            if offset == block.stop:
+                self._passed(block)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _from_here(self, offset: int, size: int) -> bytes:
-        for start, data in (self._block, self._head):
-            if start <= offset < start + len(data):
-                return data[offset - start : offset - start + size]
-        return b""
+    def _block(self, offset: int) -> Range:
+        """Give the block that a position is in."""
+        i = bisect.bisect_right(_STARTS, offset) - 1
+        start = _STARTS[i]
+        if start == _STARTS[-1]:
+            start += (offset - start) // _LARGEST * _LARGEST
+        return Range(start, min(start + _FIRST * 2**i, self._reader.size))
 
-    def _advance(self, offset: int, size: int) -> None:
-        """Make the block that begins at an offset the current one."""
-        goes_on = any(data and offset == start + len(data) for start, data in (self._block, self._head))
-        if not goes_on:
-            self._window = _FIRST
-        coming, self._next = self._next, None
-        if coming is not None and coming[0].start == offset:
-            self._block = (offset, coming[1].result())
-        else:
-            part = Range(offset, min(offset + max(size, self._window), self._reader.size))
-            self._block = (offset, self._reader.read(part.start, part.size))
-        if offset == 0:
-            self._head = (0, self._block[1][:_FIRST])
-        self._window = min(self._window * 2, _MOST)
-        if goes_on:
-            self._prefetch(offset + len(self._block[1]))
+    def _begin(self, offset: int, stop: int, goes_on: bool) -> None:
+        """Ask for what is wanted and, where the reading goes on past the first block, for some beyond it."""
+        beyond = _AHEAD if goes_on and offset >= _FIRST else 0
+        while offset < self._reader.size and (offset < stop or beyond):
+            beyond -= offset >= stop
+            block = self._block(offset)
+            held = self._blocks.get(block.start)
+            if held is None or held[0] > offset:
+                self._blocks[block.start] = offset, self._ask(Range(offset, block.stop))
+            offset = block.stop
 
-    def _prefetch(self, offset: int) -> None:
-        part = Range(offset, min(offset + self._window, self._reader.size))
-        if part.size <= 0:
-            return
+    def _ask(self, part: Range) -> Future[bytes]:
         try:
-            self._next = (part, self._reader.submit(part))
+            return self._reader.submit(part)
         except RuntimeError:
-            # The interpreter exits: no new work is taken.
-            self._next = None
+            # The interpreter exits: no new work is taken, but what is wanted now can be read here.
+            future: Future[bytes] = Future()
+            future.set_result(self._reader.read(part.start, part.size))
+            return future
+
+    def _passed(self, block: Range) -> None:
+        """Keep a block that was read for the first time, if it may be; let go of one that was read again."""
+        if self._kept.pop(block.start, 0):
+            self._count(-block.size)
+            self._blocks.pop(block.start, None)
+        elif block.stop <= _AGAIN and self._count(block.size):
+            self._kept[block.start] = block.size
+        else:
+            self._blocks.pop(block.start, None)
+
+    @classmethod
+    def _count(cls, size: int) -> bool:
+        with cls._lock:
+            if cls._all_kept + size > _KEPT:
+                return False
+            ReadAhead._all_kept += size
+            return True

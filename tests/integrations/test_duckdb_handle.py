@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opendalfs
+from benchmarks.proxy import DelayProxy
 from opendalfs.reader import Reader, Version
 from opendalfs_duckdb.ahead import ReadAhead
 from opendalfs_duckdb.handle import ReadHandle
@@ -133,6 +134,45 @@ def test_small_reads_become_few_requests() -> None:
         handle.seek(0)
         assert handle.read(10) == DATA[:10]
     assert t.count("read") <= 5
+
+
+def test_a_stream_that_is_read_twice_is_fetched_once() -> None:
+    handle = ReadHandle(reader_of(DATA), "x")
+    with opendalfs.trace() as t:
+        for turn in range(2):
+            if turn:
+                handle.seek(0)
+            got = [handle.read(10)]
+            while data := handle.read(32_768):
+                got.append(data)
+            assert b"".join(got) == DATA
+    assert t.bytes == SIZE
+    del handle
+    assert ReadAhead._all_kept == 0
+
+
+def test_what_is_kept_for_a_second_reading_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opendalfs_duckdb.ahead._KEPT", 1_000_000)
+    streams = [ReadAhead(reader_of(DATA)) for _ in range(3)]
+    for stream in streams:
+        for offset in range(0, SIZE, 50_000):
+            stream.read(offset, min(50_000, SIZE - offset))
+        assert ReadAhead._all_kept <= 1_000_000
+    assert ReadAhead._all_kept > 0
+    del stream, streams
+    assert ReadAhead._all_kept == 0
+
+
+def test_the_blocks_of_a_far_stream_are_fetched_side_by_side(s3_server: S3Server, prefix: str) -> None:
+    opendalfs.filesystem("s3", **s3_server.s3_options).pipe_file(f"{prefix}/far", DATA)
+    with DelayProxy(s3_server.endpoint, latency=0.03) as proxy, opendalfs.trace() as t:
+        fs = opendalfs.filesystem("s3", **proxy.through(s3_server.s3_options))
+        handle = ReadHandle(fs.reader(f"{prefix}/far"), "far")
+        while handle.read(32_768):
+            pass
+    assert t.in_flight >= 3
+    # The size, the first block, and all others.
+    assert t.round_trips <= 3
 
 
 def test_an_overwrite_shows(s3_server: S3Server, prefix: str) -> None:
