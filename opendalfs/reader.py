@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from .assembly import Assembly, Slice, cut, only_fetch, planned
 from .connection import Connection
@@ -19,8 +19,9 @@ from .fetching import fetch, gather, read_all
 from .ranges import Range
 from .version import Version, compare, compares, pin, whole
 
-__all__ = ["Reader", "Version", "each", "fetch", "gather", "pin", "pool", "read_all"]
+__all__ = ["Reader", "Version", "each", "fetch", "gather", "pin", "pool", "read_all", "submit"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -44,6 +45,22 @@ def pool() -> ThreadPoolExecutor:
             _pools.clear()
             _pools[pid] = ThreadPoolExecutor(_THREADS, thread_name_prefix="opendalfs")
         return _pools[pid]
+
+
+def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Future[U]:
+    """Call a function in the pool; here and now once the interpreter ends, whose pools take no more then.
+
+    A thread of the user's goes on after the main thread's last line, and may still read.
+    """
+    try:
+        return pool().submit(function, *args, **kwargs)
+    except RuntimeError:
+        done: Future[U] = Future()
+        try:
+            done.set_result(function(*args, **kwargs))
+        except BaseException as exc:
+            done.set_exception(exc)
+        return done
 
 
 class Reader:
@@ -145,7 +162,7 @@ class Reader:
         if count == 1:
             self._place(assembly, 0)
         elif count:
-            _all([pool().submit(self._place, assembly, i) for i in range(count)])
+            _all([submit(self._place, assembly, i) for i in range(count)])
         return assembly.results()
 
     def read_some(self, ranges: Sequence[Slice], gap: int | None = None) -> list[bytes]:
@@ -180,7 +197,7 @@ class Reader:
 
     def submit(self, part: Range) -> Future[bytes]:
         """Start to read one range in the pool."""
-        return pool().submit(self.fetch, part)
+        return submit(self.fetch, part)
 
     def _place(self, assembly: Assembly, i: int) -> None:
         assembly.put(i, self.fetch(assembly.fetches[i].range))
@@ -202,7 +219,13 @@ def each(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
         Results in the order of the items.
     """
     with ThreadPoolExecutor(min(_THREADS, len(items) or 1), "opendalfs-each") as threads:
-        return list(threads.map(function, items))
+        try:
+            return list(threads.map(function, items))
+        except RuntimeError:
+            # The interpreter ends, and its pools take no more; see `submit`.
+            if threading.main_thread().is_alive():
+                raise
+            return [function(item) for item in items]
 
 
 def _all(futures: Sequence[Future[None]]) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from opendalfs.errors import ChangedError
 from opendalfs.ranges import Range
-from opendalfs.reader import Reader, pool
+from opendalfs.reader import Reader, submit
 
 __all__ = ["Chunk", "Footer", "Tail"]
 
@@ -161,7 +161,7 @@ class Tail:
     def _begun(self) -> Future[tuple[int, bytes]]:
         with self._lock:
             if self._future is None:
-                self._future = pool().submit(self._read)
+                self._future = submit(self._read)
             return self._future
 
     def _read(self) -> tuple[int, bytes]:

@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from opendalfs import lifecycle, tracing
 from opendalfs.ranges import Range, coalesce, split
-from opendalfs.reader import pool
+from opendalfs.reader import pool, submit
 
 from .asked import Asked
 from .footer import Footer, Tail
@@ -310,7 +310,11 @@ class Scan:
                     break
                 self._queue.popleft()
                 if block.future is None and block.left:
-                    self._begin(block)
+                    try:
+                        self._begin(block, pool().submit(self.tail.reader.fetch, block.range))
+                    except RuntimeError:
+                        # The interpreter ends, and its pools take no more.
+                        self._queue.clear()
 
     def _evict(self) -> bool:
         """Drop one block that was fetched on a wrong guess and lies well behind the reader."""
@@ -351,8 +355,8 @@ class Scan:
         with self._lock:
             return not self._holes(wanted)
 
-    def _begin(self, block: _Block) -> None:
-        block.future = pool().submit(self.tail.reader.fetch, block.range)
+    def _begin(self, block: _Block, future: Future[bytes]) -> None:
+        block.future = future
         self._running += 1
         self._held += block.range.size
         self._budget.add(block.range.size)
@@ -361,11 +365,7 @@ class Scan:
     def _ended(self, future: Future[bytes]) -> None:
         with self._lock:
             self._running -= 1
-        try:
-            self._pump()
-        except RuntimeError:
-            # The interpreter exits, and its pools take no more.
-            self._queue.clear()
+        self._pump()
 
     # What is wanted now
 
@@ -379,7 +379,7 @@ class Scan:
             blocks = self._touching(wanted)
             for block in blocks:
                 if block.future is None:
-                    self._begin(block)
+                    self._begin(block, submit(self.tail.reader.fetch, block.range))
             return blocks
 
     def _assemble(self, wanted: Range, blocks: Sequence[_Block]) -> Any:

@@ -112,17 +112,8 @@ class ReadAhead:
             block = self._block(offset)
             held = self._blocks.get(block.start)
             if held is None or held[0] > offset:
-                self._blocks[block.start] = offset, self._ask(Range(offset, block.stop))
+                self._blocks[block.start] = offset, self._reader.submit(Range(offset, block.stop))
             offset = block.stop
-
-    def _ask(self, part: Range) -> Future[bytes]:
-        try:
-            return self._reader.submit(part)
-        except RuntimeError:
-            # The interpreter exits: no new work is taken, but what is wanted now can be read here.
-            future: Future[bytes] = Future()
-            future.set_result(self._reader.read(part.start, part.size))
-            return future
 
     def _passed(self, block: Range) -> None:
         """Keep a block that was read for the first time, if it may be; let go of one that was read again."""

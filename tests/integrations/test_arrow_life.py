@@ -113,3 +113,24 @@ def test_a_fork_before_any_use_is_fine(folder: Place, s3_server: S3Server) -> No
         s3_server.secret_key,
     )
     assert (result.returncode, result.stdout) == (0, "1200000 0\n"), result.stderr
+
+
+def test_a_thread_that_outlives_the_main_one_reads_to_its_end(folder: Place, s3_server: S3Server) -> None:
+    result = run(
+        """
+import threading
+from opendalfs import filesystem
+core = filesystem("s3", endpoint=endpoint, region="us-east-1", key=key, secret=secret)
+def work():
+    threading.main_thread().join()
+    path = root + "/00.parquet"
+    size = fs.get_file_info(path).size
+    ranges = core.cat_ranges([path] * 3, [0, 4, 1_000_000], [4, 8, 1_900_000])
+    print(pq.read_table(root, filesystem=fs).num_rows, [len(r) for r in ranges], len(core.cat_file(path)) == size)
+threading.Thread(target=work).start()
+""",
+        folder,
+        s3_server,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.strip() == "1200000 [4, 4, 900000] True"
