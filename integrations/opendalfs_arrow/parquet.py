@@ -41,6 +41,9 @@ __all__ = ["Scan"]
 _IN_FLIGHT: Final = 24
 _PART: Final = 4 * 1024 * 1024
 _GAP: Final = 128 * 1024
+"""Largest hole between chunks that is fetched along: that costs less than one more request. Where chunks are
+smaller than this, most of what moves may be holes."""
+
 _CHEAP: Final = 1024 * 1024
 """Bytes of small row groups that are fetched beyond the window: about what a round trip costs."""
 

@@ -126,7 +126,8 @@ def work():
     path = root + "/00.parquet"
     size = fs.get_file_info(path).size
     ranges = core.cat_ranges([path] * 3, [0, 4, 1_000_000], [4, 8, 1_900_000])
-    print(pq.read_table(root, filesystem=fs).num_rows, [len(r) for r in ranges], len(core.cat_file(path)) == size)
+    whole = len(core.cat_file(path)) == size
+    print(pq.read_table(root, filesystem=fs).num_rows, [len(r) for r in ranges], whole)
 threading.Thread(target=work).start()
 """,
         folder,
