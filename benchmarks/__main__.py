@@ -155,9 +155,11 @@ def main(arguments: list[str]) -> int:
         return 0
     results = run(given) if given.do == "run" else []
     if given.results and (given.do == "report" or not given.k):
-        from benchmarks.report import write
+        from benchmarks import readme, report
 
-        print(f"\nwrote {write(given.results)}")
+        print(f"\nwrote {report.write(given.results)}")
+        if given.results == RESULTS:
+            readme.update(RESULTS, RESULTS.parents[1] / "README.md")
     return 1 if any(OURS in result.errors for result in results) else 0
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from benchmarks.cases.model import LIMIT, LOCAL, OURS, S3FS, TUNED
 from benchmarks.runner import Result
 
-__all__ = ["HEADLINES", "dots", "lines"]
+__all__ = ["HEADLINES", "NATIVE", "NATIVES", "dots", "lines"]
 
 # Okabe and Ito's palette, which people with colour vision deficiency tell apart; a shape each, too.
 _LOOKS: dict[str, tuple[str, str]] = {
@@ -28,7 +28,7 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "s3fs, DuckDB's caches on": ("#e69f00", "o"),
     LIMIT: ("#999999", "^"),
 }
-_NATIVE = ("obstore", "pyarrow S3FileSystem", "DuckDB httpfs", "Polars native")
+NATIVES = ("obstore", "pyarrow S3FileSystem", "DuckDB httpfs", "Polars native")
 NATIVE = "obstore, or the engine's own reader"
 _OTHER = ("#cc79a7", "v")
 _HIDDEN = {OURS, LOCAL}
@@ -69,7 +69,7 @@ def dots(results: Sequence[Result], title: str, file: Path, *, overview: bool = 
     peers = [_shown(result, overview) for result in shown]
     for y, (result, found) in enumerate(zip(shown, peers, strict=True)):
         for peer in found:
-            _dot(axes, result, peer, y, NATIVE if overview and peer in _NATIVE else peer)
+            _dot(axes, result, peer, y, NATIVE if overview and peer in NATIVES else peer)
     axes.set_yticks(range(len(shown)), [r.label if overview else r.name for r in shown])
     axes.invert_yaxis()
     _ratio_axis(axes, [x for r, found in zip(shown, peers, strict=True) for p in found for x in r.ratios(p)])
@@ -78,7 +78,7 @@ def dots(results: Sequence[Result], title: str, file: Path, *, overview: bool = 
 
 
 def _shown(result: Result, overview: bool) -> list[str]:
-    chosen = {S3FS, LIMIT, *_NATIVE}
+    chosen = {S3FS, LIMIT, *NATIVES}
     found = [peer for peer in result.samples if peer not in _HIDDEN and result.ratio(peer)]
     return [peer for peer in found if peer in chosen or not overview]
 

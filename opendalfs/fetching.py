@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
+from opendal.types import Metadata
+
 from . import tracing
 from .assembly import Slice, cut, only_fetch, planned
 from .connection import Connection
@@ -28,14 +30,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 
-_SMALL: Final = 256 * 1024
-"""Bytes of an object of unknown size that are streamed before its size is asked for."""
+_SMALL: Final = 1024 * 1024
+"""Bytes of an object of unknown size that are streamed before its size is asked for: about what a round trip
+costs."""
 
 _WINDOW: Final = 64 << 20
 """Bytes of an object held at a time on the way into a file-like object."""
 
-IN_FLIGHT: Final = 16
-"""Parts of one object in flight: 16 connections fill 10 Gbit/s at the usual 90 MB/s each."""
+IN_FLIGHT: Final = 32
+"""Parts of one object in flight on the way into memory: 25 Gbit/s at the usual 90 MB/s a connection."""
+
+_TO_DISK: Final = 24
+"""Parts in flight on the way to disk, of half the size: each is held until it is written."""
 
 
 async def fetch(
@@ -122,31 +128,44 @@ async def read_all(
     -------
     bytes
     """
-    limit = connection.tuning.read_chunk
     if version is None and many:
         data = await connection.read(key, 0, None)
         tracing.wanted(len(data))
         return data
     if version is None:
-        pieces: list[bytes] = []
-        total, asked = 0, False
-        stream = connection.stream(key)
-        try:
-            async for piece in stream:
-                pieces.append(piece)
-                total += len(piece)
-                if not asked and total >= _SMALL:
-                    asked = True
-                    found = Version.of(connection, key, await connection.stat(key))
-                    if found.size > limit:
-                        version = found
-                        break
-        finally:
-            await stream.aclose()
-        if version is None:
-            tracing.wanted(total)
-            return b"".join(pieces)
+        streamed = await _stream(connection, key)
+        if isinstance(streamed, bytes):
+            tracing.wanted(len(streamed))
+            return streamed
+        version = streamed
     return (await fetch(connection, key, [(0, version.size)], version))[0]
+
+
+async def _stream(connection: Connection, key: str) -> bytes | Version:
+    """Read an object whole in one stream; give its version instead once it proves to be large."""
+    pieces: list[bytes] = []
+    total = 0
+    asked: asyncio.Task[Metadata] | None = None
+    goes_on = False
+    stream = connection.stream(key)
+    try:
+        async for piece in stream:
+            pieces.append(piece)
+            total += len(piece)
+            if asked is None and total > _SMALL:
+                # The stream goes on meanwhile, and may come to its end first.
+                asked = asyncio.ensure_future(connection.stat(key))
+            if asked is not None and asked.done() and not goes_on:
+                version = Version.of(connection, key, asked.result())
+                if version.size - total > connection.tuning.read_chunk:
+                    return version
+                goes_on = True
+        return b"".join(pieces)
+    finally:
+        await stream.aclose()
+        if asked is not None and not asked.done():
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
 
 
 async def pour(
@@ -226,9 +245,8 @@ async def _download_parts(
         await _to_end(_pwrite, file, data, part.start)
         progress(len(data))
 
-    parts = split(Range(0, version.size), connection.tuning.read_chunk)
-    # Half as many as for memory: a part waits here for the disk as well.
-    await gather(one, parts, IN_FLIGHT // 2)
+    parts = split(Range(0, version.size), max(connection.tuning.read_chunk // 2, 1))
+    await gather(one, parts, _TO_DISK)
     if parts and compares(connection, version):
         compare(connection, key, version, await connection.stat(key))
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from glob import has_magic
+from operator import itemgetter
 from typing import Any, ClassVar, Protocol
 
 from fsspec.asyn import AsyncFileSystem, get_loop
@@ -325,14 +326,15 @@ class Namespace(AsyncFileSystem):
         """Keep a whole tree's listings, so that what follows a find asks nothing."""
         if not self.dircache.use_listings_cache or len(listed) > _MOST_REMEMBERED:
             return
-        folders: dict[str, list[Info]] = {}
+        folders: dict[str, list[Info]] = {
+            info["name"]: [] for info in listed if info["type"] == "directory" and not info.get("islink")
+        }
         for info in listed:
-            if info["type"] == "directory" and not info.get("islink"):
-                folders.setdefault(info["name"], [])
-            if info["name"] != path:
-                folders.setdefault(self._above(info["name"]), []).append(info)
+            name = info["name"]
+            if name != path:
+                folders.setdefault(self._above(name), []).append(info)
         for folder, infos in folders.items():
-            infos.sort(key=lambda info: str(info["name"]))
+            infos.sort(key=itemgetter("name"))
             self.dircache[folder] = infos
 
     async def _expand(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import readme
 from benchmarks.__main__ import choose, main, parse
 from benchmarks.access import Access, Skipped
 from benchmarks.cases import CASES, GROUPS
@@ -181,6 +182,25 @@ def test_runs_of_single_groups_make_one_report(tmp_path: Path) -> None:
     for plot in ("overview", "raw", "arrow"):
         assert f"results/{plot}.svg" in text
         ET.parse(results / f"{plot}.svg")
+
+
+def test_the_readme_shows_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
+    found = [sampled("raw: cat_file, the big file", opendalfs=1.0, s3fs=2.0, obstore=3.0)]
+    save(Run.now(Settings(), None, found), tmp_path / "results")
+    file = tmp_path / "README.md"
+    file.write_text(f"# Title\n{readme.BEGIN}\nold\n{readme.END}\nThe rest.\n")
+    for _ in range(2):
+        readme.update(tmp_path / "results", file)
+        text = file.read_text()
+        assert text.startswith("# Title\n")
+        assert text.endswith("\nThe rest.\n")
+        assert "old" not in text
+        assert "| raw: cat_file, the big file | 1.00 s | 2.0x | 3.0x |" in text
+        assert text.count("results/overview.svg") == 1
+    file.write_text("no marks")
+    with pytest.raises(ValueError, match="lacks the marks"):
+        readme.update(tmp_path / "results", file)
+    assert file.read_text() == "no marks"
 
 
 def test_growth_is_drawn(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from .upcoming import Upcoming
 
 __all__ = ["Handler"]
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 256
 _WARM: Final = 8
 """Ends of files that are read ahead of a scan that may stop at any of them."""
 
@@ -126,15 +126,17 @@ class Handler(pafs.FileSystemHandler):
 
     def get_file_info(self, paths: Sequence[str]) -> list[pafs.FileInfo]:
         """Tell of many paths, all at the same time."""
-        return blocking.run(gather, self._info, list(paths), _AT_ONCE)
+        # Whoever asks for one path alone may want to read what is in there next.
+        ask = partial(self._info, alone=len(paths) == 1)
+        return blocking.run(gather, ask, list(paths), _AT_ONCE)
 
-    async def _info(self, path: str) -> pafs.FileInfo:
+    async def _info(self, path: str, alone: bool = False) -> pafs.FileInfo:
         fs, inner = self.resolve(path)
         key = self._shown(fs, inner)
         if self.known.is_folder(key):
             return pafs.FileInfo(path, pafs.FileType.Directory)
         try:
-            info = await self._look(fs, inner)
+            info = await (self._look(fs, inner) if alone else fs._info(inner, refresh=True))
         except (FileNotFoundError, NotADirectoryError):
             self.known.forget(key)
             return pafs.FileInfo(path, pafs.FileType.NotFound)
