@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -49,6 +50,14 @@ class Asked:
         """Give the columns that are read, out of those of a file."""
         return needed(known, self.columns, self.expression)
 
+    def may_take(self, path: str) -> bool:
+        """Tell whether a file will be looked into, by the hive partitions in its path; False when unsure."""
+        if not isinstance(self.filters, list):
+            return self.filters is None
+        parts = dict(part.split("=", 1) for part in unquote(path).split("/") if "=" in part)
+        either = self.filters if all(isinstance(test, list) for test in self.filters) else [self.filters]
+        return any(all(_may_pass(parts, *test) for test in tests) for tests in either)
+
     def takes_all(self, known: list[str]) -> bool:
         """Tell whether every row of a file is read, as when the filter is of partitions only."""
         return self.filters is None or not needed(known, (), self.expression)
@@ -67,6 +76,16 @@ class Call(NamedTuple):
 
     asked: Asked
     dataset: pq.ParquetDataset | None
+
+
+def _may_pass(parts: dict[str, str], name: str, operator: str, value: Any) -> bool:
+    if name not in parts:
+        return True
+    if operator in ("=", "=="):
+        return str(value) == parts[name]
+    if operator == "in":
+        return parts[name] in map(str, value)
+    return False
 
 
 def fragments_of(dataset: pq.ParquetDataset, expression: Any) -> list[Any]:

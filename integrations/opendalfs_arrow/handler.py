@@ -216,9 +216,9 @@ class Handler(pafs.FileSystemHandler):
             self.begin_tails(self.known.following(path, _WARM))
             return self._scan(path, partial(asked_of, self.fs, path))
         asked, coming = call.asked, self._upcoming(call)
-        if coming is None and asked.filters is None:
+        if coming is None:
             # Before a call has found its files it opens one of them, for the schema.
-            self.begin_tails(self.known.following(path, _FILES_AHEAD, certain=True))
+            self.begin_tails(self.known.following(path, _FILES_AHEAD, asked.may_take))
         scan = None if coming is None else coming.take(path)
         return self._scan(path, lambda: asked) if scan is None else scan
 

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -194,15 +194,19 @@ class Known:
         if tail is not None:
             self._weight -= tail.weight
 
-    def following(self, path: str, count: int, certain: bool = False) -> list[str]:
-        """Give the next files of a listing, once it is opened in its order; or when that is certain."""
+    def following(self, path: str, count: int, take: Callable[[str], bool] | None = None) -> list[str]:
+        """Give the next files of a listing, once it is opened in its order.
+
+        With `take` it certainly will be, and this tells which of them.
+        """
         with self._lock:
-            in_order = certain or path in (self._last, self._next.get(self._last))
+            in_order = take is not None or path in (self._last, self._next.get(self._last))
             self._last = path
             found: list[str] = []
             while in_order and len(found) < count and path in self._next:
                 path = self._next[path]
-                found.append(path)
+                if take is None or take(path):
+                    found.append(path)
             return found
 
 
