@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
-from benchmarks.cases.model import OURS
+from benchmarks.cases.model import LIMIT, LOCAL, OURS
 from benchmarks.context import Settings
 from benchmarks.runner import Result
 from benchmarks.store import Run, load, measured
@@ -175,9 +175,15 @@ def _target(target: Target, result: Result) -> str:
         f"{target.ratio:.2f}x",
         f"**{ratio:.2f}x**",
         f"{min(rounds):.2f} - {max(rounds):.2f}",
-        "yes" if ratio >= target.ratio else "no",
+        "yes" if ratio >= target.ratio else f"no{_most(target, result)}",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _most(target: Target, result: Result) -> str:
+    """Tell how far one could get at most, where the limit was measured."""
+    most = result.ratio(target.peer, target.what, LIMIT) or result.ratio(target.peer, target.what, LOCAL)
+    return f"; the limit is at {most:.2f}x" if most else ""
 
 
 def _figures(result: Result) -> Iterator[str]:

@@ -179,9 +179,18 @@ def test_runs_of_single_groups_make_one_report(tmp_path: Path) -> None:
     text = write(results).read_text()
     assert "| cat_file, the big file | obstore | time | 2.50x | **3.00x** | 3.00 - 3.00 | yes |" in text
     assert "| pq.read_table, all columns | s3fs | time | 1.30x | **4.00x** |" in text
+    assert "| pq.read_table, all columns | pyarrow S3FileSystem" not in text
     for plot in ("overview", "raw", "arrow"):
         assert f"results/{plot}.svg" in text
         ET.parse(results / f"{plot}.svg")
+
+
+def test_what_was_not_reached_is_shown_with_what_the_limit_allows(tmp_path: Path) -> None:
+    found = [sampled("raw: cat_file, the big file", opendalfs=1.0, s3fs=1.2, obstore=2.0, limit=0.8)]
+    save(Run.now(Settings(), None, found), tmp_path / "results")
+    text = write(tmp_path / "results").read_text()
+    assert "| 1.30x | **1.20x** | 1.20 - 1.20 | no; the limit is at 1.50x |" in text
+    assert "| 2.50x | **2.00x** | 2.00 - 2.00 | no; the limit is at 2.50x |" in text
 
 
 def test_the_readme_shows_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
