@@ -1,7 +1,7 @@
 """A connection to storage: the one seam to OpenDAL.
 
-Every call to OpenDAL is a method of `Connection`. Each goes through `_Call`, which refuses forks, counts
-what is under way, records for `trace` and turns OpenDAL's errors into OSErrors.
+Every call to OpenDAL is a method of `Connection`. Each goes through `call.Call`, which refuses forks,
+counts what is under way, records for `trace` and turns OpenDAL's errors into OSErrors.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import cached_property
-from types import TracebackType
 from typing import Any, Final
 
 import opendal
-from opendal.file import AsyncFile
 from opendal.types import Entry, Metadata, PresignedRequest
 
-from . import lifecycle, paths, tracing
+from . import paths
+from .call import Call
 from .errors import UnsupportedError, redact, translated
 from .options import Tuning, secret_values
 from .services import Form, Service
+from .upload import AsyncUpload, Upload
 
-__all__ = ["PAGE", "AsyncUpload", "Connection", "Upload"]
+__all__ = ["PAGE", "Connection"]
 
 PAGE: Final = 1000
 """Keys on a page of a listing: what S3 gives at most, and most others by default."""
@@ -36,67 +36,6 @@ _STARTED: Final = datetime.now(UTC)
 
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What disks without hard links answer, as FAT and some network shares."""
-
-
-class _Call:
-    """One call to OpenDAL; a context manager, sync, for either transport."""
-
-    __slots__ = ("connection", "key", "offset", "operation", "pinned", "record", "size", "task")
-
-    def __init__(
-        self,
-        connection: Connection,
-        operation: str,
-        key: str,
-        pinned: bool = False,
-        offset: int = 0,
-        size: int | None = None,
-    ) -> None:
-        self.connection = connection
-        self.operation = operation
-        self.key = key
-        self.pinned = pinned
-        self.offset = offset
-        self.size = size
-        self.task: asyncio.Task[object] | None = None
-        self.record: tracing.Request | None = None
-
-    def awaited(self) -> _Call:
-        self.task = asyncio.current_task()
-        return self
-
-    def __enter__(self) -> _Call:
-        lifecycle.begin(self.task)
-        if tracing.watched():
-            here = self.connection
-            self.record = tracing.record(
-                self.operation, here.service.scheme, here.container, self.key, self.offset, self.size
-            )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        lifecycle.end(self.task)
-        error = None
-        if kind is GeneratorExit:
-            # Whoever reads piece by piece has seen enough.
-            exc = None
-        if exc is not None:
-            error = self.connection.explain(exc, self.operation, self.key, self.pinned)
-        if self.record is not None:
-            tracing.finish(self.record, error or exc)
-        if error is not None:
-            raise error
-
-    def moved(self, size: int, requests: int = 1) -> None:
-        """Note what the call moved, all in all."""
-        if self.record is not None:
-            self.record.bytes = size
-            self.record.requests = requests
 
 
 class Connection:
@@ -203,31 +142,31 @@ class Connection:
 
     async def stat(self, key: str, **options: Any) -> Metadata:
         """Get a key's metadata."""
-        with _Call(self, "stat", key).awaited():
+        with Call(self, "stat", key).awaited():
             return await self.async_operator.stat(key, **options)
 
     def stat_blocking(self, key: str, **options: Any) -> Metadata:
         """Get a key's metadata."""
-        with _Call(self, "stat", key):
+        with Call(self, "stat", key):
             return self.operator.stat(key, **options)
 
     async def read(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
         """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
-        with _Call(self, "read", key, bool(pin), offset, size).awaited() as call:
+        with Call(self, "read", key, bool(pin), offset, size).awaited() as call:
             data = await self.async_operator.read(key, offset=offset, size=size, **pin)
             call.moved(len(data))
             return data
 
     def read_blocking(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
         """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
-        with _Call(self, "read", key, bool(pin), offset, size) as call:
+        with Call(self, "read", key, bool(pin), offset, size) as call:
             data = self.operator.read(key, offset=offset, size=size, **pin)
             call.moved(len(data))
             return data
 
     async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
         """Read an object of unknown size with one request, piece by piece."""
-        with _Call(self, "read", key).awaited() as call:
+        with Call(self, "read", key).awaited() as call:
             file = await self.async_operator.open(key, "rb")
             total = 0
             while piece := await file.read(_PIECE):
@@ -237,14 +176,14 @@ class Connection:
 
     async def write(self, key: str, data: bytes, **options: Any) -> None:
         """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
-        with _Call(self, "write", key).awaited() as call:
+        with Call(self, "write", key).awaited() as call:
             await self.async_operator.write(key, data, **options)
             call.moved(len(data), requests=_parts(len(data), options))
         self._touched(key)
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
         """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
-        with _Call(self, "write", key) as call:
+        with Call(self, "write", key) as call:
             self.operator.write(key, data, **options)
             call.moved(len(data), requests=_parts(len(data), options))
         self._touched(key)
@@ -255,13 +194,13 @@ class Connection:
 
     async def upload_async(self, key: str, **options: Any) -> AsyncUpload:
         """Start a multipart upload from a coroutine."""
-        with _Call(self, "write", key).awaited():
+        with Call(self, "write", key).awaited():
             file = await self.async_operator.open(key, "wb", **options)
         return AsyncUpload(self, key, file)
 
     async def pages(self, key: str, **options: Any) -> AsyncGenerator[list[Entry], None]:
         """List below a key, a page at a time; a page that is not asked for is not fetched."""
-        with _Call(self, "list", key).awaited() as call:
+        with Call(self, "list", key).awaited() as call:
             page: list[Entry] = []
             full = 0
             async for entry in await self.async_operator.list(key, **options):
@@ -295,14 +234,14 @@ class Connection:
 
     async def holds_any(self, key: str) -> bool:
         """Tell whether a directory or container holds anything; raises when the container is missing."""
-        with _Call(self, "list", key).awaited():
+        with Call(self, "list", key).awaited():
             async for _ in await self.async_operator.list(key, limit=1):
                 return True
             return False
 
     async def delete(self, key: str, **options: Any) -> None:
         """Delete a key; a missing one is no error."""
-        with _Call(self, "delete", key).awaited():
+        with Call(self, "delete", key).awaited():
             if self.is_link(key):
                 # OpenDAL looks at what it leads to.
                 os.unlink(self.local(key))
@@ -313,19 +252,19 @@ class Connection:
         """Delete everything below a prefix, which must end in ``/`` or be empty."""
         if prefix and not prefix.endswith("/"):
             raise ValueError(f"{prefix!r} would also delete its siblings: it must end in '/'")
-        with _Call(self, "delete", prefix).awaited() as call:
+        with Call(self, "delete", prefix).awaited() as call:
             await self.async_operator.remove_all(prefix or "/")
             call.moved(0, requests=2)
 
     async def copy(self, source: str, target: str) -> None:
         """Copy within the service."""
-        with _Call(self, "copy", source).awaited():
+        with Call(self, "copy", source).awaited():
             await self.async_operator.copy(source, target)
         self._touched(target)
 
     async def rename(self, source: str, target: str) -> None:
         """Rename within the service."""
-        with _Call(self, "rename", source).awaited():
+        with Call(self, "rename", source).awaited():
             if self.is_link(source):
                 _carry(self.local(source), self.local(target))
             else:
@@ -334,13 +273,13 @@ class Connection:
 
     def rename_blocking(self, source: str, target: str) -> None:
         """Rename within the service."""
-        with _Call(self, "rename", source):
+        with Call(self, "rename", source):
             self.operator.rename(source, target)
         self._touched(target)
 
     async def publish(self, stage: str, target: str, exclusive: bool = False) -> None:
         """Rename a staged file to its place, for `exclusive` a free one; errors name the place."""
-        with _Call(self, "rename", target).awaited():
+        with Call(self, "rename", target).awaited():
             if exclusive:
                 await asyncio.to_thread(self._take_place, stage, target)
             else:
@@ -350,7 +289,7 @@ class Connection:
 
     def publish_blocking(self, stage: str, target: str, exclusive: bool = False) -> None:
         """Rename a staged file to its place, for `exclusive` a free one; errors name the place."""
-        with _Call(self, "rename", target):
+        with Call(self, "rename", target):
             if exclusive:
                 self._take_place(stage, target)
             else:
@@ -390,69 +329,21 @@ class Connection:
 
     def delete_blocking(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
-        with _Call(self, "delete", key):
+        with Call(self, "delete", key):
             self.operator.delete(key)
 
     async def create_dir(self, key: str) -> None:
         """Make a directory and the ones above it; the key must end in ``/``."""
-        with _Call(self, "create_dir", key).awaited():
+        with Call(self, "create_dir", key).awaited():
             await self.async_operator.create_dir(key)
 
     async def presign_read(self, key: str, seconds: int) -> PresignedRequest:
         """Make a signed GET request; asks nothing of the server."""
         self.require("presign_read", "sign URLs")
-        with _Call(self, "presign", key).awaited() as call:
+        with Call(self, "presign", key).awaited() as call:
             request = await self.async_operator.presign_read(key, seconds)
             call.moved(0, requests=0)
             return request
-
-
-class Upload:
-    """A multipart upload of one object: `write` parts, then `complete`; nothing shows before that.
-
-    Dropped without `complete` it publishes nothing, though the parts that went up stay with the
-    service until its own lifecycle rule removes them: OpenDAL's binding has no call to end an upload.
-    """
-
-    def __init__(self, connection: Connection, key: str, options: dict[str, Any]) -> None:
-        self._connection = connection
-        self._key = key
-        with _Call(connection, "write", key) as call:
-            self._file = connection.operator.open(key, "wb", **options)
-            call.moved(0)
-
-    def write(self, data: bytes) -> None:
-        """Hand a part over; waits while as many as may be are in flight."""
-        with _Call(self._connection, "write", self._key) as call:
-            self._file.write(data)
-            call.moved(len(data))
-
-    def complete(self) -> None:
-        """Publish the object."""
-        with _Call(self._connection, "write", self._key):
-            self._file.close()
-        self._connection._touched(self._key)
-
-
-class AsyncUpload:
-    """The same for coroutines; made by `Connection.upload_async`."""
-
-    def __init__(self, connection: Connection, key: str, file: AsyncFile) -> None:
-        self._connection = connection
-        self._key = key
-        self._file = file
-
-    async def write(self, data: bytes) -> None:
-        """Hand a part over; waits while as many as may be are in flight."""
-        with _Call(self._connection, "write", self._key).awaited() as call:
-            await self._file.write(data)
-            call.moved(len(data))
-
-    async def complete(self) -> None:
-        """Publish the object."""
-        with _Call(self._connection, "write", self._key).awaited():
-            await self._file.close()
-        self._connection._touched(self._key)
 
 
 def _carry(link: str, target: str) -> None:

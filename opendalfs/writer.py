@@ -19,12 +19,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, BinaryIO, Final
 
 from . import paths
-from .connection import Connection, Upload
+from .connection import Connection
 from .errors import OptionError
 from .links import followed
 from .ranges import Range, split
 from .reader import Reader, Version
 from .services import Home
+from .upload import Upload
 
 __all__ = [
     "Writer",

@@ -1,0 +1,62 @@
+"""Multipart uploads: what OpenDAL's writer does, as calls that are seen and translated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opendal.file import AsyncFile
+
+from .call import Call
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["AsyncUpload", "Upload"]
+
+
+class Upload:
+    """A multipart upload of one object: `write` parts, then `complete`; nothing shows before that.
+
+    Dropped without `complete` it publishes nothing, though the parts that went up stay with the
+    service until its own lifecycle rule removes them: OpenDAL's binding has no call to end an upload.
+    """
+
+    def __init__(self, connection: Connection, key: str, options: dict[str, Any]) -> None:
+        self._connection = connection
+        self._key = key
+        with Call(connection, "write", key) as call:
+            self._file = connection.operator.open(key, "wb", **options)
+            call.moved(0)
+
+    def write(self, data: bytes) -> None:
+        """Hand a part over; waits while as many as may be are in flight."""
+        with Call(self._connection, "write", self._key) as call:
+            self._file.write(data)
+            call.moved(len(data))
+
+    def complete(self) -> None:
+        """Publish the object."""
+        with Call(self._connection, "write", self._key):
+            self._file.close()
+        self._connection._touched(self._key)
+
+
+class AsyncUpload:
+    """The same for coroutines; made by `Connection.upload_async`."""
+
+    def __init__(self, connection: Connection, key: str, file: AsyncFile) -> None:
+        self._connection = connection
+        self._key = key
+        self._file = file
+
+    async def write(self, data: bytes) -> None:
+        """Hand a part over; waits while as many as may be are in flight."""
+        with Call(self._connection, "write", self._key).awaited() as call:
+            await self._file.write(data)
+            call.moved(len(data))
+
+    async def complete(self) -> None:
+        """Publish the object."""
+        with Call(self._connection, "write", self._key).awaited():
+            await self._file.close()
+        self._connection._touched(self._key)
