@@ -19,6 +19,9 @@ _STARTS: Final = tuple(_FIRST * (2**i - 1) for i in range(5))
 
 _LARGEST: Final = _FIRST * 2**4
 
+_WHOLE: Final = 1024 * 1024
+"""A file up to this size is one block: a round trip costs more than its bytes."""
+
 _AHEAD: Final = 4
 """Blocks under way beyond the one that is read, once the reading goes on past the first."""
 
@@ -98,6 +101,8 @@ class ReadAhead:
 
     def _block(self, offset: int) -> Range:
         """Give the block that a position is in."""
+        if self._reader.size <= _WHOLE:
+            return Range(0, self._reader.size)
         i = bisect.bisect_right(_STARTS, offset) - 1
         start = _STARTS[i]
         if start == _STARTS[-1]:
