@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import threading
-import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -31,7 +29,7 @@ from .gate import called
 from .known import Known, known_of
 from .moves import move
 from .parquet import Scan
-from .upcoming import Upcoming
+from .upcoming import Upcoming, of_call
 
 __all__ = ["Handler"]
 
@@ -70,9 +68,6 @@ class Handler(pafs.FileSystemHandler):
         self.known = Known(urls=True) if fs is None else known_of(fs)
         # fsspec keeps an instance only while somebody holds it, and making one is not free.
         self._resolved: set[OpendalFileSystem] = set()
-        # Reentrant: a call may end, and its dataset be collected, while this thread is in here.
-        self._lock = threading.RLock()
-        self._calls: dict[int, Upcoming] = {}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Handler):
@@ -235,26 +230,17 @@ class Handler(pafs.FileSystemHandler):
         )
 
     def _upcoming(self, call: Call) -> Upcoming | None:
-        """Give the files that a running call will come to; they go with the call."""
+        """Give the files that a running call will come to, once it has found them."""
         asked, dataset = call
         if dataset is None:
             return None
-        number = id(dataset)
-        with self._lock:
-            found = self._calls.get(number)
-            if found is None:
-                begin = partial(self._scan, asked=lambda: asked, ahead=True)
-                paths = [fragment.path for fragment in fragments_of(dataset, asked.expression)]
-                found = self._calls[number] = Upcoming(begin, paths if len(paths) > 1 else [], _FILES_AHEAD)
-                # Nothing that lives as long as the dataset may hold it.
-                weakref.finalize(dataset, self._ended, number).atexit = False
-            return found
 
-    def _ended(self, number: int) -> None:
-        with self._lock:
-            found = self._calls.pop(number, None)
-        if found is not None:
-            found.close()
+        def make() -> Upcoming:
+            begin = partial(self._scan, asked=lambda: asked, ahead=True)
+            paths = [fragment.path for fragment in fragments_of(dataset, asked.expression)]
+            return Upcoming(begin, paths if len(paths) > 1 else [], _FILES_AHEAD)
+
+        return of_call(dataset, make)
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         """Open a file for reading from front to back."""

@@ -15,6 +15,7 @@ import pytest
 
 import opendalfs
 from benchmarks.proxy import DelayProxy
+from opendalfs_arrow import upcoming
 from opendalfs_arrow.asked import Asked
 from opendalfs_arrow.memory import Budget
 from tests.integrations.arrow_places import Place, chunk_bytes, numbers, read_twice, s3_place
@@ -149,7 +150,24 @@ def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str
         pq.read_table(folder, columns=COLUMNS, filesystem=fs)
     gc.collect()
     assert budget.held == 0
-    assert fs.handler._calls == {}
+    assert upcoming._calls == {}
+
+
+def test_what_a_kept_error_holds_gives_way_to_the_next_call(
+    fs: Any, far: Place, flat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = fs.handler.known.budget = Budget()
+    folder = far.path(uuid.uuid4().hex)
+    far.core.copy(f"{flat}/", folder, recursive=True)
+    far.core.pipe_file(f"{folder}/01.parquet", b"no Parquet at all, " * 100)
+    with pytest.raises(pa.ArrowInvalid) as kept:
+        pq.read_table(folder, columns=COLUMNS, filesystem=fs)
+    assert kept.traceback
+    assert len(upcoming._calls) == 1
+    monkeypatch.setattr(upcoming, "_SECONDS", 0.0)
+    assert pq.read_table(flat, columns=COLUMNS, filesystem=fs).num_rows == FILES * ROWS
+    assert upcoming._calls == {}
+    assert budget.held == 0
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 20])
@@ -172,7 +190,7 @@ def test_calls_side_by_side_read_right(fs: Any, flat: str) -> None:
         found = list(threads.map(lambda c: pq.read_table(flat, columns=c, filesystem=fs), wanted))
     for columns, table in zip(wanted, found, strict=True):
         assert table.equals(TABLE if columns is None else TABLE.select(columns))
-    assert fs.handler._calls == {}
+    assert upcoming._calls == {}
 
 
 def test_a_filter_in_every_form_reads_right(fs: Any, tree: str) -> None:
