@@ -8,7 +8,6 @@ found there is a hint: when it is wrong, or pyarrow changes, it costs bytes or t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NamedTuple
@@ -138,14 +137,18 @@ def call_of(fs: OpendalFileSystem | None, path: str) -> Call | None:
     return found[0] if len(found) == 1 else Call(found[0].asked, None)
 
 
-def _calls() -> Iterator[dict[str, Any]]:
+def _calls() -> list[dict[str, Any]]:
     """Give the local variables of every call of read_table that runs."""
-    for top in sys._current_frames().values():
-        frame: FrameType | None = top
+    found: list[dict[str, Any]] = []
+    frame: FrameType | None
+    for frame in sys._current_frames().values():
         while frame is not None:
             if frame.f_code is _CODE:
-                yield dict(frame.f_locals)
+                found.append(dict(frame.f_locals))
             frame = frame.f_back
+    # One of these frames was this very function's: it must not end holding itself, and so all above it.
+    frame = None
+    return found
 
 
 def _reads(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> bool:
