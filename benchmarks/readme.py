@@ -56,8 +56,9 @@ def _lines(runs: dict[str, Run], folder: Path) -> Iterator[str]:
 
 
 def _against(result: Result) -> str:
-    native = next((peer for peer in NATIVES if peer in result.samples), "")
-    return " | ".join(f"{figure(result.ratio(peer), '.1f')}x" for peer in (S3FS, native) if peer)
+    peers = (S3FS, f"scan_pyarrow_dataset, {S3FS}"), NATIVES
+    found = (next((peer for peer in some if peer in result.samples), None) for some in peers)
+    return " | ".join("" if peer is None else f"{figure(result.ratio(peer), '.1f')}x" for peer in found)
 
 
 def _machine(run: Run) -> str:
