@@ -44,7 +44,8 @@ class ReadAhead:
         Of the file.
     """
 
-    _lock: ClassVar = threading.Lock()
+    # Reentrant: a stream may be collected while this thread is in here.
+    _lock: ClassVar = threading.RLock()
     _all_kept: ClassVar = 0
 
     def __init__(self, reader: Reader) -> None:
