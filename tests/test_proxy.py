@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from benchmarks.proxy import DelayProxy
 from tests.servers import S3Server
+from tests.waiting import eventually
 
 LARGE = 20_000_003
 PART = 6 << 20
@@ -233,7 +234,4 @@ def test_it_ends_with_its_owner() -> None:
     root = Path(__file__).parents[1]
     owner = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     port = port_of(owner.stdout.strip())
-    deadline = time.monotonic() + 30
-    while is_open(port):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert eventually(lambda: not is_open(port))

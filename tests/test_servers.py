@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from tests.servers import (
     Unavailable,
     s3_server_from_env,
 )
+from tests.waiting import eventually
 
 HELLO = b"hello"
 PART = 5 << 20
@@ -41,15 +40,6 @@ def status_of(error: pytest.ExceptionInfo[ClientError]) -> int:
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((server_base.HOST, port)) == 0
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_a_prefix_is_fresh_and_writable(s3_server: S3Server, prefix: str) -> None:

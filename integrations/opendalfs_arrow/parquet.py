@@ -376,6 +376,9 @@ class Scan:
         """Give the blocks that hold a range, up to the tail; what is in none yet is asked for at once."""
         wanted = Range(wanted.start, min(wanted.stop, self.tail.start))
         with self._lock:
+            if self._closed:
+                # Nobody would give back what this holds.
+                raise ValueError("I/O operation on closed file")
             for hole in self._holes(wanted):
                 for part in split(hole, _PART):
                     self._insert(part, [part])

@@ -20,6 +20,7 @@ from opendalfs_arrow.asked import Asked
 from opendalfs_arrow.memory import Budget
 from tests.integrations.arrow_places import Place, chunk_bytes, numbers, read_twice, s3_place
 from tests.servers import S3Server
+from tests.waiting import eventually
 
 FILES = 12
 ROWS = 60_000
@@ -149,8 +150,9 @@ def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str
     with pytest.raises(pa.ArrowInvalid, match=r"03\.parquet|magic"):
         pq.read_table(folder, columns=COLUMNS, filesystem=fs)
     gc.collect()
-    assert budget.held == 0
     assert upcoming._calls == {}
+    # pyarrow's threads may still be with the other files when the call has failed.
+    assert eventually(lambda: budget.held == 0)
 
 
 def test_what_a_kept_error_holds_gives_way_to_the_next_call(
@@ -167,7 +169,7 @@ def test_what_a_kept_error_holds_gives_way_to_the_next_call(
     monkeypatch.setattr(upcoming, "_SECONDS", 0.0)
     assert pq.read_table(flat, columns=COLUMNS, filesystem=fs).num_rows == FILES * ROWS
     assert upcoming._calls == {}
-    assert budget.held == 0
+    assert eventually(lambda: budget.held == 0)
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 20])
@@ -179,7 +181,7 @@ def test_files_ahead_keep_to_the_budget(fs: Any, flat: str, limit: int) -> None:
     assert pq.read_table(flat, columns=COLUMNS, filesystem=fs).equals(TABLE.select(COLUMNS))
     # Each file that is open may have one request under way, whatever the budget says.
     assert max(most) <= limit + 8 * (1 << 20)
-    assert budget.held == 0
+    assert eventually(lambda: budget.held == 0)
 
 
 def test_calls_side_by_side_read_right(fs: Any, flat: str) -> None:

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 import opendalfs
 from opendalfs_polars.gateway import Gateway, gateway
+from tests.waiting import eventually
 
 PART = 5 << 20
 
@@ -290,9 +291,7 @@ def test_orphaned_uploads_expire() -> None:
     server = Gateway(upload_expiry=0.2)
     mounted = Mounted(server, "orphans")
     upload = begin(mounted, "a")
-    deadline = time.monotonic() + 30
-    while server.uploads and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert eventually(lambda: not server.uploads)
     with pytest.raises(ClientError) as error:
         put_part(mounted, upload, 1, b"x")
     assert status_of(error) == 404

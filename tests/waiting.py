@@ -1,0 +1,18 @@
+"""Waiting for what other threads and processes have yet to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["eventually"]
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    """Tell whether a condition comes true in time; on a busy machine a thread may take its while."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
