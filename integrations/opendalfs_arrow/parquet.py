@@ -184,10 +184,12 @@ class Scan:
             if held is not None:
                 return held
             self._look_ahead(wanted)
-        blocks = self._cover(wanted)
+        # Once: another scan may have the end read in the middle of this.
+        end = self.tail.start
+        blocks = self._cover(Range(wanted.start, min(wanted.stop, end)))
         # What is wanted now goes first; the rest must not wait for it to arrive.
         self._pump()
-        data = self._assemble(wanted, blocks)
+        data = self._assemble(wanted, blocks, end)
         self._pump()
         return data
 
@@ -373,8 +375,7 @@ class Scan:
     # What is wanted now
 
     def _cover(self, wanted: Range) -> list[_Block]:
-        """Give the blocks that hold a range, up to the tail; what is in none yet is asked for at once."""
-        wanted = Range(wanted.start, min(wanted.stop, self.tail.start))
+        """Give the blocks that hold a range; what is in none yet is asked for at once."""
         with self._lock:
             if self._closed:
                 # Nobody would give back what this holds.
@@ -388,7 +389,7 @@ class Scan:
                     self._begin(block, submit(self.tail.reader.fetch, block.range))
             return blocks
 
-    def _assemble(self, wanted: Range, blocks: Sequence[_Block]) -> Any:
+    def _assemble(self, wanted: Range, blocks: Sequence[_Block], end: int) -> Any:
         """Put a range together of its blocks and, where it reaches into it, the tail."""
         if len(blocks) == 1 and wanted.stop <= blocks[0].range.stop:
             return self._take(blocks[0], wanted)
@@ -397,7 +398,6 @@ class Scan:
         for block in blocks:
             part = _overlap(block.range, wanted)
             view[part.start - wanted.start : part.stop - wanted.start] = self._take(block, part)
-        end = self.tail.start
         if wanted.stop > end:
             view[end - wanted.start :] = self.tail.get(Range(end, wanted.stop)) or b""
         return whole

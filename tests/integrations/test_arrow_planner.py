@@ -132,6 +132,33 @@ class TestScan:
         assert held.held == 0
         MEMORY.rm(path)
 
+    def test_the_end_may_be_read_for_another_scan_in_the_middle_of_a_read(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shrink(monkeypatch, tail=512, part=100, gap=64)
+        size = len(self.NOISE)
+        tail = Tail(Reader(*MEMORY.locate(store(self.NOISE))), begin=False)
+        scan = Scan(tail, plan=[Range(0, size)])
+        cover = scan._cover
+
+        def late(wanted: Range) -> Any:
+            blocks = cover(wanted)
+            assert tail.get(Range(size - 1, size)) is not None
+            return blocks
+
+        monkeypatch.setattr(scan, "_cover", late)
+        assert bytes(scan.read(size - 300, 250)) == self.NOISE[-300:-50]
+        scan.close()
+
+    @pytest.mark.usefixtures("tiny")
+    def test_a_read_of_a_closed_scan_is_refused(self) -> None:
+        held = Budget()
+        scan = Scan(Tail(Reader(*MEMORY.locate(store(self.FILE)))), budget=held)
+        scan.close()
+        with pytest.raises(ValueError, match="closed"):
+            scan.read(0, 100)
+        assert held.held == 0
+
     @pytest.mark.usefixtures("tiny")
     def test_several_threads_read_one_scan(self) -> None:
         scan = Scan(Tail(Reader(*MEMORY.locate(store(self.FILE)))))
@@ -524,28 +551,49 @@ class TestRequests:
 
 class TestChange:
     @pytest.mark.parametrize("how", ["file", "dataset", "planned"])
-    def test_a_file_overwritten_in_the_middle_of_a_scan_raises(self, wide: Wide, how: str) -> None:
+    def test_a_file_overwritten_in_the_middle_of_a_scan_raises(
+        self, wide: Wide, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path = wide.put()
         fs = opendalfs_arrow.arrow(wide.place.core)
-        # So little is fetched ahead that the change comes before the end.
+        # Nothing past the middle is fetched before the reader is near it.
         fs.handler.known.budget = Budget(0)
-        other = numbers(200_000, 16, seed=5)
         sink = io.BytesIO()
-        pq.write_table(other, sink, row_group_size=25_000, compression="none", use_dictionary=False)
-        if how == "dataset":
-            found = ds.dataset(path, filesystem=fs, format=ds.ParquetFileFormat(pre_buffer=False))
-            batches = found.to_batches(batch_readahead=0, fragment_readahead=0)
-        elif how == "file":
-            batches = pq.ParquetFile(path, filesystem=fs, pre_buffer=False).iter_batches(batch_size=25_000)
-        else:
-            batches = _planned(fs, path)
-        seen = [next(iter(batches))]
-        wide.place.core.pipe_file(path, sink.getvalue())
+        pq.write_table(
+            numbers(200_000, 16, seed=5),
+            sink,
+            row_group_size=25_000,
+            compression="none",
+            use_dictionary=False,
+        )
+        overwritten = threading.Lock()
+        fetch = Reader.fetch
+
+        def overwrite_half_way(reader: Reader, part: Range) -> Any:
+            half = reader.size // 2
+            if half < part.start < reader.size - footer.TAIL and overwritten.acquire(blocking=False):
+                wide.place.core.pipe_file(path, sink.getvalue())
+            return fetch(reader, part)
+
+        monkeypatch.setattr(Reader, "fetch", overwrite_half_way)
+        seen = []
         with pytest.raises(ChangedError):
-            seen.extend(batches)
+            seen.extend(_batches(fs, path, how))
+        assert overwritten.locked()
         fs.handler.known.budget = None
-        got = pa.Table.from_batches(seen)
+        # The dataset's threads may run into the change before it has given anything.
+        assert seen or how == "dataset"
+        got = pa.Table.from_batches(seen, schema=wide.table.schema)
         assert got.equals(wide.table.slice(0, got.num_rows))
+
+
+def _batches(fs: Any, path: str, how: str) -> Any:
+    if how == "dataset":
+        found = ds.dataset(path, filesystem=fs, format=ds.ParquetFileFormat(pre_buffer=False))
+        return found.to_batches(batch_readahead=0, fragment_readahead=0)
+    if how == "file":
+        return pq.ParquetFile(path, filesystem=fs, pre_buffer=False).iter_batches(batch_size=25_000)
+    return _planned(fs, path)
 
 
 def _planned(fs: Any, path: str) -> Any:
