@@ -1,8 +1,9 @@
 """Listings of large trees: begun as one recursive list, finished as many side by side.
 
 A list comes page by page, and each page asks for what follows upon the last one, so that a million keys are
-a thousand round trips in a row. Once a tree has shown to be large, its directories are listed by name, cut
-into runs, and each run is listed from its first directory on until the next run begins.
+a thousand round trips in a row. When the first page is full, the names of its directories are asked for along
+with the second. When that is full too, the directories that remain are cut into runs, and each run is listed
+from its first directory on until the next run begins.
 
 A run of one directory is listed by its name. For longer ones nothing is taken on trust: servers do not agree
 on the order of keys. S3 sorts whole keys (``a!/x`` before ``a/x``), SeaweedFS directory by directory (``a/x``
@@ -13,8 +14,9 @@ is listed anew, page by page, and so is it from then on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from itertools import pairwise
 from typing import Final
 from weakref import WeakSet
@@ -28,11 +30,8 @@ from .services import Home
 
 __all__ = ["sweep"]
 
-_PAGES: Final = 5
-"""Pages that are listed one after another before the tree counts as large."""
-
 _RUNS: Final = 16
-"""Lists side by side; each may cost a page more than the tree has."""
+"""Lists side by side, at most; each may cost a page more than the tree has."""
 
 _disorderly: WeakSet[Connection] = WeakSet()
 
@@ -56,17 +55,18 @@ async def sweep(connection: Connection, start: str) -> list[Entry]:
     list of opendal.types.Entry
         In no order, without repeats.
     """
-    entries: dict[str, Entry] = {}
-    may_cut = connection.can("list_with_start_after") and connection.service.home is Home.REMOTE
     async with aclosing(connection.pages(start, recursive=True)) as pages:
-        async for page in pages:
+        page = await anext(pages)
+        entries = _by_path(page)
+        cut = None
+        if len(page) == PAGE and _may_cut(connection):
+            ask = [partial(anext, pages, []), partial(connection.page, start)]
+            page, names = await gather(_call, ask, 0)
             entries |= _by_path(page)
-            if may_cut and len(entries) >= _PAGES * PAGE and connection not in _disorderly:
-                may_cut = False
-                cut = _Cut(connection, start, page[-1].path, await connection.page(start))
-                if cut.runs:
-                    break
-        else:
+            cut = _Cut(connection, start, page[-1].path, names) if len(page) == PAGE else None
+        if cut is None or not cut.runs:
+            async for page in pages:
+                entries |= _by_path(page)
             return [*entries.values()]
     try:
         return [*(entries | await cut.rest()).values()]
@@ -75,8 +75,17 @@ async def sweep(connection: Connection, start: str) -> list[Entry]:
     return await connection.list(start, recursive=True) or []
 
 
+def _may_cut(connection: Connection) -> bool:
+    able = connection.can("list_with_start_after") and connection.service.home is Home.REMOTE
+    return able and connection not in _disorderly
+
+
+async def _call(ask: Callable[[], Awaitable[list[Entry]]]) -> list[Entry]:
+    return await ask()
+
+
 class _Cut:
-    """The rest of a list that was begun, in runs of directories.
+    """The rest of a list of which two pages are here, in runs of directories.
 
     Parameters
     ----------
@@ -90,7 +99,8 @@ class _Cut:
     Attributes
     ----------
     runs : list of sequence of str
-        Empty when there are too few directories to be worth it.
+        About one for each page that is to come, if the directories are all alike; empty when so few come
+        that it is not worth it.
     """
 
     def __init__(self, connection: Connection, start: str, last: str, names: Sequence[Entry]) -> None:
@@ -103,7 +113,10 @@ class _Cut:
         self.whole = len(names) < PAGE
         folders = [child for entry in names if (child := self.child(entry.path))]
         at = folders.index(self.here) if self.here in folders else len(folders)
-        self.runs = _runs(folders[at + 1 :]) if len(folders) > at + 2 else []
+        rest = folders[at + 1 :]
+        # A page of names may not be all, so then nothing tells how many pages come.
+        count = min(_RUNS, 2 * len(rest) // (at + 1)) if self.whole else _RUNS
+        self.runs = _runs(rest, count) if len(rest) > 1 and count > 1 else []
         self.owners = dict.fromkeys(folders[: at + 1], -1)
         self.owners |= {folder: i for i, run in enumerate(self.runs) for folder in run}
         self.met: set[str] = set()
@@ -166,8 +179,6 @@ def _by_path(entries: Iterable[Entry]) -> dict[str, Entry]:
     return {entry.path: entry for entry in entries}
 
 
-def _runs(folders: Sequence[str]) -> list[Sequence[str]]:
-    """Cut a list of directories into runs of near equal length."""
-    return [
-        folders[r.start : r.stop] for r in split(Range(0, len(folders)), max(1, -(-len(folders) // _RUNS)))
-    ]
+def _runs(folders: Sequence[str], count: int) -> list[Sequence[str]]:
+    """Cut a list of directories into at most so many runs of near equal length."""
+    return [folders[r.start : r.stop] for r in split(Range(0, len(folders)), -(-len(folders) // count))]
