@@ -31,7 +31,7 @@ from .services import Home
 __all__ = ["sweep"]
 
 _RUNS: Final = 16
-"""Lists side by side, at most; each may cost a page more than the tree has."""
+"""Lists of several directories side by side, at most; each may cost a page more than the tree has."""
 
 _disorderly: WeakSet[Connection] = WeakSet()
 
@@ -115,8 +115,10 @@ class _Cut:
         at = folders.index(self.here) if self.here in folders else len(folders)
         rest = folders[at + 1 :]
         # A page of names may not be all, so then nothing tells how many pages come.
-        count = min(_RUNS, 2 * len(rest) // (at + 1)) if self.whole else _RUNS
-        self.runs = _runs(rest, count) if len(rest) > 1 and count > 1 else []
+        pages = 2 * len(rest) // (at + 1) if self.whole else _RUNS
+        # A list of one directory costs no page more.
+        count = len(rest) if len(rest) <= 2 * min(pages, _RUNS) else min(pages, _RUNS)
+        self.runs = _runs(rest, count) if len(rest) > 1 and pages > 1 else []
         self.owners = dict.fromkeys(folders[: at + 1], -1)
         self.owners |= {folder: i for i, run in enumerate(self.runs) for folder in run}
         self.met: set[str] = set()
