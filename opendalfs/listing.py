@@ -108,9 +108,12 @@ def entry_info(connection: Connection, key: str, metadata: Metadata) -> Info:
         ``VersionId``, ``ContentType``, ``metadata``, with ``etag``, ``last_modified``, ``version`` and
         ``content_type`` as second names.
     """
-    name = connection.name(key.rstrip("/"))
-    if metadata.is_dir:
-        return directory(name)
+    key = key.rstrip("/")
+    return directory(connection.name(key)) if metadata.is_dir else _file_info(connection, key, metadata)
+
+
+def _file_info(connection: Connection, key: str, metadata: Metadata) -> Info:
+    name = connection.name(key)
     size = metadata.content_length
     info: Info = {"name": name, "size": size, "type": "file", "Key": name, "Size": size}
     etag = metadata.etag
@@ -246,13 +249,16 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
         return found
     for entry in entries:
         path = entry.path.lstrip("/")
-        folders.add(path[: max(path.rfind("/", cut, -1), 0)])
-        if entry.metadata.is_dir:
-            markers.add(path.rstrip("/"))
+        # Each look at an entry's metadata makes an object.
+        metadata = entry.metadata
+        if metadata.is_dir:
+            path = path.rstrip("/")
+            markers.add(path)
             if leads_to_folder(connection, entry):
                 links.add(path)
         elif maxdepth is None or path.count("/", cut) < maxdepth:
-            found.append(entry_info(connection, path, entry.metadata))
+            found.append(_file_info(connection, path, metadata))
+        folders.add(path[: max(path.rfind("/", cut), 0)])
     told = connection.can("list_with_recursive")
     shown = {key} | {
         folder
