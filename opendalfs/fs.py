@@ -288,6 +288,14 @@ class OpendalFileSystem(Layout):
 
     # Writing
 
+    async def _pipe(self, path: Any, value: Any = None, batch_size: int | None = None, **kwargs: Any) -> None:
+        async def one(item: tuple[str, Any]) -> None:
+            await self._pipe_file(*item, **kwargs)
+
+        content = path if isinstance(path, dict) else {path: value}
+        # fsspec's own way looks at all that are under way each time one ends.
+        await fetching.gather(one, content.items(), batch_size or self.batch_size)
+
     async def _pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         connection, key = self._writable(path)
         # A number is none, of which bytes() would make so many zeros.
