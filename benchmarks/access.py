@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import boto3
 import pyarrow.fs
 from obstore.store import S3Store
 from s3fs import S3FileSystem
@@ -67,6 +68,17 @@ class Access:
         client = {"region_name": self.region} if self.region else {}
         where = {"endpoint_url": self.endpoint or None, "client_kwargs": client}
         return S3FileSystem(**who, **where, skip_instance_cache=True, **settings)
+
+    def boto3(self) -> Any:
+        """Make the client of Amazon's own SDK."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint or None,
+            region_name=self.region or None,
+            aws_access_key_id=self.key or None,
+            aws_secret_access_key=self.secret or None,
+            aws_session_token=self.token or None,
+        )
 
     def obstore(self, bucket: str) -> S3Store:
         """Make a store of obstore for a bucket."""

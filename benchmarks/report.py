@@ -39,6 +39,7 @@ alike; figures are medians, and ratios are those of medians. All results were co
 - **s3fs, tuned** has 64 connections, blocks of 8 MiB, 32 at a time, and no readahead.
 - **limit** is the fewest round trips and bytes that the work needs, fetched by plain HTTP in pieces of 4 MiB
   on 32 connections, and then the same work on local files; who decodes while it fetches can beat it.
+  Of an upload it is its parts by plain HTTP, 8 MiB each, 8 at a time.
 - **local file** is the same work with no storage: decoding alone.
 - **CPU** is that of the client's process, all threads, with the decoding. **Peak** is by how much its memory
   grew.
