@@ -13,7 +13,7 @@ from benchmarks.cases.model import LOCAL, OURS, Case
 from benchmarks.context import Context
 from benchmarks.measured import timed
 
-__all__ = ["Disagreement", "Result", "Sample", "measure", "run_once", "set_distance"]
+__all__ = ["Disagreement", "Result", "Sample", "measure", "order", "run_once", "set_distance"]
 
 LEAST_ROUNDS = 3
 
@@ -171,7 +171,7 @@ def measure(case: Case, context: Context) -> Result:
         if turn >= LEAST_ROUNDS and time.monotonic() - begun > context.settings.budget:
             break
         # Nobody always goes first, or always comes after the same one.
-        _round(case, _rotated(peers, turn), context, result, digests)
+        _round(case, order(peers, turn), context, result, digests)
     # Tables are shown in the case's order, not in that of the last round.
     result.samples = {peer: result.samples[peer] for peer in peers if peer in result.samples}
     _compare(result, digests)
@@ -204,9 +204,28 @@ def _round(
     return able
 
 
-def _rotated(peers: Sequence[str], turn: int) -> Sequence[str]:
-    first = turn % len(peers) if peers else 0
-    return [*peers[first:], *peers[:first]]
+def order(peers: Sequence[str], turn: int) -> list[str]:
+    """Give the order of a round, in which each goes first, and comes after each other, as often as any.
+
+    A rotation would leave each its neighbour, and with it what that leaves of caches and memory.
+
+    Parameters
+    ----------
+    peers : sequence of str
+        Who takes part.
+    turn : int
+        Number of the round, from 0 on.
+
+    Returns
+    -------
+    list of str
+        A row of the balanced square of E. J. Williams, "Experimental designs balanced for the estimation of
+        residual effects of treatments" (1949); of an odd number it is balanced over twice as many rounds.
+    """
+    count = len(peers)
+    steps = [(i + 1) // 2 if i % 2 else -(i // 2) for i in range(count)]
+    row = [peers[(turn + step) % count] for step in steps]
+    return row[::-1] if count % 2 and turn // count % 2 else row
 
 
 def _compare(result: Result, digests: dict[str, list[str]]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from benchmarks.context import Context, Settings
 from benchmarks.measured import Elsewhere, timed
 from benchmarks.raw_http import Part, parquet_waves, pieces
 from benchmarks.report import write
-from benchmarks.runner import Disagreement, Result, Sample, measure
+from benchmarks.runner import Disagreement, Result, Sample, measure, order
 from benchmarks.store import Run, load, save
 from benchmarks.tables import table
 from benchmarks.targets import TARGETS
@@ -55,6 +57,19 @@ def sampled(label: str, **seconds: float) -> Result:
 
 
 # The cases
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
+def test_nobody_always_goes_first_or_after_the_same_one(count: int) -> None:
+    peers = [f"peer {i}" for i in range(count)]
+    rounds = [order(peers, turn) for turn in range(count * (1 + count % 2))]
+    assert all(sorted(row) == peers for row in rounds)
+    first = Counter(row[0] for row in rounds)
+    after = Counter(pair for row in rounds for pair in pairwise(row))
+    assert set(first) == set(peers)
+    assert len(set(first.values())) == 1
+    assert len(after) == count * (count - 1)
+    assert len(set(after.values())) == 1
 
 
 def test_labels_are_unique_and_ours_comes_first() -> None:
