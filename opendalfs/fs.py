@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from fsspec.asyn import sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.compression import compr
 from fsspec.core import get_compression
@@ -179,6 +180,7 @@ class OpendalFileSystem(Layout):
         max_gap: int | None = None,
         batch_size: int | None = None,
         on_error: str = "return",
+        version_id: str | None = None,
         **kwargs: Any,
     ) -> list[Any]:
         groups = grouped(paths, starts, ends)
@@ -190,7 +192,9 @@ class OpendalFileSystem(Layout):
                 return await fetching.read_some(*self.locate(path), ranges, version, max_gap)
 
             try:
-                return list(await self._fresh(path, read))
+                if version_id is not None:
+                    return await read(Version.from_info(await self._info(path, version_id=version_id)))
+                return await self._fresh(path, read)
             except Exception as exc:
                 return [exc] * len(ranges)
 
@@ -204,6 +208,7 @@ class OpendalFileSystem(Layout):
         ends: Any,
         max_gap: int | None = None,
         on_error: str = "return",
+        version_id: str | None = None,
         **kwargs: Any,
     ) -> list[Any]:
         """Read many ranges of many files: near ones with one request, all at the same time.
@@ -221,6 +226,8 @@ class OpendalFileSystem(Layout):
             Hole in bytes up to which two ranges are fetched as one; 256 KiB by default.
         on_error : {"return", "raise"}
             Whether an error takes the place of its ranges' bytes, or is raised.
+        version_id : str, optional
+            Which version of the files to read; the newest one by default.
 
         Returns
         -------
@@ -234,6 +241,9 @@ class OpendalFileSystem(Layout):
         >>> fs.cat_ranges(["doc/ranges"] * 2, [0, -2], [3, None])
         [b'012', b'89']
         """
+        if version_id is not None:
+            pinned = {"max_gap": max_gap, "on_error": on_error, "version_id": version_id}
+            return list(sync(self.loop, self._cat_ranges, paths, starts, ends, **pinned))
         groups = grouped(paths, starts, ends)
 
         def one(path: str) -> list[Any]:

@@ -221,6 +221,7 @@ def test_versions_are_kept_apart(s3_server: S3Server, bucket: str) -> None:
     assert fs.cat_file(f"{bucket}/key") == b"second"
     assert fs.cat_file(f"{bucket}/key", version_id=first) == b"first"
     assert fs.cat_file(f"{bucket}/key", 1, 3, version_id=first) == b"ir"
+    assert fs.cat_ranges([f"{bucket}/key"] * 2, [0, -3], [2, None], version_id=first) == [b"fi", b"rst"]
     target = io.BytesIO()
     fs.get_file(f"{bucket}/key", target, version_id=first)
     assert target.getvalue() == b"first"

@@ -63,6 +63,7 @@ def test_versions_are_refused_where_there_are_none(memory: OpendalFileSystem, tm
     for call in (
         lambda: memory.object_version_info("a"),
         lambda: memory.cat_file("a", version_id="1"),
+        lambda: memory.cat_ranges(["a"], 0, 1, on_error="raise", version_id="1"),
         lambda: memory.get_file("a", str(tmp_path / "a"), version_id="1"),
         lambda: memory.open("a", version_id="1"),
     ):
