@@ -163,6 +163,21 @@ def test_what_is_kept_for_a_second_reading_is_bounded(monkeypatch: pytest.Monkey
     assert ReadAhead._all_kept == 0
 
 
+def test_a_stream_may_be_collected_while_its_thread_counts_another() -> None:
+    stream = ReadAhead(reader_of(DATA))
+    stream.read(0, 1_000)
+
+    def collect(streams: list[ReadAhead]) -> None:
+        with ReadAhead._lock:
+            streams.clear()
+
+    thread = threading.Thread(target=collect, args=([stream],), daemon=True)
+    del stream
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 def test_the_blocks_of_a_far_stream_are_fetched_side_by_side(s3_server: S3Server, prefix: str) -> None:
     opendalfs.filesystem("s3", **s3_server.s3_options).pipe_file(f"{prefix}/far", DATA)
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy, opendalfs.trace() as t:
