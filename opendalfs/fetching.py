@@ -43,6 +43,9 @@ IN_FLIGHT: Final = 32
 _TO_DISK: Final = 24
 """Parts in flight on the way to disk, of half the size: each is held until it is written."""
 
+_AT_ONCE: Final = 256 * 1024
+"""Bytes written to a local file in the event loop's thread: to hand them to another takes as long."""
+
 
 async def fetch(
     connection: Connection,
@@ -197,14 +200,20 @@ def _beside(target: str) -> Iterator[BinaryIO]:
 
     What was there lends its mode; a link keeps its place, and what it leads to is replaced.
     """
-    target = os.path.realpath(target)
-    if os.path.isdir(target):
+    target = target.rstrip(os.sep)
+    # To resolve the whole path asks the disk for each of its parts.
+    if os.path.islink(target):
+        target = os.path.realpath(target)
+    mode = None
+    with suppress(FileNotFoundError):
+        mode = os.stat(target).st_mode
+    if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
     partial = stage(target)
     try:
         with open(partial, "wb") as file:
-            with suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             yield file
         os.replace(partial, target)
     except BaseException as exc:
@@ -242,7 +251,10 @@ async def _download_parts(
     async def one(part: Range) -> None:
         with whole(connection, key):
             data = await connection.read(key, part.start, part.size, **pin(connection, version))
-        await _to_end(_pwrite, file, data, part.start)
+        if len(data) <= _AT_ONCE:
+            _pwrite(file, data, part.start)
+        else:
+            await _to_end(_pwrite, file, data, part.start)
         progress(len(data))
 
     parts = split(Range(0, version.size), max(connection.tuning.read_chunk // 2, 1))

@@ -289,7 +289,8 @@ async def test_a_cancelled_download_ends_only_when_its_threads_have(
         written.append(offset)
 
     monkeypatch.setattr(fetching, "_pwrite", pwrite)
-    await memory._pipe_file("a", b"x")
+    # What is small is written without a thread.
+    await memory._pipe_file("a", bytes(300_000))
     task = asyncio.ensure_future(memory._get_file("a", str(tmp_path / "a")))
     await asyncio.to_thread(begun.wait)
     for _ in range(3):
