@@ -200,7 +200,7 @@ def _beside(target: str) -> Iterator[BinaryIO]:
 
     What was there lends its mode; a link keeps its place, and what it leads to is replaced.
     """
-    target = target.rstrip(os.sep)
+    target = target.rstrip(os.sep) or os.sep
     # To resolve the whole path asks the disk for each of its parts.
     if os.path.islink(target):
         target = os.path.realpath(target)

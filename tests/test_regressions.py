@@ -277,6 +277,15 @@ def test_a_download_to_nowhere_names_the_file(memory: OpendalFileSystem, tmp_pat
     assert info.value.filename == str(tmp_path / "missing" / "a")
 
 
+def test_a_download_takes_no_directory_s_place(memory: OpendalFileSystem, tmp_path: Path) -> None:
+    memory.pipe_file("a", b"1")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for place in ("/", str(tmp_path), f"{tmp_path}/", str(tmp_path / "link")):
+        with pytest.raises(IsADirectoryError):
+            memory.get_file("a", place)
+    assert os.listdir(tmp_path) == ["link"]
+
+
 async def test_a_cancelled_download_ends_only_when_its_threads_have(
     memory: OpendalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
