@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import readme
+from benchmarks import against, readme
 from benchmarks.__main__ import choose, main, parse
 from benchmarks.access import Access, Skipped
 from benchmarks.cases import CASES, GROUPS
@@ -276,3 +276,16 @@ def test_a_bucket_of_the_users(
 def test_a_service_that_no_peer_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", "opendal+memory://bench", "--rounds", "1", "-k", "cat_file, 1 KiB"]) == 0
     assert "skipped, reads S3, not memory" in capsys.readouterr().out
+
+
+# Against another commit
+
+
+@pytest.mark.skipif(not (Path(__file__).parents[1] / ".git").exists(), reason="needs a git checkout")
+def test_a_checkout_is_compared_with_another_commit(capsys: pytest.CaptureFixture[str]) -> None:
+    against.main(["HEAD", "-k", "raw: cat_file, 1 KiB", "--rounds", "1", "--scale", "0.1"])
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.startswith("raw: cat_file, 1 KiB")
+    assert row.count("x") >= 3
+    assert "before:" not in row
+    assert "after:" not in row
