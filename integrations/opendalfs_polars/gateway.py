@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import errno
 import os
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent import futures
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final
@@ -45,6 +47,9 @@ _EXPIRY: Final = 3600.0
 _SWEEPS: Final = 10
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.5
+"""How often one who waits for the gateway's thread looks whether it has ended."""
+
 _XML: Final = "application/xml"
 
 
@@ -77,6 +82,7 @@ class Gateway:
         self._socket = _listen()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
+        self._stopped = False
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="opendalfs-gateway", daemon=True)
         self._thread.start()
@@ -160,18 +166,43 @@ class Gateway:
         Raises
         ------
         OSError
-            What storage had against it.
+            When storage refuses an object, when the sink is over already, and when the gateway was stopped.
         """
-        self._await(self._uploads.publish, base)
+        if not self._await(self._uploads.publish, base):
+            raise OSError(
+                errno.ECANCELED, "Not published: the gateway was stopped before the sink had ended", base
+            )
 
     def end(self, base: str) -> None:
         """Drop what is on hold or under way under a base; nothing of it is published."""
         self._await(self._uploads.end, base)
 
-    def _await(self, function: Callable[[Mount, str], Coroutine[Any, Any, None]], base: str) -> None:
+    def _await(self, function: Callable[[Mount, str], Coroutine[Any, Any, None]], base: str) -> bool:
+        """Run a coroutine function in the gateway's thread; return whether it ran to its end."""
         bucket, scan = base.removeprefix("s3://").split("/")[:2]
-        if self._loop is not None and self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(function(self._mounts[bucket], scan), self._loop).result()
+        loop = self._loop
+        if loop is None or self._stopped:
+            return False
+        coroutine = function(self._mounts[bucket], scan)
+        try:
+            done = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:
+            # The loop was closed meanwhile.
+            coroutine.close()
+            return False
+        try:
+            while not futures.wait([done], _LOOK_SECONDS).done:
+                if not self._thread.is_alive():
+                    return False
+            done.result()
+        except (futures.CancelledError, asyncio.CancelledError, RuntimeError):
+            if not self._stopped:
+                raise
+            return False
+        finally:
+            # After a Ctrl-C nobody waits for it any more.
+            done.cancel()
+        return True
 
     @property
     def uploads(self) -> int:
@@ -181,6 +212,7 @@ class Gateway:
     def stop(self) -> None:
         """Stop; requests under way are dropped. Stopping twice is no error."""
         atexit.unregister(self.stop)
+        self._stopped = True
         loop, stopping = self._loop, self._stopping
         if loop is not None and stopping is not None and self._thread.is_alive():
             with suppress(RuntimeError):

@@ -2,24 +2,26 @@
 
 Completion is not enough where a query fails. Now and then Polars then ends its files as if all were well,
 even after it has told of the failure, and completes what is only a part. So the files of a sink can be put on
-hold: they are published when the sink has succeeded, and what comes after its end is refused.
+hold (`hold.Hold`): they are published when the sink has succeeded, and what comes after its end is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 import time
 import zlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from opendalfs.connection import Connection
 from opendalfs.writer import Writer
 
+from .hold import Hold
 from .mount import Mount
 from .s3 import S3Error
 
@@ -30,9 +32,6 @@ T = TypeVar("T")
 _THREADS: Final = 16
 _HELD: Final = 64 << 20
 """Bytes of one upload that wait for an earlier part; more are not read off their connection."""
-
-_ON_HOLD: Final = 256 << 20
-"""Bytes of several files of one sink that are on hold; beyond it the oldest is published, long whole."""
 
 _PATIENCE: Final = 120.0
 """Seconds that a part waits for an earlier one before its client is told to come again."""
@@ -50,7 +49,7 @@ class Upload:
     make : callable
         Gives the writer; called in a thread.
     finish : coroutine function
-        Publishes what a writer has written, or sees to it.
+        Publishes what a writer has written, now or at the end of its sink; aborts the writer when it fails.
     threads : ThreadPoolExecutor
         Where the writer works.
     """
@@ -167,7 +166,7 @@ class Upload:
     async def _write(self, data: bytes) -> None:
         try:
             await self._run(lambda: self._open().write(data))
-        except (OSError, RuntimeError) as exc:
+        except Exception as exc:
             self._error = exc
             self._waiting.clear()
         self._next += 1
@@ -210,8 +209,11 @@ class Upload:
         for number in sorted(self._waiting):
             # Numbers may have holes; by now all that will come has come.
             await self._write(self._waiting.pop(number))
-        self._check()
-        await self._publish_by(self.mount, self.key, self._open())
+        writer, self._writer = self._open(), None
+        if self._error is not None:
+            await self._run(writer.abort)
+            raise self._error
+        await self._publish_by(self.mount, self.key, writer)
         self.etag = f"{zlib.crc32(repr(sorted(self._known.items())).encode()):08x}-{len(self._known)}"
 
     async def abort(self) -> None:
@@ -222,22 +224,11 @@ class Upload:
         self._waiting.clear()
         if self._pump is not None:
             await self._pump
-        if self._writer is not None:
-            await self._run(self._writer.abort)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await self._run(writer.abort)
         async with self._moved:
             self._moved.notify_all()
-
-
-class Hold:
-    """Objects of one sink that are written and not published yet, oldest first."""
-
-    def __init__(self) -> None:
-        self.objects: deque[tuple[str, Writer]] = deque()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the oldest must go on; the only one need not, be it as large as it may."""
-        return len(self.objects) > 1 and sum(writer.size for _, writer in self.objects) > _ON_HOLD
 
 
 class Uploads:
@@ -303,7 +294,7 @@ class Uploads:
         hold : bool
             Whether nothing of it is to be published before `publish`.
         """
-        self._scans[mount, scan] = Hold() if hold else None
+        self._scans[mount, scan] = Hold(partial(self._commit, mount), self._abort) if hold else None
 
     def _scan(self, mount: Mount, key: str) -> tuple[Mount, str]:
         scan = mount, key.partition("/")[0]
@@ -318,41 +309,62 @@ class Uploads:
         return connection, found
 
     async def publish(self, mount: Mount, scan: str) -> None:
-        """Publish what is on hold; when one object fails, those after it are dropped."""
-        hold = self._scans.pop((mount, scan), None)
-        while hold is not None and hold.objects:
-            try:
-                await self._commit(mount, *hold.objects.popleft())
-            except BaseException:
-                await self._drop(hold)
-                raise
+        """Publish what is on hold under a scan's name, and end its uploads that were not completed.
+
+        Raises
+        ------
+        OSError
+            When the scan's name is over, or one object cannot be published; those after it are dropped.
+        """
+        if (mount, scan) not in self._scans:
+            raise OSError(errno.ECANCELED, "Not published: the sink that wrote here is over", mount.root)
+        hold = self._scans.pop((mount, scan))
+        await self._abort_all(mount, scan)
+        if hold is None:
+            return
+        try:
+            await hold.publish()
+        except BaseException:
+            await asyncio.shield(hold.drop())
+            raise
 
     async def end(self, mount: Mount, scan: str) -> None:
         """Drop what is on hold or under way under a scan's name."""
         hold = self._scans.pop((mount, scan), None)
+        await self._abort_all(mount, scan)
+        if hold is not None:
+            await hold.drop()
+
+    async def _abort_all(self, mount: Mount, scan: str) -> None:
         for name, upload in list(self._open.items()):
             if upload.mount is mount and upload.key.startswith(f"{scan}/"):
                 await self.abort(name)
-        if hold is not None:
-            await self._drop(hold)
-
-    async def _drop(self, hold: Hold) -> None:
-        while hold.objects:
-            await self._run(hold.objects.popleft()[1].abort)
 
     async def _finish(self, mount: Mount, key: str, writer: Writer) -> None:
         """Publish an object, or put it on hold with the others of its sink."""
-        hold = self._scans[self._scan(mount, key)]
-        if hold is None:
+        try:
+            hold = self._scans[self._scan(mount, key)]
+        except S3Error:
+            await self._abort(writer)
+            raise
+        if hold is not None:
+            await hold.add(key, writer)
+        else:
             await self._commit(mount, key, writer)
-            return
-        hold.objects.append((key, writer))
-        while hold.is_full:
-            await self._commit(mount, *hold.objects.popleft())
 
     async def _commit(self, mount: Mount, key: str, writer: Writer) -> None:
-        await self._run(writer.commit)
+        try:
+            await self._run(writer.commit)
+        except Exception:
+            # Not when this task is cancelled: the thread goes on with the commit then.
+            await self._abort(writer)
+            raise
         mount.wrote(key)
+
+    async def _abort(self, writer: Writer) -> None:
+        # The error that led here is the one to report.
+        with suppress(OSError, RuntimeError):
+            await self._run(writer.abort)
 
     async def _run(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
@@ -368,10 +380,10 @@ class Uploads:
                     target.write(piece)
                 else:
                     await self._run(partial(target.write, piece))
-            await self._finish(mount, key, target)
         except BaseException:
-            await asyncio.shield(self._run(target.abort))
+            await asyncio.shield(self._abort(target))
             raise
+        await self._finish(mount, key, target)
 
     def close(self) -> None:
         """Let the threads go."""
