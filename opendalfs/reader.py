@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from .assembly import Assembly, Slice, cut, only_fetch, planned
 from .connection import Connection
@@ -19,7 +19,7 @@ from .fetching import fetch, gather, read_all
 from .ranges import Range
 from .version import Version, compare, compares, pin, whole
 
-__all__ = ["Reader", "Version", "each", "fetch", "gather", "pin", "pool", "read_all", "submit"]
+__all__ = ["Reader", "Version", "each", "failed", "fetch", "gather", "pin", "pool", "read_all", "submit"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +61,11 @@ def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Futur
         except BaseException as exc:
             done.set_exception(exc)
         return done
+
+
+def failed(future: Future[Any]) -> bool:
+    """Whether a future has ended without a result, so that whoever needs the result must ask again."""
+    return future.done() and (future.cancelled() or future.exception() is not None)
 
 
 class Reader:

@@ -14,7 +14,7 @@ from opendalfs import lifecycle, tracing
 from opendalfs.errors import ChangedError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
-from opendalfs.reader import Reader
+from opendalfs.reader import Reader, failed
 
 from .asked import asked_of
 from .gate import called
@@ -213,6 +213,10 @@ class _Ahead:
         while at < wanted.stop:
             self._fill(wanted.stop)
             part, future = self._parts[0]
+            if failed(future):
+                # It failed before anybody waited for it.
+                future = self.reader.submit(part)
+                self._parts[0] = part, future
             data = memoryview(future.result())
             stop = min(part.stop, wanted.stop)
             if stop > at:

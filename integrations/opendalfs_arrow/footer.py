@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from opendalfs.errors import ChangedError
 from opendalfs.ranges import Range
-from opendalfs.reader import Reader, submit
+from opendalfs.reader import Reader, failed, submit
 
 __all__ = ["Chunk", "Footer", "Tail"]
 
@@ -160,9 +160,15 @@ class Tail:
 
     def _begun(self) -> Future[tuple[int, bytes]]:
         with self._lock:
-            if self._future is None:
+            # Those who wait for a read share its failure; whoever comes later asks again.
+            if self._future is None or failed(self._future):
                 self._future = submit(self._read)
             return self._future
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last read of the end has failed."""
+        return self._future is not None and failed(self._future)
 
     def _read(self) -> tuple[int, bytes]:
         try:
@@ -187,9 +193,9 @@ class Tail:
             data = reader.fetch(Range(start, first)) + data
         return start, data
 
-    def then(self, call: Callable[[], None]) -> None:
-        """Call a function when the end is read, or has failed to be: at once where it is here already."""
-        self._begun().add_done_callback(lambda _: call())
+    def then(self, call: Callable[[bool], None]) -> None:
+        """Call a function with whether the end was read, as soon as the read has ended."""
+        self._begun().add_done_callback(lambda future: call(not failed(future)))
 
     @property
     def weight(self) -> int:
@@ -200,13 +206,13 @@ class Tail:
     def size(self) -> int:
         """Bytes of the file."""
         if self._future is not None:
-            self._future.result()
+            self._begun().result()
         return self.reader.size
 
     @property
     def start(self) -> int:
         """Offset of the first byte held; the end of the file while nothing has asked for any."""
-        return self.reader.size if self._future is None else self._future.result()[0]
+        return self.reader.size if self._future is None else self._begun().result()[0]
 
     def get(self, wanted: Range) -> memoryview | None:
         """Give bytes of the file, if they are held."""

@@ -177,7 +177,7 @@ class Known:
         now = time.monotonic()
         with self._lock:
             until, tail = self._tails.get(path, (0.0, None))
-            if tail is None or now > until or not _same(tail.told, reader.version):
+            if tail is None or now > until or tail.failed or not _same(tail.told, reader.version):
                 tail = Tail(reader, begin)
                 until = now + _INFO_SECONDS
             if opened:

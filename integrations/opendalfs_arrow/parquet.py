@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -30,7 +31,7 @@ import pyarrow as pa
 
 from opendalfs import lifecycle, tracing
 from opendalfs.ranges import Range, coalesce, split
-from opendalfs.reader import pool, submit
+from opendalfs.reader import failed, pool, submit
 
 from .asked import Asked
 from .footer import Footer, Tail
@@ -127,15 +128,16 @@ class Scan:
             self._pump()
         elif ahead or hint is not None:
             self._ready = Future()
-            tail.then(self._follow)
+            tail.then(_weak(self._follow))
 
-    def _follow(self) -> None:
-        """Plan by what is known before the first read, once the footer is there."""
+    def _follow(self, read: bool) -> None:
+        """Plan by what is known before the first read, once the footer was read."""
         try:
             # What fails here fails in the read that needs it, too.
             with suppress(Exception):
-                self._plan_unread()
-                self._pump()
+                if read:
+                    self._plan_unread()
+                    self._pump()
         finally:
             if self._ready is not None:
                 self._ready.set_result(None)
@@ -258,6 +260,9 @@ class Scan:
                 self._plan(footer, ahead, columns)
         elif self._hint is None:
             self._plan(footer, group, columns | self._memory.recall(key))
+        else:
+            # Known already, unless the first read of the footer has failed.
+            self._columns |= footer.columns(self._hint)
 
     def _grow(self) -> None:
         """Go further ahead with each row group, as long as none was left out from the first on."""
@@ -361,10 +366,11 @@ class Scan:
             return not self._holes(wanted)
 
     def _begin(self, block: _Block, future: Future[bytes]) -> None:
+        if block.future is None:
+            self._held += block.range.size
+            self._budget.add(block.range.size)
         block.future = future
         self._running += 1
-        self._held += block.range.size
-        self._budget.add(block.range.size)
         block.future.add_done_callback(self._ended)
 
     def _ended(self, future: Future[bytes]) -> None:
@@ -385,7 +391,8 @@ class Scan:
                     self._insert(part, [part])
             blocks = self._touching(wanted)
             for block in blocks:
-                if block.future is None:
+                # A request that has failed by now is made again.
+                if block.future is None or failed(block.future):
                     self._begin(block, submit(self.tail.reader.fetch, block.range))
             return blocks
 
@@ -404,18 +411,32 @@ class Scan:
 
     def _take(self, block: _Block, part: Range) -> memoryview:
         """Wait for a part of a block; the block goes when nothing of it is left to be served."""
-        if block.future is None:
+        future = block.future
+        if future is None:
             raise RuntimeError("a block was waited for before it was asked for")
         try:
-            data = memoryview(block.future.result())
+            data = memoryview(future.result())
         except BaseException:
-            self._drop(block)
+            if block.future is future:
+                self._drop(block)
             raise
         with self._lock:
             block.left = _without(block.left, [part])
             if not block.left:
                 self._drop(block)
         return data[part.start - block.range.start : part.stop - block.range.start]
+
+
+def _weak(method: Callable[[bool], None]) -> Callable[[bool], None]:
+    """Return a function that calls a method without keeping its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call(read: bool) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(read)
+
+    return call
 
 
 def _start(block: _Block) -> int:

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from opendalfs import tracing
 from opendalfs.ranges import Range
-from opendalfs.reader import Reader
+from opendalfs.reader import Reader, failed
 
 __all__ = ["ReadAhead"]
 
@@ -62,7 +62,7 @@ class ReadAhead:
     def held(self, offset: int, size: int) -> bytes | None:
         """Give bytes that are here already, from any thread; None when they are not all here."""
         start, future = self._blocks.get(self._block(offset).start, (0, None))
-        if future is None or start > offset or not future.done() or future.cancelled() or future.exception():
+        if future is None or start > offset or not future.done() or failed(future):
             return None
         data = future.result()
         return data[offset - start : offset - start + size] if offset + size <= start + len(data) else None
@@ -117,7 +117,7 @@ class ReadAhead:
             beyond -= offset >= stop
             block = self._block(offset)
             held = self._blocks.get(block.start)
-            if held is None or held[0] > offset:
+            if held is None or held[0] > offset or failed(held[1]):
                 self._blocks[block.start] = offset, self._reader.submit(Range(offset, block.stop))
             offset = block.stop
 
