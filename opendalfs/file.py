@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import operator
 import sys
 import threading
 import warnings
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fsspec.spec import AbstractBufferedFile
 
-from .errors import redact
+from .errors import ChangedError, redact
 from .reader import Reader, Version
+from .services import Home
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -43,9 +45,23 @@ class ReadFile(AbstractBufferedFile):
         Its path, stripped.
     details : dict, optional
         What ``info`` tells of it; asked for when needed.
+    size : int, optional
+        Bytes of the file, where the caller knows them: a remote service is not asked, and what lies past
+        them is not read. Reads are pinned to the version that a remembered listing shows, if any.
     **kwargs
         As fsspec's `AbstractBufferedFile` takes them: ``block_size`` (bytes), ``cache_type``,
-        ``cache_options``, ``size``.
+        ``cache_options``.
+
+    Raises
+    ------
+    ChangedError
+        When the file is known to be shorter than `size`; when it is not known, a read raises it.
+    FileNotFoundError
+        When there is no such file; with `size` on a remote service the first read raises it.
+    IsADirectoryError
+        For a directory.
+    ValueError
+        For a negative `size`.
     """
 
     def __init__(
@@ -55,9 +71,14 @@ class ReadFile(AbstractBufferedFile):
         *,
         details: dict[str, Any] | None = None,
         version_id: str | None = None,
+        size: int | None = None,
         **kwargs: Any,
     ) -> None:
         self._lock = threading.RLock()
+        if size is not None:
+            size = _checked_size(size)
+            if version_id is None and details is None:
+                details = _details_of_size(fs, path, size)
         if details is None:
             details = fs.info(path, refresh=fs.unsure(path), version_id=version_id)
         self._details = details
@@ -66,10 +87,16 @@ class ReadFile(AbstractBufferedFile):
         connection, key = fs.locate(path)
         # A listing may have told of a version that is gone; the next to open it must not be told so again.
         forget = partial(fs.invalidate_cache, path)
-        self.reader = Reader(connection, key, Version.from_info(self._details), forget)
+        version = Version.from_info(self._details)
+        if size is not None and version.size < size:
+            raise ChangedError(
+                errno.ESTALE,
+                f"The file has {version.size} bytes, not size={size}: leave size= out, or correct it",
+                redact(path),
+            )
+        self.reader = Reader(connection, key, version, forget, size)
         self._planned: Any = None
-        kwargs["size"] = self._details["size"]
-        super().__init__(fs, path, "rb", **kwargs)
+        super().__init__(fs, path, "rb", size=self.reader.size, **kwargs)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         return self.reader.read(start, end - start)
@@ -131,6 +158,27 @@ class ReadFile(AbstractBufferedFile):
         if self._planned is not None:
             self._planned.close()
         super().close()
+
+
+def _checked_size(size: Any) -> int:
+    count = operator.index(size)
+    if count < 0:
+        raise ValueError(f"size is 0 bytes or more, not {count}")
+    return count
+
+
+def _details_of_size(fs: OpendalFileSystem, path: str, size: int) -> dict[str, Any] | None:
+    """Return the info of a file whose size the caller knows; None where the service is to be asked.
+
+    Local services are: a stat is cheap there, and their reads are held to a size and a time, not to an etag.
+    """
+    connection, key = fs.locate(path)
+    if not key or connection.service.home is not Home.REMOTE:
+        return None
+    known = fs._listed(path)
+    if known is not None and known["type"] == "file" and known["size"] >= size:
+        return known
+    return {"name": path, "size": size, "type": "file"}
 
 
 class WriteFile(io.RawIOBase):

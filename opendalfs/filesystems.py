@@ -151,6 +151,10 @@ class ServiceFileSystem(OpendalFileSystem):
             return True
         return await super()._isdir(path)
 
+    async def _isfile(self, path: str) -> bool:
+        # The root of all containers has no connection to ask.
+        return bool(self._strip_protocol(path)) and await super()._isfile(path)
+
     async def _root_info(self, connection: Connection, path: str) -> Info:
         if connection.container and connection.can("list"):
             # Raises FileNotFoundError when there is no such container.
@@ -445,6 +449,10 @@ def resolve(url: str, **options: Any) -> tuple[OpendalFileSystem, str]:
 def register(*schemes: str) -> None:
     """Serve native schemes too: afterwards ``fsspec.open("s3://...")`` comes here.
 
+    The ``protocol`` of the class, and of the instances there are, then holds the scheme too, for software
+    that looks there for the URLs that a filesystem takes. URLs that the filesystem makes keep the scheme
+    that needs no registration.
+
     Parameters
     ----------
     *schemes : str
@@ -460,4 +468,7 @@ def register(*schemes: str) -> None:
     >>> register("gs", "az")
     """
     for scheme in schemes:
-        fsspec.register_implementation(scheme, filesystem_class(scheme), clobber=True)
+        cls = filesystem_class(scheme)
+        fsspec.register_implementation(scheme, cls, clobber=True)
+        if scheme not in cls.protocol:
+            cls.protocol = (*cls.protocol, scheme)

@@ -362,6 +362,34 @@ class OpendalFileSystem(Layout):
         connection, key = self.locate(path)
         return (await connection.presign_read(key, expiration)).url
 
+    async def _url(
+        self, path: str, expires: int = 3600, client_method: str = "get_object", **kwargs: Any
+    ) -> str:
+        """Return a signed URL to download a file by, as in s3fs.
+
+        Parameters
+        ----------
+        path : str
+            Of the file; whether it exists is not looked up.
+        expires : int
+            Seconds that the URL is good for.
+        client_method : str
+            ``"get_object"``: no other request is signed.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        UnsupportedError
+            For another request, further parameters, or a service that signs no URLs.
+        """
+        if client_method != "get_object" or kwargs:
+            asked = ", ".join([repr(client_method), *kwargs])
+            raise UnsupportedError(f"url() signs 'get_object' without parameters, not {asked}")
+        return await self._sign(path, expires)
+
     def getxattr(self, path: str, name: str, **kwargs: Any) -> str | None:
         """Give one entry of a file's own metadata; None when it has none of that name."""
         found: dict[str, str] = self.metadata(path)
@@ -426,7 +454,8 @@ class OpendalFileSystem(Layout):
         compression : str, optional
             Such as ``"gzip"``; ``"infer"`` goes by the name.
         **kwargs
-            ``cache_type``, ``version_id`` for reading; ``content_type`` and the like for writing;
+            ``cache_type``, ``version_id``, ``size`` (bytes; saves a request where the caller knows it) for
+            reading; ``content_type`` and the like for writing;
             ``encoding``, ``errors``, ``newline`` for text.
 
         Returns
@@ -465,6 +494,8 @@ class OpendalFileSystem(Layout):
         if kwargs.pop("compression", None):
             raise ValueError("open_async does not compress")
         if mode == "rb":
+            if "size" in kwargs:
+                raise ValueError("open_async takes no size=: it asks the service, or a remembered listing")
             info = await self._info(
                 path, refresh=self.unsure(path), version_id=kwargs.pop("version_id", None)
             )

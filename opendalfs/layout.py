@@ -109,26 +109,29 @@ class Layout(Namespace):
         batch_size: int | None = None,
         maxdepth: int | None = None,
         **kwargs: Any,
-    ) -> None:
+    ) -> list[str]:
+        """Remove files and trees; return the paths removed, where a whole tree is named by its root."""
         limit = batch_size or self.batch_size
         if maxdepth is not None:
             found = await self._expand(path, recursive, maxdepth, follow=False)
-            await self._rm_listed(found, limit)
-        elif recursive:
-            # Globs are resolved; a directory is removed by its prefix, not by its files.
-            named = await self._expand_path(path, recursive=False)
-            await gather(self._rm_tree, _topmost(named), limit)
-        else:
-            await gather(self._rm_file, await self._expand_path(path, recursive=False), limit)
+            return await self._rm_listed(found, limit)
+        # Globs are resolved; a directory is removed by its prefix, not by its files.
+        named = await self._expand_path(path, recursive=False)
+        if recursive:
+            named = _topmost(named)
+        await gather(self._rm_tree if recursive else self._rm_file, named, limit)
+        return named
 
-    async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> None:
+    async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> list[str]:
         infos = [info or await self._info(path) for path, info in found.items()]
-        files = [info["name"] for info in infos if info["type"] == "file" or info.get("islink")]
-        await gather(self._rm_file, files, limit)
+        removed = [info["name"] for info in infos if info["type"] == "file" or info.get("islink")]
+        await gather(self._rm_file, tuple(removed), limit)
         for info in sorted(infos, key=lambda info: -len(info["name"])):
             # What was not listed keeps its directory.
             if info["type"] == "directory" and not info.get("islink") and await self._is_empty(info):
                 await self._rmdir(info["name"])
+                removed.append(info["name"])
+        return removed
 
     async def _is_empty(self, info: Info) -> bool:
         """Tell whether a directory is there and holds nothing: on flat keys it goes with its last file."""
@@ -392,7 +395,7 @@ def _check_outside(source: str, target: str) -> None:
         )
 
 
-def _topmost(found: Iterable[str]) -> Sequence[str]:
+def _topmost(found: Iterable[str]) -> list[str]:
     """Leave out what lies below another of them."""
     kept: list[str] = []
     for path in sorted(found, key=lambda path: path.split("/")):

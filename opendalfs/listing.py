@@ -27,7 +27,9 @@ __all__ = [
     "children",
     "directory",
     "entry_info",
+    "order",
     "page",
+    "remembered",
     "stat_info",
     "tree",
     "versions",
@@ -82,8 +84,9 @@ is larger may be very much larger, so it is listed directory by directory."""
 
 
 def directory(path: str, marker: bool | None = None) -> Info:
-    """Give the info of a directory; `marker` tells whether it is there without files, where known."""
-    info: Info = {"name": path, "size": 0, "type": "directory", "Size": 0, "StorageClass": "DIRECTORY"}
+    """Return the info of a directory. `marker`: whether it exists without files; None if unknown."""
+    info: Info = {"name": path, "size": 0, "type": "directory"}
+    info |= {"Key": path, "Size": 0, "StorageClass": "DIRECTORY"}
     if marker is not None:
         info["marker"] = marker
     return info
@@ -154,6 +157,16 @@ def by_name(infos: Iterable[Info]) -> dict[str, Info]:
     return {info["name"]: info for info in order}
 
 
+def order(info: Info) -> tuple[str, bool]:
+    """Return the sort key of a listing: by name, and of one name the file before the directory."""
+    return info["name"], info["type"] == "directory"
+
+
+def remembered(info: Info) -> Info:
+    """Return an info as a listing of its directory has it: only recursive lists know of markers."""
+    return {name: value for name, value in info.items() if name != "marker"} if "marker" in info else info
+
+
 def _prefix(key: str) -> str:
     return f"{key}/" if key else ""
 
@@ -180,7 +193,7 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
     infos = [_listed_info(connection, e) for e in entries if e.path not in (prefix, "/")]
     if not entries and key:
         return None
-    infos.sort(key=lambda info: str(info["name"]))
+    infos.sort(key=order)
     return infos
 
 
@@ -196,16 +209,29 @@ async def tree(
     key : str
         Of the directory; empty for the root.
     prefix : str
-        Only names directly in the directory that start so, and what is below them.
+        Only what has a path that starts with the directory's, a slash and this.
     maxdepth : int, optional
         Levels to go down; 1 is the directory's own entries.
 
     Returns
     -------
     list of dict
-        Files and directories, in no order, the directory itself among them; empty when nothing tells that
-        it exists. Directories that only the names of files imply are there too.
+        Files and directories, in no order; empty when nothing shows that the directory exists. Without a
+        prefix the directory itself is among them. Directories that only the names of files imply are
+        there too.
     """
+    if not prefix:
+        return await _tree(connection, key, "", maxdepth)
+    folder, slash, rest = prefix.rpartition("/")
+    depth = None if maxdepth is None else maxdepth - prefix.count("/")
+    if depth is not None and depth < 1:
+        return []
+    start = connection.name(_prefix(key) + prefix)
+    found = await _tree(connection, _prefix(key) + folder if slash else key, rest, depth)
+    return [info for info in found if f"{info['name']}/".startswith(start)]
+
+
+async def _tree(connection: Connection, key: str, prefix: str, maxdepth: int | None) -> list[Info]:
     base = _prefix(key)
     once = connection.can("list_with_recursive") or connection.service.home is not Home.REMOTE
     if once and maxdepth != 1:

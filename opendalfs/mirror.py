@@ -20,7 +20,7 @@ __all__ = ["mirrored"]
 
 C = TypeVar("C", bound=type)
 
-_OURS: Final = {"_object_version_info"}
+_OURS: Final = {"_object_version_info", "_url"}
 """What s3fs has besides."""
 
 

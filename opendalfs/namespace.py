@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from glob import has_magic
-from operator import itemgetter
 from typing import Any, ClassVar, Protocol
 
 from fsspec.asyn import AsyncFileSystem, get_loop
@@ -302,7 +301,7 @@ class Namespace(AsyncFileSystem):
         maxdepth: int | None = None,
         withdirs: bool = False,
         detail: bool = False,
-        prefix: str = "",
+        prefix: str | None = "",
         **kwargs: Any,
     ) -> Any:
         if maxdepth is not None and maxdepth < 1:
@@ -311,7 +310,7 @@ class Namespace(AsyncFileSystem):
         connection, key = self.locate(path)
         connection.require("list", "list directories")
         changes = self._changes
-        listed = await listing.tree(connection, key, prefix=prefix, maxdepth=maxdepth)
+        listed = await listing.tree(connection, key, prefix=prefix or "", maxdepth=maxdepth)
         if maxdepth is None and not prefix and changes == self._changes:
             self._remember(path, listed)
         if not listed and not prefix and await self._isfile(path):
@@ -332,9 +331,9 @@ class Namespace(AsyncFileSystem):
         for info in listed:
             name = info["name"]
             if name != path:
-                folders.setdefault(self._above(name), []).append(info)
+                folders.setdefault(self._above(name), []).append(listing.remembered(info))
         for folder, infos in folders.items():
-            infos.sort(key=itemgetter("name"))
+            infos.sort(key=listing.order)
             self.dircache[folder] = infos
 
     async def _expand(
@@ -452,15 +451,35 @@ class Namespace(AsyncFileSystem):
             path = self._above(path)
             yield path
 
-    def modified(self, path: str) -> datetime:
-        """Give the time of the last write, with its time zone.
+    def modified(self, path: str, version_id: str | None = None, refresh: bool = False) -> datetime:
+        """Return the time of the last write, with its time zone.
+
+        Parameters
+        ----------
+        path : str
+            Of a file.
+        version_id : str, optional
+            A version of it; the newest one by default.
+        refresh : bool
+            Ask the service, whatever is remembered.
+
+        Returns
+        -------
+        datetime
 
         Raises
         ------
+        FileNotFoundError
+            When there is no such file.
+        IsADirectoryError
+            For a directory, as in s3fs: an object store keeps no time for it.
         UnsupportedError
             When the service keeps no times.
         """
-        when = self.info(path).get("LastModified")
+        info = self.info(path, version_id=version_id, refresh=refresh)
+        if info["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "Is a directory: only files have a time", redact(path))
+        when = info.get("LastModified")
         if when is None:
             raise UnsupportedError(f"the service {self.service.scheme} keeps no times")
         return when  # type: ignore[no-any-return]

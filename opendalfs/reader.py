@@ -81,6 +81,8 @@ class Reader:
         What a stat or listing told; without it the first read asks.
     changed : callable, optional
         Called when the object turns out to be another version, before ChangedError is raised.
+    size : int, optional
+        Bytes to read at most, where the caller knows; by default the size of the version.
 
     Examples
     --------
@@ -97,11 +99,13 @@ class Reader:
         key: str,
         version: Version | None = None,
         changed: Callable[[], object] | None = None,
+        size: int | None = None,
     ) -> None:
         self.connection = connection
         self.key = key
         self._version = version
         self._changed = changed
+        self._size = size
         self._lock = threading.Lock()
 
     @property
@@ -121,8 +125,8 @@ class Reader:
 
     @property
     def size(self) -> int:
-        """Bytes of the object."""
-        return self.version.size
+        """Bytes that there are to read."""
+        return self.version.size if self._size is None else self._size
 
     def read(self, offset: int, size: int) -> bytes:
         """Read a range; large ones in parallel parts.
