@@ -6,6 +6,7 @@ in one pool of the process; `fetching` is the same for coroutines.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -115,6 +116,9 @@ class Reader:
             with self._lock:
                 if self._version is None:
                     metadata = self.connection.stat_blocking(self.key)
+                    if metadata.is_dir:
+                        name = self.connection.name(self.key.rstrip("/"))
+                        raise IsADirectoryError(errno.EISDIR, "Is a directory", name)
                     self._version = Version.of(self.connection, self.key, metadata)
         return self._version
 

@@ -1,7 +1,8 @@
 """The filesystem that pyarrow calls: `pyarrow.fs.FileSystemHandler` over a core filesystem.
 
-Opening a file asks nothing in the caller's thread, because pyarrow opens files one after another; sizes are
-remembered from listings, and the end of a file is read in the background.
+pyarrow opens files one after another, so opening a file that a listing or `get_file_info` has returned makes
+no request in the caller's thread: its size is remembered, and its end is read in the background. Opening any
+other path waits for one stat, so that a missing file is an error there and then, as pyarrow expects.
 """
 
 from __future__ import annotations
@@ -194,13 +195,20 @@ class Handler(pafs.FileSystemHandler):
     # Reading
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        """Open a file for random access."""
+        """Open a file for random access.
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError
+            When there is no file. One that a listing or `get_file_info` has returned not long ago is taken to
+            be there: if it is gone by now, the first read raises.
+        """
         with called():
             local = self.local(path)
             if local is not None:
-                return pafs.LocalFileSystem().open_input_file(local)
+                return _open_local(local, pafs.LocalFileSystem().open_input_file)
             if path.endswith(STREAMED):
-                return pa.PythonFile(StreamFile(self.reader(path), again=True), mode="r")
+                return pa.PythonFile(StreamFile(self._opened(path), again=True), mode="r")
             return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
 
     def scan(self, path: str) -> Scan:
@@ -215,12 +223,17 @@ class Handler(pafs.FileSystemHandler):
             # Before a call has found its files it opens one of them, for the schema.
             self.begin_tails(self.known.following(path, _FILES_AHEAD, asked.may_take))
         scan = None if coming is None else coming.take(path)
-        return self._scan(path, lambda: asked) if scan is None else scan
+        if scan is None:
+            return self._scan(path, lambda: asked)
+        if not scan.tail.reader.knows_size:
+            # Its end is being read already, which also tells whether there is a file.
+            self._check(path, lambda: scan.tail.size)
+        return scan
 
     def _scan(self, path: str, asked: Callable[[], Asked | None], ahead: bool = False) -> Scan:
         known = self.known
         return Scan(
-            known.tail(path, self.reader(path), opened=not ahead),
+            known.tail(path, self.reader(path) if ahead else self._opened(path), opened=not ahead),
             known.memory,
             path.rpartition("/")[0],
             hint=self.columns,
@@ -243,12 +256,34 @@ class Handler(pafs.FileSystemHandler):
         return of_call(dataset, make)
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
-        """Open a file for reading from front to back."""
+        """Open a file for reading from front to back; raises as `open_input_file` does."""
         local = self.local(path)
         if local is not None:
             # Whoever called this decompresses.
-            return pafs.LocalFileSystem().open_input_stream(local, compression=None)
-        return pa.PythonFile(StreamFile(self.reader(path), again=True), mode="r")
+            return _open_local(local, partial(pafs.LocalFileSystem().open_input_stream, compression=None))
+        return pa.PythonFile(StreamFile(self._opened(path), again=True), mode="r")
+
+    def _opened(self, path: str) -> Reader:
+        """Return the reads of a file that is opened now; raise when there is no file."""
+        reader = self.reader(path)
+        if not reader.knows_size:
+            self._check(path, lambda: reader.version)
+        return reader
+
+    def _check(self, path: str, look: Callable[[], object]) -> None:
+        """Look whether a path is a file, unless that is known; raise when it is not."""
+        if self.known.is_file(self._key(path)):
+            return
+        fs, inner = self.resolve(path)
+        connection, key = fs.locate(inner)
+        try:
+            if key:
+                look()
+                return
+        except FileNotFoundError:
+            if not blocking.run(fs._is_folder, connection, key):
+                raise
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
 
     def reader(self, path: str) -> Reader:
         """Give the reads of a file, of the version that was told of not long ago."""
@@ -386,6 +421,16 @@ def _inner(fs: OpendalFileSystem, path: str) -> str:
         raise ValueError(f"{redact(path)!r} is not a path of {fs!r}")
     # Within its options, where a URL begins at the service.
     return fs._split(inner)[1]
+
+
+def _open_local(path: str, opens: Callable[[str], pa.NativeFile]) -> pa.NativeFile:
+    """Open a file of this machine; a directory raises the error that it raises on other services."""
+    try:
+        return opens(path)
+    except OSError:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path) from None
+        raise
 
 
 def _said(path: str, info: Info) -> pafs.FileInfo:

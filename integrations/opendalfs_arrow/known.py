@@ -111,6 +111,12 @@ class Known:
             infos = self._below.pop(path, None)
             return infos if self.is_folder(path) else None
 
+    def is_file(self, path: str) -> bool:
+        """Whether a path was a file not long ago."""
+        with self._lock:
+            when, info = self._infos.get(path, (0.0, None))
+        return info is not None and time.monotonic() - when <= _INFO_SECONDS
+
     def version(self, path: str, connection: Connection) -> Version | None:
         """Give the version of a file that was told not long ago, if reads fail once there is another."""
         with self._lock:
@@ -119,7 +125,7 @@ class Known:
             return None
         version = Version.from_info(info)
         # Nothing else would tell, and what is longer by now would be cut off at the size of then.
-        return version if pin(connection, version) or compares(connection, version) else None
+        return version if _holds(connection, version) else None
 
     def forget(self, path: str) -> None:
         """Forget a file or directory."""
@@ -166,13 +172,14 @@ class Known:
         path : str
             Of the file.
         reader : Reader
-            Of it. When it knows no version, nothing is shared: the file is what it is now.
+            Of it. When it knows no version that reads can be held to, nothing is shared: the file is what it
+            is now.
         opened : bool
             Whether the file is opened now; otherwise it is expected to be.
         begin : bool
             Whether to read the end now, if nobody has.
         """
-        if not reader.knows_size:
+        if not reader.knows_size or not _holds(reader.connection, reader.version):
             return Tail(reader, begin)
         now = time.monotonic()
         with self._lock:
@@ -221,6 +228,11 @@ def known_of(fs: OpendalFileSystem) -> Known:
     # Equal ones, not only the first of them.
     fs.watch(known)
     return known
+
+
+def _holds(connection: Connection, version: Version) -> bool:
+    """Whether reads of a version fail once there is another."""
+    return bool(pin(connection, version)) or compares(connection, version)
 
 
 def _same(a: Version | None, b: Version) -> bool:

@@ -232,10 +232,32 @@ class TestFiles:
         assert place.fs.open_input_file(path).read() == b""
         assert place.fs.open_input_stream(path).read() == b""
 
-    def test_a_missing_file_raises_when_it_is_read(self, place: Place) -> None:
-        for opened in (place.fs.open_input_file, place.fs.open_input_stream):
-            with pytest.raises(FileNotFoundError):
-                opened(place.path("no.bin")).read()
+    @pytest.mark.parametrize("name", ["no.bin", "no.parquet", "no.csv", "no/such/dir/x.csv.gz", "no"])
+    def test_opening_a_missing_file_raises_there_and_then(self, place: Place, name: str) -> None:
+        for opens in (place.fs.open_input_file, place.fs.open_input_stream):
+            with pytest.raises(FileNotFoundError, match=name):
+                opens(place.path(name))
+
+    @pytest.mark.parametrize("name", ["d", "d.parquet", "d.csv"])
+    def test_opening_a_directory_raises_there_and_then(self, place: Place, name: str) -> None:
+        put(place, f"{name}/x.bin")
+        for opens in (place.fs.open_input_file, place.fs.open_input_stream):
+            with pytest.raises(IsADirectoryError, match=name):
+                opens(place.path(name))
+
+    def test_a_file_that_is_gone_cannot_be_opened(self, place: Place) -> None:
+        path = put(place, "gone.parquet")
+        assert place.fs.get_file_info(path).type == FileType.File
+        place.fs.delete_file(path)
+        for opens in (place.fs.open_input_file, place.fs.open_input_stream):
+            with pytest.raises(FileNotFoundError, match=r"gone\.parquet"):
+                opens(path)
+
+    def test_the_root_is_no_file(self, place: Place) -> None:
+        root = place.root.partition("/")[0]
+        for opens in (place.fs.open_input_file, place.fs.open_input_stream):
+            with pytest.raises(OSError, match=r"(?i)directory"):
+                opens(root or "/")
 
     def test_reading_after_close_raises(self, place: Place) -> None:
         file = place.fs.open_input_file(put(place, "c.bin", b"123"))
@@ -430,17 +452,42 @@ class TestTables:
 
 
 class TestRequests:
-    def test_opening_asks_nothing_in_the_callers_thread(self, s3: Place) -> None:
+    @pytest.mark.parametrize("told_by", ["info", "listing"])
+    def test_opening_what_a_listing_returned_makes_no_request_in_the_callers_thread(
+        self, s3: Place, told_by: str
+    ) -> None:
         path = put(s3, "o.parquet", b"x" * 100)
+        s3.fs.get_file_info(path if told_by == "info" else FileSelector(s3.root))
         with opendalfs.trace() as trace:
             file, stream = s3.fs.open_input_file(path), s3.fs.open_input_stream(path)
-            csv = s3.fs.open_input_file(s3.path("never-there.csv"))
             assert file.read() == b"x" * 100
         here = threading.current_thread().name
-        assert trace.count("read") == 1
+        assert [r.operation for r in trace.records] == ["read"]
         assert [r.operation for r in trace.records if r.thread == here] == []
         assert not stream.closed
-        assert not csv.closed
+
+    @pytest.mark.parametrize("name", ["o.parquet", "o.bin", "o.csv"])
+    def test_opening_any_other_path_costs_the_stat_that_its_first_read_needs(
+        self, s3: Place, name: str
+    ) -> None:
+        path = put(s3, name, b"x" * 100)
+        for opens in (s3.fs.open_input_file, s3.fs.open_input_stream):
+            s3.core.invalidate_cache()
+            with opendalfs.trace() as trace:
+                assert opens(path).read() == b"x" * 100
+            assert sorted(r.operation for r in trace.records) == ["read", "stat"]
+
+    def test_a_missing_file_costs_two_stats(self, s3: Place) -> None:
+        with opendalfs.trace() as trace, pytest.raises(FileNotFoundError):
+            s3.fs.open_input_file(s3.path("never-there.parquet"))
+        assert [r.operation for r in trace.records] == ["stat", "stat"]
+
+    def test_one_missing_file_of_a_list_raises(self, s3: Place) -> None:
+        paths = [s3.path(f"l/{i}.parquet") for i in range(4)]
+        for path in paths[:3]:
+            pq.write_table(TABLE, path, filesystem=s3.fs)
+        with pytest.raises(FileNotFoundError, match=r"l/3\.parquet"):
+            pq.read_table(paths, filesystem=s3.fs)
 
     def test_a_table_costs_one_stat_and_no_second_look_at_the_end(self, s3: Place) -> None:
         pq.write_table(TABLE, s3.path("t.parquet"), filesystem=s3.fs)
