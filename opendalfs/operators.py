@@ -11,8 +11,9 @@ from typing import Final
 import opendal
 from opendal.layers import ConcurrentLimitLayer, RetryLayer, TimeoutLayer
 
-from . import lifecycle, paths
+from . import lifecycle
 from .connection import Connection
+from .containers import container_options
 from .errors import OptionError, redact
 from .options import Tuning, secret_values
 from .services import Home, Service
@@ -72,7 +73,7 @@ def _key(service: Service, native: Mapping[str, str]) -> _Key:
 
 
 def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, container: str) -> Connection:
-    options = {**native, **paths.container_options(service, container, native)}
+    options = {**native, **container_options(service, container, native)}
     if service.home is Home.REMOTE:
         operator = _layered(_build(service, options), tuning, _limit(service, native, tuning))
         return Connection(service, options, tuning, container, operator, None)

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -42,8 +41,8 @@ from .errors import redact
 from .services import SERVICES, Form, Service
 
 __all__ = [
+    "HUB_KINDS",
     "check_key",
-    "container_options",
     "join",
     "same_server",
     "split",
@@ -54,7 +53,7 @@ __all__ = [
     "url_server",
 ]
 
-_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model", "buckets": "bucket"}
+HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model", "buckets": "bucket"}
 """First part of a path of the Hugging Face hub, and what kind of repository it stands for."""
 
 
@@ -135,6 +134,11 @@ def url_options(service: Service, url: str) -> dict[str, str]:
         ``endpoint``, user and password for services that name their server; the account for Azure's
         ``container@account.host`` form.
 
+    Raises
+    ------
+    ValueError
+        If the URL has no container where its service has containers.
+
     Examples
     --------
     >>> from opendalfs.services import SERVICES
@@ -145,6 +149,10 @@ def url_options(service: Service, url: str) -> dict[str, str]:
     if not is_url:
         return {}
     authority = rest.partition("/")[0]
+    if service.form is Form.CONTAINER and not authority and rest.strip("/"):
+        raise ValueError(
+            f"{redact(url)!r} names no {service.container}: write '{service.protocols[0]}://name/key'"
+        )
     if service.form is Form.CONTAINER and "@" in authority:
         host = authority.partition("@")[2]
         return {"account_name": host.partition(".")[0], "endpoint": f"https://{host}"}
@@ -219,7 +227,7 @@ def split(service: Service, path: str) -> tuple[str, str]:
         return container, key
     if service.form is Form.HUB:
         parts = path.split("/")
-        depth = 3 if parts[0] in _KINDS else 2
+        depth = 3 if parts[0] in HUB_KINDS else 2
         return "/".join(parts[:depth]), "/".join(parts[depth:])
     if service.form is Form.ABSOLUTE:
         return "/", path.lstrip("/")
@@ -233,63 +241,6 @@ def join(service: Service, container: str, key: str) -> str:
     if service.form is Form.ABSOLUTE:
         return container + key
     return f"{container}/{key}" if key else container
-
-
-def container_options(service: Service, container: str, native: Mapping[str, str]) -> dict[str, str]:
-    """Give the options that bind an operator to one container.
-
-    Parameters
-    ----------
-    service : Service
-        Of the container.
-    container : str
-        As `split` returns it; empty for none.
-    native : Mapping
-        The options of the filesystem.
-
-    Returns
-    -------
-    dict of str
-
-    Raises
-    ------
-    ValueError
-        For a container that the options lack an identity of, or that is no name of a repository.
-    """
-    if not container:
-        return {}
-    if service.form is Form.CONTAINER and service.container is not None:
-        return {service.container: container, **_identity(service, container, native)}
-    if service.form is Form.HUB:
-        return _repository(container)
-    if service.form is Form.ABSOLUTE:
-        return {"root": container}
-    return {}
-
-
-def _identity(service: Service, container: str, native: Mapping[str, str]) -> dict[str, str]:
-    name = service.container_id
-    if name is None or name not in native:
-        return {}
-    found = dict(pair.split("=") for pair in native[name].split(","))
-    if container not in found:
-        raise ValueError(
-            f"{service.scheme} needs the id of {container!r}: {name}={{{container!r}: 'its id'}}"
-        )
-    return {name: found[container]}
-
-
-def _repository(container: str) -> dict[str, str]:
-    name, _, revision = container.partition("@")
-    parts = name.split("/")
-    kind = _KINDS.get(parts[0])
-    owned = parts[1:] if kind else parts
-    if len(owned) != 2 or not all(owned):
-        raise ValueError(f"{container!r} names no repository: write 'owner/name' or 'datasets/owner/name'")
-    options = {"repo_type": kind or "model", "repo_id": "/".join(owned)}
-    if revision:
-        options["revision"] = unquote(revision)
-    return options
 
 
 def check_key(key: str, path: str) -> str:

@@ -73,6 +73,8 @@ class Service:
     appends : bool
         Whether OpenDAL's append flag really appends. The capability flag does not tell: on S3 it
         replaces the object.
+    utf8_containers : bool
+        Whether names of containers may hold letters beyond ASCII.
     """
 
     scheme: str
@@ -85,6 +87,7 @@ class Service:
     endpoint_scheme: str | None = None
     default_endpoint: str | None = None
     appends: bool = False
+    utf8_containers: bool = False
 
     @property
     def class_name(self) -> str:
@@ -201,7 +204,7 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("seafile", _ENDPOINT, endpoint_scheme="https"),
     Service("sled", home=Home.DISK),
     Service("sqlite", home=Home.DISK),
-    Service("swift", _CONTAINER, "container"),
+    Service("swift", _CONTAINER, "container", utf8_containers=True),
     Service("tos", _CONTAINER, "bucket"),
     Service("upyun", _CONTAINER, "bucket"),
     Service("vercel-artifacts"),

@@ -1,0 +1,117 @@
+"""The names of containers and repositories: which are allowed, and the options that each stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote
+
+from .errors import redact
+from .paths import HUB_KINDS
+from .services import Form, Service
+
+__all__ = ["container_options"]
+
+# OpenDAL writes a container into the URL (or the host) of each request as it is. With any other character
+# the request would go to another bucket, to the bucket itself instead of an object, or to another host.
+_NAME: Final = re.compile(r"[\w.$-]+", re.ASCII)
+_UTF8_NAME: Final = re.compile(r"[\w.$-]+")
+_HUB_NAME: Final = re.compile(r"[\w.-]+", re.ASCII)
+# OpenDAL percent-encodes a revision, so only what servers may decode twice or resolve is left out.
+_REVISION: Final = re.compile(r"[^\s%\\\x00-\x1f\x7f]+")
+_DOTS: Final = frozenset({".", ".."})
+
+
+def container_options(service: Service, container: str, native: Mapping[str, str]) -> dict[str, str]:
+    """Return the options that bind an operator to one container.
+
+    Parameters
+    ----------
+    service : Service
+        The service of the container.
+    container : str
+        As `paths.split` returns it; empty when the options name the container, if there is one.
+    native : Mapping
+        The options of the filesystem.
+
+    Returns
+    -------
+    dict of str
+
+    Raises
+    ------
+    ValueError
+        If the name holds a character that would change the URL of a request, names no repository, or
+        lacks its id in the options.
+    """
+    if service.form is Form.CONTAINER and service.container is not None:
+        name = container or native.get(service.container, "")
+        if name:
+            _check_name(service, name)
+        return {service.container: container, **_identity(service, container, native)} if container else {}
+    if service.form is Form.HUB:
+        if container:
+            return _repository(container)
+        _check_repository(native.get("repo_id", ""), native.get("revision", ""))
+    if service.form is Form.ABSOLUTE and container:
+        return {"root": container}
+    return {}
+
+
+def _check_name(service: Service, name: str) -> None:
+    pattern = _UTF8_NAME if service.utf8_containers else _NAME
+    if name in _DOTS or not pattern.fullmatch(name):
+        letters = "letters" if service.utf8_containers else "ASCII letters"
+        raise ValueError(
+            f"{redact(name)!r} is no name of a {service.scheme} {service.container}: "
+            f"it takes {letters}, digits, '.', '_', '-' and '$'"
+        )
+
+
+def _identity(service: Service, container: str, native: Mapping[str, str]) -> dict[str, str]:
+    name = service.container_id
+    if name is None or name not in native:
+        return {}
+    found = dict(pair.split("=") for pair in native[name].split(","))
+    if container not in found:
+        raise ValueError(
+            f"{service.scheme} needs the id of {container!r}: {name}={{{container!r}: 'its id'}}"
+        )
+    return {name: found[container]}
+
+
+def _repository(container: str) -> dict[str, str]:
+    """Read ``[kind/]owner/name[@revision]``, whose revision is percent-encoded."""
+    name, mark, revision = container.partition("@")
+    parts = name.split("/")
+    kind = HUB_KINDS.get(parts[0])
+    owned = parts[1:] if kind else parts
+    if len(owned) != 2 or not all(owned):
+        raise ValueError(
+            f"{redact(container)!r} names no repository: write 'owner/name' or 'datasets/owner/name'"
+        )
+    options = {"repo_type": kind or "model", "repo_id": "/".join(owned)}
+    if mark:
+        options["revision"] = unquote(revision)
+        if not revision:
+            raise ValueError(f"{redact(container)!r} ends in '@': a revision follows it, as in '@main'")
+    _check_repository(options["repo_id"], options.get("revision", ""))
+    return options
+
+
+def _check_repository(name: str, revision: str) -> None:
+    for part in name.split("/") if name else ():
+        if part in _DOTS or not _HUB_NAME.fullmatch(part):
+            raise ValueError(
+                f"{redact(name)!r} is no name of a repository: an owner and a name, of ASCII letters, "
+                "digits, '.', '_' and '-'"
+            )
+    if not revision:
+        return
+    parts = revision.split("/")
+    if not _REVISION.fullmatch(revision) or not all(parts) or not _DOTS.isdisjoint(parts):
+        raise ValueError(
+            f"{redact(revision)!r} is no revision: it takes no white space, '%', backslash, '.' or '..' "
+            "as a part; a '/' is written as %2F, as in '@refs%2Fpr%2F1'"
+        )
