@@ -25,9 +25,9 @@ from . import fetching, reader, writer
 from .assembly import grouped, spread
 from .async_file import AsyncReadFile, AsyncWriteFile
 from .connection import Connection
+from .downloads import Downloads
 from .errors import ChangedError, UnsupportedError, redact
 from .file import CompressedWriteFile, ReadFile, WriteFile
-from .layout import Layout
 from .mirror import mirrored
 from .reader import Reader
 from .version import Version, compares, pin
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 @mirrored
-class OpendalFileSystem(Layout):
+class OpendalFileSystem(Downloads):
     """An OpenDAL operator as a filesystem: rooted at its options, with paths relative to them.
 
     Parameters

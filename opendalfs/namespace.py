@@ -317,8 +317,11 @@ class Namespace(AsyncFileSystem):
             listed = [await self._info(path)]
         found = {info["name"]: info for info in listed if withdirs and info["type"] == "directory"}
         found.pop(self.root_marker, None)
-        # What is both, a file and a directory, is a file.
-        found |= {info["name"]: info for info in listed if info["type"] == "file"}
+        # What is both, a file and a directory, is a file; who goes on to what lies below is to know.
+        for info in listed:
+            if info["type"] == "file":
+                name = info["name"]
+                found[name] = {**info, "is_prefix": True} if name in found else info
         return dict(sorted(found.items())) if detail else sorted(found)
 
     def _remember(self, path: str, listed: list[Info]) -> None:
@@ -353,13 +356,14 @@ class Namespace(AsyncFileSystem):
             if has_magic(plain):
                 matched = await self._glob(one, maxdepth=maxdepth, detail=True)
                 found |= matched
-                below = [name for name, info in matched.items() if info["type"] == "directory"]
+                below = [n for n, i in matched.items() if i["type"] == "directory" or i.get("is_prefix")]
                 depth = None if maxdepth is None else maxdepth - 1
             elif not recursive:
                 found.setdefault(plain, None)
             if recursive and depth != 0:
                 for name in below:
-                    found |= await self._reach(name, depth, follow)
+                    for reached, info in (await self._reach(name, depth, follow)).items():
+                        found.setdefault(reached, info)
         if not found:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", _shown(path))
         return dict(sorted(found.items()))

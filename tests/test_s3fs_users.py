@@ -209,6 +209,55 @@ def test_the_time_of_a_directory_is_an_error_that_says_so(fs: S3FileSystem, peer
     assert isinstance(fs.modified(f"{tree}/top.txt"), datetime)
 
 
+# get
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_get_takes_an_object_that_is_a_prefix_too_for_the_file_it_is(
+    fs: S3FileSystem, tree: str, tmp_path: Path
+) -> None:
+    fs.get(f"{tree}/both", str(tmp_path / "new"))
+    fs.get(f"{tree}/*", f"{tmp_path}/glob/")
+    expected = {"new": b"file", "glob/both": b"file", "glob/top.txt": b"t"}
+    assert files_below(tmp_path) == expected
+
+
+@pytest.mark.parametrize("path", ["", "/*", "/b*"])
+def test_get_of_a_tree_refuses_an_object_that_is_a_prefix_too_before_it_downloads_anything(
+    fs: S3FileSystem, tree: str, path: str, tmp_path: Path
+) -> None:
+    with pytest.raises(IsADirectoryError, match=r"An object and a directory.*get_file.*both'"):
+        fs.get(tree + path, str(tmp_path / "out"), recursive=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", ["", "/*"])
+def test_get_of_a_tree_takes_an_empty_object_that_is_a_prefix_too_for_the_directory(
+    path: str, tmp_path: Path
+) -> None:
+    # SeaweedFS does not keep an empty object where there is a directory.
+    memory = opendalfs.filesystem("memory")
+    memory.pipe({f"get-marker/{name}": data for name, data in TREE.items()} | {"get-marker/both": b""})
+    memory.get(f"get-marker{path}", str(tmp_path / "out"), recursive=True)
+    assert files_below(tmp_path / "out") == {name: data for name, data in TREE.items() if name != "both"}
+
+
+def test_get_of_a_tree_takes_the_named_path_for_a_directory_as_s3fs_does(
+    fs: S3FileSystem, peer: Any, tree: str, tmp_path: Path
+) -> None:
+    for name, one in (("ours", fs), ("theirs", peer)):
+        one.get(f"{tree}/both", str(tmp_path / name), recursive=True)
+        assert files_below(tmp_path / name) == {"in.txt": b"in"}
+
+
+def test_cp_of_a_glob_takes_along_what_lies_below_an_object(fs: S3FileSystem, tree: str) -> None:
+    fs.cp(f"{tree}/*", f"{tree}/copy/", recursive=True)
+    assert fs.find(f"{tree}/copy") == [f"{tree}/copy/{name}" for name in TREE]
+
+
 # ls
 
 BEFORE: dict[str, Callable[[Any, str], Any]] = {
