@@ -48,7 +48,10 @@ class Downloads(Layout):
         found = await self._expand(plain, recursive, maxdepth)
         if isinstance(plain, str) and (not recursive or maxdepth is not None):
             # Directories come along with all that is in them, or not at all.
-            infos = {path: info or await self._info(path) for path, info in found.items()}
+            if found == {plain: None}:
+                fresh = self.unsure(plain)
+                found[plain] = kwargs["info"] = await self._info(plain, fresh, kwargs.get("version_id"))
+            infos = {path: info for path, info in found.items() if info is not None}
             found = {path: info for path, info in infos.items() if info["type"] == "file"}
         if not found:
             return None

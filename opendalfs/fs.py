@@ -28,6 +28,7 @@ from .connection import Connection
 from .downloads import Downloads
 from .errors import ChangedError, UnsupportedError, redact
 from .file import CompressedWriteFile, ReadFile, WriteFile
+from .listing import Info
 from .mirror import mirrored
 from .reader import Reader
 from .version import Version, compares, pin
@@ -267,9 +268,11 @@ class OpendalFileSystem(Downloads):
         lpath: Any,
         callback: Any = DEFAULT_CALLBACK,
         version_id: str | None = None,
+        info: Info | None = None,
         **kwargs: Any,
     ) -> None:
-        info = await self._info(rpath, refresh=self.unsure(rpath), version_id=version_id)
+        if info is None:
+            info = await self._info(rpath, refresh=self.unsure(rpath), version_id=version_id)
         if info["type"] == "directory":
             os.makedirs(lpath, exist_ok=True)
             return

@@ -225,6 +225,18 @@ def test_get_takes_an_object_that_is_a_prefix_too_for_the_file_it_is(
     assert files_below(tmp_path) == expected
 
 
+def test_get_of_one_file_asks_for_its_size_and_its_bytes_and_for_nothing_else(
+    fs: S3FileSystem, tree: str, tmp_path: Path
+) -> None:
+    with opendalfs.trace() as trace:
+        fs.get(f"{tree}/a/2.txt", str(tmp_path / "file"))
+    assert [record.operation for record in trace.records] == ["stat", "read"]
+    with opendalfs.trace() as trace:
+        fs.get(f"{tree}/a", str(tmp_path / "folder"))
+    assert "read" not in [record.operation for record in trace.records]
+    assert files_below(tmp_path) == {"file": b"22"}
+
+
 @pytest.mark.parametrize("path", ["", "/*", "/b*"])
 def test_get_of_a_tree_refuses_an_object_that_is_a_prefix_too_before_it_downloads_anything(
     fs: S3FileSystem, tree: str, path: str, tmp_path: Path
