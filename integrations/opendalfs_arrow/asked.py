@@ -8,17 +8,20 @@ found there is a hint: when it is wrong, or pyarrow changes, it costs bytes or t
 from __future__ import annotations
 
 import sys
+import weakref
 from dataclasses import dataclass
+from functools import cached_property
 from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from opendalfs.fs import OpendalFileSystem
 
-from .names import needed
+from .names import Mentions, needed
 
 __all__ = ["Asked", "Call", "asked_of", "call_of", "fragments_of"]
 
@@ -34,20 +37,29 @@ class Asked:
     columns : tuple of str, or dict of pyarrow.compute.Expression, optional
         Columns to read, or to compute; None for all.
     filters : object
-        As pyarrow takes them; None for all rows.
+        As pyarrow takes them; None for all rows. They may be large, so they are looked through once a call
+        and not once a file.
     """
 
     columns: tuple[str, ...] | dict[str, Any] | None
     filters: Any
 
-    @property
+    @cached_property
     def expression(self) -> Any:
         """The filters as one expression; None for all rows."""
         return pq.filters_to_expression(self.filters) if isinstance(self.filters, list) else self.filters
 
+    @cached_property
+    def _mentions(self) -> Mentions | None:
+        return None if self.filters is None else Mentions([self.expression])
+
+    @cached_property
+    def _texts(self) -> dict[int, frozenset[str]]:
+        return {}
+
     def names(self, known: list[str]) -> list[str]:
-        """Give the columns that are read, out of those of a file."""
-        return needed(known, self.columns, self.expression)
+        """Return the columns that are read, out of those of a file."""
+        return needed(known, self.columns, self._mentions)
 
     def may_take(self, path: str) -> bool:
         """Tell whether a file will be looked into, by the hive partitions in its path; False when unsure."""
@@ -55,11 +67,22 @@ class Asked:
             return self.filters is None
         parts = dict(part.split("=", 1) for part in unquote(path).split("/") if "=" in part)
         either = self.filters if all(isinstance(test, list) for test in self.filters) else [self.filters]
-        return any(all(_may_pass(parts, *test) for test in tests) for tests in either)
+        return any(all(self._may_pass(parts, *test) for test in tests) for tests in either)
+
+    def _may_pass(self, parts: dict[str, str], name: str, operator: str, value: Any) -> bool:
+        if name not in parts:
+            return True
+        if operator in ("=", "=="):
+            return str(value) == parts[name]
+        if operator != "in":
+            return False
+        if id(value) not in self._texts:
+            self._texts[id(value)] = frozenset(map(str, value))
+        return parts[name] in self._texts[id(value)]
 
     def takes_all(self, known: list[str]) -> bool:
         """Tell whether every row of a file is read, as when the filter is of partitions only."""
-        return self.filters is None or not needed(known, (), self.expression)
+        return self._mentions is None or not self._mentions.among(known)
 
 
 class Call(NamedTuple):
@@ -75,16 +98,6 @@ class Call(NamedTuple):
 
     asked: Asked
     dataset: pq.ParquetDataset | None
-
-
-def _may_pass(parts: dict[str, str], name: str, operator: str, value: Any) -> bool:
-    if name not in parts:
-        return True
-    if operator in ("=", "=="):
-        return str(value) == parts[name]
-    if operator == "in":
-        return parts[name] in map(str, value)
-    return False
 
 
 def fragments_of(dataset: pq.ParquetDataset, expression: Any) -> list[Any]:
@@ -131,7 +144,7 @@ def call_of(fs: OpendalFileSystem | None, path: str) -> Call | None:
         None when no call reads it, or several do that ask for different things.
     """
     found = [_call(values) for values in _calls() if _reads(values, fs, path)]
-    if not found or any(repr(call.asked) != repr(found[0].asked) for call in found):
+    if not found or not all(_same(call.asked, found[0].asked) for call in found[1:]):
         return None
     # Which of several it is that opens the file is not to be told.
     return found[0] if len(found) == 1 else Call(found[0].asked, None)
@@ -163,8 +176,42 @@ def _reads(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> b
     return any(f"/{path}/".find(f"/{t.rpartition('://')[2].lstrip('/')}/") >= 0 for t in texts)
 
 
+_kept: dict[int, Asked] = {}
+"""The arguments of the calls that have found their files, by the id of the call's dataset."""
+
+
 def _call(values: dict[str, Any]) -> Call:
-    columns, dataset = values.get("columns"), values.get("dataset")
+    dataset = values.get("dataset")
+    if not isinstance(dataset, pq.ParquetDataset):
+        return Call(_arguments(values), None)
+    number = id(dataset)
+    asked = _kept.get(number)
+    if asked is None:
+        asked = _kept[number] = _arguments(values)
+        weakref.finalize(dataset, _kept.pop, number, None).atexit = False
+    return Call(asked, dataset)
+
+
+def _arguments(values: dict[str, Any]) -> Asked:
+    columns = values.get("columns")
     kept = columns if columns is None or isinstance(columns, dict) else tuple(columns)
-    asked = Asked(kept, values.get("filters"))
-    return Call(asked, dataset if isinstance(dataset, pq.ParquetDataset) else None)
+    return Asked(kept, values.get("filters"))
+
+
+def _same(a: Asked, b: Asked) -> bool:
+    """Whether two calls ask for the same."""
+    return a is b or (_equal(a.columns, b.columns) and _equal(a.filters, b.filters))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, pc.Expression) or isinstance(b, pc.Expression):
+        return isinstance(a, pc.Expression) and isinstance(b, pc.Expression) and a.equals(b)  # type: ignore[attr-defined]
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    try:
+        return bool(a == b)
+    except Exception:
+        # Such as of arrays, whose comparison is no truth value.
+        return False

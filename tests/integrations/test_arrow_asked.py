@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -14,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs_arrow import asked, handler
+from opendalfs.fs import OpendalFileSystem
+from opendalfs_arrow import asked, footer, handler
 from opendalfs_arrow.names import needed
 
 ROWS = 200_000
@@ -112,3 +118,85 @@ def test_a_cold_read_fetches_the_chosen_chunks_and_little_else(fs: Any) -> None:
 
 def test_a_filter_names_columns_by_word() -> None:
     assert needed(["a", "b b", "c"], ["a"], (pc.field("b b") > 1) | (pc.field("a") == 2)) == ["a", "b b"]
+
+
+class Values(list[int]):
+    """Values of a filter that count how often they are looked through or printed."""
+
+    looks = 0
+    prints = 0
+
+    def __iter__(self) -> Iterator[int]:
+        Values.looks += 1
+        return super().__iter__()
+
+    def __repr__(self) -> str:
+        Values.prints += 1
+        return super().__repr__()
+
+    __str__ = __repr__
+
+
+def looks_of_a_read(folder: str, read: Callable[..., pa.Table], threads: int = 1) -> tuple[int, int]:
+    Values.looks = Values.prints = 0
+    wanted = Values(range(1_000))
+    filters = [("year", "in", Values([2000])), ("id", "in", wanted)]
+
+    def one(_: int) -> int:
+        return read(folder, columns=["c1"], filters=filters).num_rows
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert set(pool.map(one, range(threads))) == {1_000}
+    return Values.looks, Values.prints
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("via", ["arrow", "fsspec"])
+def test_a_large_filter_is_not_looked_through_again_for_each_file(
+    via: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that the files are larger than what is read of their end.
+    monkeypatch.setattr(footer, "WHOLE", 0)
+    monkeypatch.setattr(footer, "TAIL", 2_000)
+    core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+    used = opendalfs.arrow(core) if via == "arrow" else core
+    for count in (2, 20):
+        for i in range(count):
+            table = pa.table({"id": range(i * 1_000, i * 1_000 + 1_000), "c1": range(1_000)})
+            pq.write_table(table, f"n{count}/year=2000/{i:02}.parquet", filesystem=opendalfs.arrow(core))
+    read = partial(pq.read_table, filesystem=used)
+    few, many = (looks_of_a_read(f"n{count}", read, threads) for count in (2, 20))
+    # pyarrow itself looks them through as often as it is called; two calls may see each other or not.
+    assert many[0] <= few[0] + 4 * threads
+    assert many[1] == 0
+
+
+def test_calls_that_ask_for_the_same_are_told_from_others_without_printing_them() -> None:
+    array = np.arange(3)
+    same = [
+        (None, None),
+        (("a",), [("x", "in", [1, 2])]),
+        ({"y": pc.field("x") + 1}, pc.field("x") > 1),
+        (("a",), [("x", "in", array)]),
+    ]
+    for columns, filters in same:
+        again = {"y": pc.field("x") + 1} if isinstance(columns, dict) else columns
+        one, other = asked.Asked(columns, filters), asked.Asked(again, filters)
+        assert asked._same(one, other)
+    different = [
+        asked.Asked(("a",), None),
+        asked.Asked(("b",), None),
+        asked.Asked({"y": pc.field("x") + 2}, None),
+        asked.Asked(("a",), [("x", "in", array)]),
+        asked.Asked(("a",), [("x", "in", array + 1)]),
+        asked.Asked(("a",), pc.field("x") > 1),
+        asked.Asked(("a",), pc.field("x") > 2),
+    ]
+    for i, one in enumerate(different):
+        assert [j for j, other in enumerate(different) if asked._same(one, other)] == [i]
+
+
+def test_what_is_kept_of_a_call_goes_with_it(fs: Any) -> None:
+    pq.read_table("asked", columns=["c1"], filters=[("c3", ">", 5)], filesystem=opendalfs.arrow(fs))
+    gc.collect()
+    assert asked._kept == {}
