@@ -22,7 +22,7 @@ from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
 from opendalfs.reader import Reader, gather
-from opendalfs.services import Form
+from opendalfs.services import Form, Home
 
 from .asked import Asked, Call, asked_of, call_of, fragments_of
 from .files import STREAMED, RandomFile, StreamFile
@@ -371,10 +371,10 @@ class Handler(pafs.FileSystemHandler):
         self.known.forget_below("")
 
     def _empty(self, fs: OpendalFileSystem, path: str) -> None:
-        # On flat keys a name may be listed twice, as a file and as a directory; it is removed as both.
-        names = {info["name"]: None for info in blocking.run(fs._ls, path, refresh=True)}
-        for name in names:
-            blocking.run(fs._rm_tree, name)
+        try:
+            blocking.run(_remove_below, fs, path)
+        finally:
+            fs.invalidate_cache(path)
 
     def delete_file(self, path: str) -> None:
         """Remove a file."""
@@ -421,6 +421,17 @@ def _inner(fs: OpendalFileSystem, path: str) -> str:
         raise ValueError(f"{redact(path)!r} is not a path of {fs!r}")
     # Within its options, where a URL begins at the service.
     return fs._split(inner)[1]
+
+
+async def _remove_below(fs: OpendalFileSystem, path: str) -> None:
+    """Remove all that lies below a directory, as many at a time as the filesystem allows."""
+    connection, key = fs.locate(path)
+    if key and connection.service.home is Home.REMOTE and connection.can("list_with_recursive"):
+        await connection.remove_all(f"{key}/")
+        return
+    # On flat keys a name may be listed twice, as a file and as a directory; it is removed as both.
+    names = {info["name"]: None for info in await fs._ls(path, refresh=True)}
+    await gather(fs._rm_tree, list(names), fs.batch_size)
 
 
 def _open_local(path: str, opens: Callable[[str], pa.NativeFile]) -> pa.NativeFile:

@@ -553,6 +553,38 @@ class TestRequests:
         assert (trace.count("stat"), trace.count("list")) == (300, 0)
         assert trace.in_flight >= 64
 
+    @pytest.mark.parametrize("bound", [False, True])
+    def test_the_contents_of_a_directory_are_deleted_together(self, s3_server: S3Server, bound: bool) -> None:
+        near = s3_place(s3_server)
+        near.core.pipe({near.path(f"d/{i:02}"): b"x" for i in range(50)} | {near.path("d/e/f"): b"x"})
+        kept = put(near, "d-2/x.bin")
+        with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
+            options = proxy.through(s3_server.s3_options)
+            bucket, _, prefix = near.path("d").partition("/")
+            if bound:
+                far = opendalfs.arrow(OpendalFileSystem("s3", bucket=bucket, root=f"/{prefix}", **options))
+            else:
+                far = opendalfs.arrow("s3", **options)
+            with opendalfs.trace() as trace:
+                if bound:
+                    far.delete_dir_contents("", accept_root_dir=True)
+                else:
+                    far.delete_dir_contents(near.path("d"))
+        # One after another they are more than 100.
+        assert trace.round_trips <= 12
+        assert near.core.find(near.path("d")) == []
+        assert near.fs.get_file_info(kept).type == FileType.File
+        if not bound:
+            assert near.fs.get_file_info(near.path("d")).type == FileType.Directory
+
+    def test_a_file_of_the_directorys_name_stays_when_the_contents_are_deleted(self) -> None:
+        core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+        fs = opendalfs.arrow(core)
+        core.pipe({"t/d/x": b"1", "t/d/e/y": b"2", "t/d/e": b"3"})
+        fs.delete_dir_contents("t/d")
+        core.pipe_file("t/d", b"file")
+        assert core.find("") == ["t/d"]
+
     def test_a_changed_file_is_read_anew_when_it_is_opened_again(
         self, s3: Place, s3_server: S3Server
     ) -> None:
