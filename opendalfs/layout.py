@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from glob import has_magic
 from typing import Any, Final, NamedTuple
 
-from fsspec.utils import other_paths
+from fsspec.utils import other_paths, stringify_path
 
 from . import listing, writer
 from .connection import Connection
@@ -17,7 +17,7 @@ from .fetching import fetch, gather
 from .listing import Info
 from .namespace import Namespace
 from .ranges import Range, split
-from .services import Home
+from .removal import check_removal
 from .version import Version
 
 __all__ = ["Layout"]
@@ -112,6 +112,7 @@ class Layout(Namespace):
     ) -> list[str]:
         """Remove files and trees; return the paths removed, where a whole tree is named by its root."""
         limit = batch_size or self.batch_size
+        self._check_removal(path, recursive)
         if maxdepth is not None:
             found = await self._expand(path, recursive, maxdepth, follow=False)
             return await self._rm_listed(found, limit)
@@ -121,6 +122,11 @@ class Layout(Namespace):
             named = _topmost(named)
         await gather(self._rm_tree if recursive else self._rm_file, named, limit)
         return named
+
+    def _check_removal(self, path: Any, recursive: bool) -> None:
+        """Raise for paths that must not be removed or moved, before anything is."""
+        for one in path if isinstance(path, (list, tuple, set)) else [path]:
+            check_removal(*self.locate(one), stringify_path(one), recursive=recursive)
 
     async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> list[str]:
         infos = [info or await self._info(path) for path, info in found.items()]
@@ -140,9 +146,7 @@ class Layout(Namespace):
     async def _rm_tree(self, path: str) -> None:
         path = self._strip_protocol(path)
         connection, key = self.locate(path)
-        if not key:
-            await self._rm_children(connection, path)
-            return
+        check_removal(connection, key, path, recursive=True)
         if connection.is_link(key):
             await self._rm_file(path)
             return
@@ -154,13 +158,6 @@ class Layout(Namespace):
         if is_file:
             await connection.delete(key)
         self.invalidate_cache(path)
-
-    async def _rm_children(self, connection: Connection, path: str) -> None:
-        """Empty a container; itself stays, as OpenDAL cannot remove it."""
-        if connection.service.home is Home.DISK and connection.native.get("root") == "/":
-            raise PermissionError(errno.EPERM, "Refused: this would remove the whole disk", redact(path))
-        await connection.remove_all("")
-        self.invalidate_cache()
 
     # Copying
 
@@ -265,6 +262,10 @@ class Layout(Namespace):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if recursive:
+            # A pattern loses nothing: what it matches is moved.
+            listed = path1 if isinstance(path1, list) else [stringify_path(path1)]
+            self._check_removal([one for one in listed if not has_magic(one)], recursive)
         if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
             if await self._mv_one(path1, path2):
                 return
