@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
 
+from tests.server_base import Server
 from tests.servers import Azurite, GcsEmulator, Moto, S3Server, Unavailable, s3_server_from_env
+from tests.web_servers import Apache, Nginx, Pyftpdlib, Rclone, Vsftpd, WsgiDav
+
+S = TypeVar("S", bound=Server)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +39,47 @@ def gcs_server() -> Iterator[GcsEmulator]:
 @pytest.fixture(scope="session")
 def azure_server() -> Iterator[Azurite]:
     """Give Azurite, which only npm can install."""
-    server = Azurite()
+    yield from _started(Azurite())
+
+
+@pytest.fixture(scope="session")
+def wsgidav_server() -> Iterator[WsgiDav]:
+    """Start WsgiDAV."""
+    yield from _started(WsgiDav())
+
+
+@pytest.fixture(scope="session")
+def rclone_server() -> Iterator[Rclone]:
+    """Start rclone's WebDAV server, where rclone is installed."""
+    yield from _started(Rclone())
+
+
+@pytest.fixture(scope="session")
+def nginx_server() -> Iterator[Nginx]:
+    """Start nginx as a WebDAV server, where it is installed with its dav-ext module."""
+    yield from _started(Nginx())
+
+
+@pytest.fixture(scope="session")
+def apache_server() -> Iterator[Apache]:
+    """Start Apache as a WebDAV server, where it is installed."""
+    yield from _started(Apache())
+
+
+@pytest.fixture(scope="session")
+def ftp_server() -> Iterator[Pyftpdlib]:
+    """Start pyftpdlib."""
+    yield from _started(Pyftpdlib())
+
+
+@pytest.fixture(scope="session")
+def vsftpd_server() -> Iterator[Vsftpd]:
+    """Start vsftpd, where it is installed and the tests run as root."""
+    yield from _started(Vsftpd())
+
+
+def _started(server: S) -> Iterator[S]:
+    """Yield a running server; skip the test where its program is not installed."""
     try:
         server.start()
     except Unavailable as missing:

@@ -30,7 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xfail(reason="SeaweedFS keeps directories", strict=False))
 
 
-@pytest.fixture(params=TARGETS, scope="class")
+_PARAMS = [
+    pytest.param(name, marks=[pytest.mark.services] if target.service else [])
+    for name, target in TARGETS.items()
+]
+
+
+@pytest.fixture(params=_PARAMS, scope="class")
 def target(request: pytest.FixtureRequest) -> Target:
     """Give each target in turn."""
     return TARGETS[request.param]

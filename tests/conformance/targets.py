@@ -39,6 +39,8 @@ class Target:
         Whether objects have entity tags, so that a read can be pinned.
     times : bool
         Whether the time of the last write is told.
+    service : bool
+        Whether the server is a program of the operating system: its tests run with ``-m services`` only.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Target:
     both: bool = False
     etags: bool = False
     times: bool = True
+    service: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,23 @@ def _webdav(lookup: Lookup, tmp: Path) -> Opened:
     return fs, f"conformance-webdav/{uuid4().hex}"
 
 
+def _webdav_server(fixture: str) -> Callable[[Lookup, Path], Opened]:
+    def connect(lookup: Lookup, tmp: Path) -> Opened:
+        options = lookup(fixture).webdav_options
+        return opendalfs.filesystem("webdav", skip_instance_cache=True, **options), f"data/{uuid4().hex}"
+
+    return connect
+
+
+def _ftp_server(fixture: str) -> Callable[[Lookup, Path], Opened]:
+    def connect(lookup: Lookup, tmp: Path) -> Opened:
+        server = lookup(fixture)
+        fs = opendalfs.filesystem("ftp", skip_instance_cache=True, **server.ftp_options)
+        return fs, f"{server.folder}/{uuid4().hex}"
+
+    return connect
+
+
 def _sqlite(lookup: Lookup, tmp: Path) -> Opened:
     file = tmp / "store.sqlite"
     _make_table(file)
@@ -147,6 +167,12 @@ TARGETS = {
         Target("s3", _s3("s3_server"), etags=True),
         Target("moto", _s3("moto_server"), flat=True, both=True, etags=True),
         Target("webdav", _webdav, etags=True),
+        Target("webdav-wsgidav", _webdav_server("wsgidav_server"), etags=True, service=True),
+        Target("webdav-rclone", _webdav_server("rclone_server"), etags=True, service=True),
+        Target("webdav-nginx", _webdav_server("nginx_server"), etags=True, service=True),
+        Target("webdav-apache", _webdav_server("apache_server"), etags=True, service=True),
+        Target("ftp-pyftpdlib", _ftp_server("ftp_server"), service=True),
+        Target("ftp-vsftpd", _ftp_server("vsftpd_server"), service=True),
         Target("sqlite", _sqlite, flat=True, both=True, times=False),
         Target("redb", _redb, flat=True, both=True, times=False),
         Target("sled", _sled, flat=True, both=True, times=False),

@@ -1,0 +1,30 @@
+"""Start pyftpdlib's FTP server over a directory, for one user.
+
+It is run as a plain script: ``python ftp_server.py HOST PORT DIRECTORY USER PASSWORD``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pyftpdlib.authorizers import DummyAuthorizer  # type: ignore[import-untyped]
+from pyftpdlib.handlers import FTPHandler  # type: ignore[import-untyped]
+from pyftpdlib.servers import ThreadedFTPServer  # type: ignore[import-untyped]
+
+
+class Handler(FTPHandler):  # type: ignore[misc]
+    """Refuse a wrong password at once rather than after seconds."""
+
+    auth_failed_timeout = 0
+
+
+def main(host: str, port: str, directory: str, user: str, password: str) -> None:
+    """Serve until killed."""
+    authorizer = DummyAuthorizer()
+    authorizer.add_user(user, password, directory, perm="elradfmwMT")
+    Handler.authorizer = authorizer
+    ThreadedFTPServer((host, int(port)), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
