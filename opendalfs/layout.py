@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from glob import has_magic
 from typing import Any, Final, NamedTuple
@@ -112,6 +113,7 @@ class Layout(Namespace):
     ) -> list[str]:
         """Remove files and trees; return the paths removed, where a whole tree is named by its root."""
         limit = batch_size or self.batch_size
+        path = path if isinstance(path, (str, os.PathLike)) else list(path)
         self._check_removal(path, recursive)
         if maxdepth is not None:
             found = await self._expand(path, recursive, maxdepth, follow=False)
@@ -125,7 +127,7 @@ class Layout(Namespace):
 
     def _check_removal(self, path: Any, recursive: bool) -> None:
         """Raise for paths that must not be removed or moved, before anything is."""
-        for one in path if isinstance(path, (list, tuple, set)) else [path]:
+        for one in path if isinstance(path, list) else [path]:
             check_removal(*self.locate(one), stringify_path(one), recursive=recursive)
 
     async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> list[str]:
