@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from fsspec.dircache import DirCache
 from opendal.types import Entry, Metadata
 
 from .connection import PAGE, Connection
@@ -22,7 +21,6 @@ from .sweep import sweep
 
 __all__ = [
     "Info",
-    "Listings",
     "by_name",
     "children",
     "directory",
@@ -36,45 +34,6 @@ __all__ = [
 ]
 
 Info = dict[str, Any]
-
-
-class Listings(DirCache):
-    """fsspec's cache of listings, with a look-up by name that does not read a whole listing.
-
-    Calls may come from the event loop and from other threads at the same time.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._names: dict[str, tuple[list[Info], dict[str, Info]]] = {}
-
-    def lookup(self, folder: str, path: str) -> Info | None:
-        """Find a path in the listing of its directory; where a file and a directory share it, the file."""
-        try:
-            listed: list[Info] = self[folder]
-        except KeyError:
-            self._names.pop(folder, None)
-            return None
-        known = self._names.get(folder)
-        if known is None or known[0] is not listed:
-            known = self._names[folder] = (listed, by_name(listed))
-        return known[1].get(path)
-
-    def forget(self, *folders: str) -> None:
-        """Forget the listings of some directories."""
-        for folder in folders:
-            self._cache.pop(folder, None)
-            self._names.pop(folder, None)
-
-    def forget_below(self, path: str) -> None:
-        """Forget the listings of all directories below one."""
-        below = f"{path}/"
-        self.forget(*(folder for folder in tuple(self._cache) if folder.startswith(below)))
-
-    def clear(self) -> None:
-        """Forget all."""
-        super().clear()
-        self._names.clear()
 
 
 _AT_ONCE: Final = 32

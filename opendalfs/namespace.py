@@ -19,7 +19,8 @@ from fsspec.utils import stringify_path, tokenize
 from . import lifecycle, links, listing, paths
 from .connection import Connection
 from .errors import NoContainerError, OptionError, UnsupportedError, redact
-from .listing import Info, Listings
+from .listing import Info
+from .listing_cache import Listings
 from .operators import connect
 from .options import check, is_secret
 from .services import Form, Home, Service, lookup

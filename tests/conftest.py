@@ -7,12 +7,17 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests.server_base import Server
 from tests.servers import Azurite, GcsEmulator, Moto, S3Server, Unavailable, s3_server_from_env
 from tests.web_servers import Apache, Nginx, Pyftpdlib, Rclone, Vsftpd, WsgiDav
 
 S = TypeVar("S", bound=Server)
+
+# A loaded machine is no failure; pytest-timeout ends what hangs.
+settings.register_profile("opendalfs", deadline=None)
+settings.load_profile("opendalfs")
 
 
 @pytest.fixture(scope="session")

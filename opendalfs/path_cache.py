@@ -1,0 +1,158 @@
+"""A cache by path: bounded, expiring, and invalidated by directory without a look at all that it holds."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from typing import Generic, NamedTuple, TypeVar
+
+__all__ = ["PathCache"]
+
+T = TypeVar("T")
+
+
+class _Entry(NamedTuple, Generic[T]):
+    expires: float
+    weight: int
+    value: T
+
+
+class PathCache(Generic[T]):
+    """Values by path. The oldest are evicted when there are too many; all expire.
+
+    Expired entries are removed when they are looked up, and by later writes. Methods may be called from any
+    thread, and by a finalizer that runs in the middle of another of them.
+
+    Parameters
+    ----------
+    seconds : float, optional
+        How long a value is kept; None for no limit.
+    most : int, optional
+        Largest number of entries; None for no limit.
+    most_weight : int, optional
+        Largest sum of the entries' weights; None for no limit. The newest entry is kept whatever it weighs.
+
+    Examples
+    --------
+    >>> cache = PathCache[int](most=3)
+    >>> for i, path in enumerate(["a/x", "a/b/y", "ab", "c"]):
+    ...     cache.put(path, i)
+    >>> cache.get("a/x"), cache.get("a/b/y")
+    (None, 1)
+    >>> cache.remove_below("a")
+    >>> sorted(cache.paths())
+    ['ab', 'c']
+    """
+
+    def __init__(
+        self, *, seconds: float | None = None, most: int | None = None, most_weight: int | None = None
+    ) -> None:
+        self.seconds = seconds
+        self.most = math.inf if most is None else most
+        self.most_weight = math.inf if most_weight is None else most_weight
+        self.weight = 0
+        self._lock = threading.RLock()
+        self._entries: OrderedDict[str, _Entry[T]] = OrderedDict()
+        # The tree of all paths: by each path that has some below it, those one level down.
+        self._below: dict[str, set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def paths(self) -> list[str]:
+        """Return the paths of all entries, the oldest first."""
+        with self._lock:
+            return list(self._entries)
+
+    def get(self, path: str) -> T | None:
+        """Return the value of a path; None when there is none, or it has expired."""
+        with self._lock:
+            entry = self._entries.get(path)
+            if entry is None:
+                return None
+            if entry.expires <= time.monotonic():
+                self.pop(path)
+                return None
+            return entry.value
+
+    def put(self, path: str, value: T, weight: int = 1, seconds: float | None = None) -> None:
+        """Set the value of a path.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        value : object
+            Anything but None.
+        weight : int
+            Its share of `most_weight`.
+        seconds : float, optional
+            How long it is kept, where that is not the `seconds` of the cache.
+        """
+        lasts = self.seconds if seconds is None else seconds
+        now = time.monotonic()
+        with self._lock:
+            old = self._entries.pop(path, None)
+            if old is None:
+                self._link(path)
+            else:
+                self.weight -= old.weight
+            self._entries[path] = _Entry(math.inf if lasts is None else now + lasts, weight, value)
+            self.weight += weight
+            self._evict(now)
+
+    def pop(self, path: str) -> T | None:
+        """Remove a path and return its value; None when there is none."""
+        with self._lock:
+            entry = self._entries.pop(path, None)
+            if entry is None:
+                return None
+            self.weight -= entry.weight
+            self._unlink(path)
+            return entry.value
+
+    def remove_below(self, path: str) -> None:
+        """Remove all paths below a directory; the time it takes depends on their number alone."""
+        with self._lock:
+            todo = list(self._below.get(path.rstrip("/"), ()))
+            while todo:
+                node = todo.pop()
+                todo.extend(self._below.get(node, ()))
+                self.pop(node)
+
+    def clear(self) -> None:
+        """Remove all."""
+        with self._lock:
+            self._entries.clear()
+            self._below.clear()
+            self.weight = 0
+
+    def _evict(self, now: float) -> None:
+        while len(self._entries) > 1:
+            path, entry = next(iter(self._entries.items()))
+            full = len(self._entries) > self.most or self.weight > self.most_weight
+            if not full and entry.expires > now:
+                break
+            self.pop(path)
+
+    def _link(self, path: str) -> None:
+        while path:
+            above = path.rpartition("/")[0]
+            beside = self._below.get(above)
+            if beside is not None:
+                beside.add(path)
+                return
+            self._below[above] = {path}
+            path = above
+
+    def _unlink(self, path: str) -> None:
+        while path and path not in self._below and path not in self._entries:
+            above = path.rpartition("/")[0]
+            beside = self._below.get(above, set())
+            beside.discard(path)
+            if beside:
+                return
+            self._below.pop(above, None)
+            path = above
