@@ -90,6 +90,16 @@ class Connection:
         at = f" at {redact(endpoint)}" if endpoint else ""
         return f"{self.service.scheme}{place}{at}"
 
+    @property
+    def no_key(self) -> str:
+        """What is wrong with a path that names the root and not a file in it."""
+        name = self.service.container if self.container else None
+        return (
+            f"Is a {name}, without a key: write '{name}/key'"
+            if name
+            else "Is a directory: a file needs a name"
+        )
+
     def name(self, key: str) -> str:
         """Give the path of a key, as the filesystem speaks of it."""
         return paths.join(self.service, self.container, key)

@@ -82,9 +82,10 @@ class ReadFile(AbstractBufferedFile):
         if details is None:
             details = fs.info(path, refresh=fs.unsure(path), version_id=version_id)
         self._details = details
-        if self._details["type"] != "file":
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
         connection, key = fs.locate(path)
+        if self._details["type"] != "file":
+            text = "Is a directory" if key else connection.no_key
+            raise IsADirectoryError(errno.EISDIR, text, redact(path))
         # A listing may have told of a version that is gone; the next to open it must not be told so again.
         forget = partial(fs.invalidate_cache, path)
         version = Version.from_info(self._details)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import weakref
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from fsspec.utils import stringify_path
 
 from . import listing, paths
 from .connection import Connection
-from .errors import OptionError, UnsupportedError
+from .errors import NoContainerError, OptionError, UnsupportedError, redact
 from .fs import OpendalFileSystem
 from .listing import Info
 from .services import SERVICES, Form, lookup
@@ -133,9 +134,10 @@ class ServiceFileSystem(OpendalFileSystem):
     def locate(self, path: str) -> tuple[Connection, str]:
         """Give the connection and the key behind a path: the way to a `Reader` or `Writer`."""
         if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
+            kind = f"{self.service.container}s" if self.service.container else "repositories"
             raise UnsupportedError(
-                f"OpenDAL cannot list the {self.service.container or 'repositories'}s of "
-                f"{self.service.scheme}: name one, as in '{self.protocol[0]}://name/'"
+                f"{paths.no_container(self.service, stringify_path(path))} "
+                f"(OpenDAL cannot list the {kind} of {self.service.scheme})"
             )
         return super().locate(path)
 
@@ -157,8 +159,17 @@ class ServiceFileSystem(OpendalFileSystem):
 
     async def _root_info(self, connection: Connection, path: str) -> Info:
         if connection.container and connection.can("list"):
-            # Raises FileNotFoundError when there is no such container.
-            await connection.holds_any("/")
+            try:
+                await connection.holds_any("/")
+            except NoContainerError as exc:
+                if self.service.form is not Form.CONTAINER:
+                    raise
+                name = self.service.container
+                told = (
+                    f"No such {name}: create it with the service's own tools, or write '{name}/key' if "
+                    f"{redact(path)!r} is meant to be a key ({connection.where})"
+                )
+                raise NoContainerError(errno.ENOENT, told, redact(path)) from exc.__cause__
         return listing.directory(path)
 
 

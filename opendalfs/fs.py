@@ -170,7 +170,8 @@ class OpendalFileSystem(Downloads):
         except OSError:
             # Services refuse to read a directory each in its own way.
             if not key or (not await self._isfile(path) and await self._is_folder(connection, key)):
-                raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path)) from None
+                text = "Is a directory" if key else connection.no_key
+                raise IsADirectoryError(errno.EISDIR, text, redact(path)) from None
             raise
 
     async def _cat_ranges(

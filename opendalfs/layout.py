@@ -45,7 +45,7 @@ class Layout(Namespace):
         connection, key = self.locate(path)
         connection.require("write", "write")
         if not key:
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", redact(path))
+            raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
         return connection, key
 
     # Directories

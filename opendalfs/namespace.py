@@ -54,7 +54,7 @@ class Namespace(AsyncFileSystem):
 
     def __init__(
         self,
-        scheme: str,
+        scheme: str = "",
         *,
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,

@@ -44,6 +44,7 @@ __all__ = [
     "HUB_KINDS",
     "check_key",
     "join",
+    "no_container",
     "same_server",
     "split",
     "stage",
@@ -72,6 +73,11 @@ def strip(service: Service, path: str) -> str:
     str
         Without protocol, endpoint and trailing slash.
 
+    Raises
+    ------
+    ValueError
+        For a URL of more than slashes that has no container, such as ``opendal+s3:///key``.
+
     Examples
     --------
     >>> from opendalfs.services import SERVICES
@@ -86,8 +92,17 @@ def strip(service: Service, path: str) -> str:
     if service.form is Form.ENDPOINT and is_url:
         rest = rest.partition("/")[2]
     if service.form is Form.CONTAINER and is_url:
+        if rest.startswith("/") and rest.strip("/"):
+            raise ValueError(no_container(service, path))
         rest = _without_account(rest)
     return rest.lstrip("/").rstrip("/")
+
+
+def no_container(service: Service, path: str) -> str:
+    """Return what is wrong with a path that names no container, and what to write instead."""
+    container = service.container or "repository"
+    place = service.container or "owner/name"
+    return f"{redact(path)!r} names no {container}: write '{service.protocols[0]}://{place}/key'"
 
 
 def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:
@@ -150,9 +165,7 @@ def url_options(service: Service, url: str) -> dict[str, str]:
         return {}
     authority = rest.partition("/")[0]
     if service.form is Form.CONTAINER and not authority and rest.strip("/"):
-        raise ValueError(
-            f"{redact(url)!r} names no {service.container}: write '{service.protocols[0]}://name/key'"
-        )
+        raise ValueError(no_container(service, url))
     if service.form is Form.CONTAINER and "@" in authority:
         host = authority.partition("@")[2]
         return {"account_name": host.partition(".")[0], "endpoint": f"https://{host}"}

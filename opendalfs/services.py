@@ -221,6 +221,35 @@ _NATIVE: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+_S3: Final = "it speaks S3, so use 's3' with endpoint_url='https://...'"
+_AZURES: Final = "use 'azblob' (Blob Storage), 'azdls' (Data Lake) or 'azfile' (Files)"
+_PRODUCTS: Final[Mapping[str, str]] = MappingProxyType(
+    dict.fromkeys(
+        ("ceph", "cloudflare", "digitalocean", "garage", "minio", "rustfs", "seaweedfs", "wasabi"), _S3
+    )
+    | dict.fromkeys(("azure", "azure-blob", "azure-storage", "microsoft"), _AZURES)
+    | dict.fromkeys(("gcp", "google", "google-cloud-storage"), "use 'gcs'")
+    | dict.fromkeys(("alibaba", "aliyun"), "use 'oss' for object storage, 'aliyun-drive' for the drive")
+    | dict.fromkeys(
+        ("nextcloud", "owncloud"), "it speaks WebDAV, so use 'webdav' with endpoint='https://...'"
+    )
+    | dict.fromkeys(
+        ("cloudflare-kv", "sftp", "vercel-blob"), "the opendal package for Python is built without it"
+    )
+    | dict.fromkeys(("smb", "ssh"), "OpenDAL does not speak it; fsspec does")
+    | {
+        "amazon": "use 's3'",
+        "aws": "use 's3'",
+        "backblaze": "use 'b2'",
+        "huawei": "use 'obs'",
+        "tencent": "use 'cos'",
+        "volcengine": "use 'tos'",
+        "hadoop": "use 'hdfs-native', or 'webhdfs' over HTTP",
+    }
+)
+"""Names of products, vendors and protocols that people try, and what to write instead."""
+
+
 def lookup(name: str) -> Service:
     """Find a service by any name it goes by.
 
@@ -237,7 +266,8 @@ def lookup(name: str) -> Service:
     Raises
     ------
     ValueError
-        If no service has that name; the message holds the nearest ones.
+        If no service has that name. The first line says what to write instead, where that is known; the
+        second lists the services.
 
     Examples
     --------
@@ -254,9 +284,20 @@ def lookup(name: str) -> Service:
     found = SERVICES.get(_NATIVE.get(plain, plain))
     if found is not None:
         return found
+    raise ValueError(f"{_unknown(name, plain)}\nThe services are: {', '.join(SERVICES)}.")
+
+
+def _unknown(name: str, plain: str) -> str:
+    """Return one line that says what to write instead of a name that no service has."""
+    if plain in ("", "://"):
+        return (
+            f"{name!r} names no service: write it as in opendal+s3://bucket/key, or pass it as in scheme='s3'"
+        )
+    if plain in _PRODUCTS:
+        return f"no OpenDAL service is called {name!r}: {_PRODUCTS[plain]}"
     near = difflib.get_close_matches(plain, [*SERVICES, *_NATIVE], n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise ValueError(f"no OpenDAL service is called {name!r}.{hint} The services are: {', '.join(SERVICES)}.")
+    return f"no OpenDAL service is called {name!r}.{hint}"
 
 
 @functools.cache

@@ -280,7 +280,7 @@ class DuckDBFileSystem(AbstractFileSystem):
     def _writing(self, path: str, mode: str) -> WriteHandle:
         _, connection, key = self.source.locate(path)
         if not key:
-            raise IsADirectoryError(errno.EISDIR, "Is a directory: a file needs a name", path)
+            raise IsADirectoryError(errno.EISDIR, connection.no_key, path)
         if mode == "ab":
             writer = appending(connection, key)
         else:
