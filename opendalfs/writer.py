@@ -200,6 +200,11 @@ class Writer:
         """Path of the object, as errors name it."""
         return self._connection.name(self._key)
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that were taken and not handed to storage yet."""
+        return len(self._buffer)
+
     def _check_free(self) -> None:
         """Fail early; what is made meanwhile is found at the commit."""
         connection = self._connection

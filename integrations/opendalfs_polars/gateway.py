@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import errno
+import logging
 import os
 import secrets
-import socket
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent import futures
@@ -29,6 +29,7 @@ from opendalfs import lifecycle
 from opendalfs.filesystems import ServiceFileSystem
 
 from . import s3
+from .connections import Connections, QuietLogger
 from .handlers import Handlers
 from .mount import Mount
 from .s3 import S3Error
@@ -36,21 +37,25 @@ from .uploads import Uploads
 
 __all__ = ["Gateway", "gateway"]
 
-_HOST: Final = "127.0.0.1"
 _REGION: Final = "us-east-1"
-_BACKLOG: Final = 1024
 _KEEP_ALIVE: Final = 3600.0
 """Seconds. Longer than clients keep a connection, so that none is closed just when a request comes."""
 
 _READ_BUFFER: Final = 1 << 20
 _EXPIRY: Final = 3600.0
 _SWEEPS: Final = 10
+_SWEEP_SECONDS: Final = 30.0
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 5.0
+_DROP_SECONDS: Final = 0.5
+"""How long a stop waits for requests under way before it drops them."""
+
 _LOOK_SECONDS: Final = 0.5
 """How often one who waits for the gateway's thread looks whether it has ended."""
 
 _XML: Final = "application/xml"
+
+_logger: Final = logging.getLogger("opendalfs.gateway")
 
 
 class Gateway:
@@ -60,6 +65,11 @@ class Gateway:
     ----------
     upload_expiry : float
         Seconds after which an upload that nobody adds to is given up.
+
+    Attributes
+    ----------
+    endpoint : str
+        URL of the server.
 
     Examples
     --------
@@ -79,7 +89,8 @@ class Gateway:
         self._lock = threading.Lock()
         self._uploads = Uploads(upload_expiry)
         self._handlers = Handlers(self._mounts, self._uploads)
-        self._socket = _listen()
+        self._connections = Connections()
+        self.endpoint = self._connections.endpoint
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._stopped = False
@@ -92,11 +103,6 @@ class Gateway:
 
     def __repr__(self) -> str:
         return f"Gateway({self.endpoint!r}, {len(self._mounts)} mounts)"
-
-    @property
-    def endpoint(self) -> str:
-        """URL of the server."""
-        return f"http://{_HOST}:{self._socket.getsockname()[1]}"
 
     @property
     def storage_options(self) -> Mapping[str, Any]:
@@ -118,7 +124,7 @@ class Gateway:
                 "aws_unsigned_payload": "true",
                 # A proxy that is given takes the place of the environment's, and this one is never asked.
                 "aws_proxy_url": self.endpoint,
-                "aws_proxy_excludes": _HOST,
+                "aws_proxy_excludes": "127.0.0.1",
                 # The core has tried often enough; this is for a connection that broke on the loopback.
                 "max_retries": 1,
             }
@@ -222,7 +228,7 @@ class Gateway:
     def forget(self) -> None:
         """Close what a forked child has inherited; the thread stayed with the parent."""
         atexit.unregister(self.stop)
-        self._socket.close()
+        self._connections.close_inherited()
 
     def _run(self) -> None:
         asyncio.run(self._serve())
@@ -233,26 +239,27 @@ class Gateway:
         server = web.Server(
             self._answer,
             access_log=None,
+            logger=QuietLogger(_logger),
             # S3 stores what it is sent, also where it is told that it is compressed.
             auto_decompress=False,
             keepalive_timeout=_KEEP_ALIVE,
             read_bufsize=_READ_BUFFER,
         )
-        runner = web.ServerRunner(server)
-        await runner.setup()
-        await web.SockSite(runner, self._socket, backlog=_BACKLOG).start()
-        sweeper = asyncio.create_task(self._sweep())
+        tasks = [asyncio.create_task(self._connections.serve(server)), asyncio.create_task(self._sweep())]
         self._ready.set()
         try:
             await self._stopping.wait()
         finally:
-            sweeper.cancel()
-            await runner.cleanup()
+            for task in tasks:
+                task.cancel()
+            self._connections.close()
+            server.pre_shutdown()
+            await server.shutdown(_DROP_SECONDS)
             self._uploads.close()
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._uploads.expiry / _SWEEPS)
+            await asyncio.sleep(min(_SWEEP_SECONDS, self._uploads.expiry / _SWEEPS))
             await self._uploads.expire()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -261,6 +268,7 @@ class Gateway:
             given = s3.key_id(request.headers.get("Authorization", ""))
             if not s3.same(given, self._key_id):
                 raise S3Error(403, "InvalidAccessKeyId", "this is not the access key of this process")
+            self._connections.admit(request.protocol)
             return await self._handlers.answer(request)
         except S3Error as exc:
             return _refused(request, exc)
@@ -269,8 +277,10 @@ class Gateway:
         except RuntimeError as exc:
             # The core and Python's own pools refuse work at exit in these words; a query may be under way.
             if "interpreter" not in str(exc):
-                raise
+                return _unexpected(request)
             return _refused(request, S3Error(503, "ServiceUnavailable", "this process is exiting"))
+        except Exception:
+            return _unexpected(request)
 
 
 def _refused(request: web.BaseRequest, error: S3Error) -> web.Response:
@@ -283,15 +293,10 @@ def _refused(request: web.BaseRequest, error: S3Error) -> web.Response:
     return response
 
 
-def _listen() -> socket.socket:
-    listener = socket.socket()
-    try:
-        listener.bind((_HOST, 0))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+def _unexpected(request: web.BaseRequest) -> web.Response:
+    """Answer after a defect of ours, which is logged."""
+    _logger.exception("Unexpected error: %s %.200s", request.method, request.raw_path)
+    return _refused(request, S3Error(500, "InternalError", "unexpected error: see the log of this process"))
 
 
 _gateway: Gateway | None = None

@@ -38,6 +38,8 @@ _PAGES_KEPT: Final = 64
 _TYPE: Final = "application/octet-stream"
 _XML: Final = "application/xml"
 _LONGEST_XML: Final = 4 << 20
+_LARGEST_PART: Final = 5 << 30
+"""Bytes of a part at most, as on S3 (AWS, "Amazon S3 multipart upload limits")."""
 
 _Page = tuple[list[Item], list[str]]
 
@@ -217,7 +219,7 @@ class Handlers:
             # Some clients want one, and the object may not be there to be asked for its own.
             return web.Response(headers={"ETag": f'"{secrets.token_hex(16)}"'})
         if method == "POST" and "uploads" in query:
-            name = self._uploads.begin(mount, asked.key, **_write_options(request))
+            name = await self._uploads.begin(mount, asked.key, **_write_options(request))
             return _begun(asked, name)
         if method == "POST" and name:
             return await self._complete(request, mount, asked, name)
@@ -235,6 +237,8 @@ class Handlers:
         if number is None or not 1 <= number <= 10_000:
             raise S3Error(400, "InvalidArgument", "parts are numbered from 1 to 10000")
         size = body.length(request)
+        if size > _LARGEST_PART:
+            raise S3Error(400, "EntityTooLarge", "a part has at most 5 GiB")
         await upload.admit(number, size)
         try:
             data = await body.whole(request)

@@ -1,0 +1,363 @@
+"""What others may do to the gateway's port, and what it costs: connections, garbage, uploads, forks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from opendalfs_polars import connections, upload, uploads
+from opendalfs_polars.gateway import Gateway
+from tests.integrations.gateway_client import Mounted, status_of
+from tests.waiting import eventually
+
+PATIENCE = 20.0
+"""Seconds after which a test gives up; far more than any of what it waits for takes."""
+
+
+@pytest.fixture
+def server() -> Iterator[Gateway]:
+    found = Gateway()
+    yield found
+    found.stop()
+
+
+def port_of(server: Gateway) -> int:
+    return int(server.endpoint.rpartition(":")[2])
+
+
+def connect(server: Gateway) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port_of(server)), timeout=PATIENCE)
+
+
+def head_of(mounted: Mounted, key: str = "a", method: str = "GET", *headers: str) -> bytes:
+    """Make the first part of a request that holds the key."""
+    credential = mounted.server.storage_options["aws_access_key_id"]
+    lines = (
+        f"{method} /{mounted.bucket}/{mounted.prefix}{key} HTTP/1.1",
+        "Host: x",
+        f"Authorization: AWS4-HMAC-SHA256 Credential={credential}/20260101/x/s3/aws4_request",
+        *headers,
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def status_after(connection: socket.socket, request: bytes) -> int:
+    connection.sendall(request)
+    answer = connection.recv(65536)
+    return int(answer.split()[1]) if answer else 0
+
+
+def is_closed(connection: socket.socket, wait: float = PATIENCE) -> bool:
+    """Whether the server closes a connection, whatever it sends before."""
+    connection.settimeout(wait)
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+# Connections
+
+
+def test_a_first_request_has_ten_seconds_at_most() -> None:
+    assert connections._FIRST_REQUEST_SECONDS <= 10
+
+
+@pytest.mark.parametrize("kind", ["silent", "drips", "has no key", "reads nothing"])
+def test_a_connection_without_the_key_is_closed_at_the_deadline(
+    server: Gateway, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(connections, "_FIRST_REQUEST_SECONDS", 0.5)
+    request = b"GET /x HTTP/1.1\r\nHost: x\r\n"
+    over = threading.Event()
+
+    def send(connection: socket.socket) -> None:
+        try:
+            while not over.wait(0.02):
+                if kind == "drips":
+                    connection.sendall(b"y")
+                elif kind == "has no key":
+                    connection.sendall(request + b"\r\n")
+                elif kind == "reads nothing":
+                    connection.sendall((request + b"\r\n") * 1000)
+        except OSError:
+            pass
+
+    with connect(server) as connection:
+        if kind == "drips":
+            connection.sendall(request + b"X: ")
+        sender = threading.Thread(target=send, args=(connection,))
+        sender.start()
+        try:
+            if kind == "reads nothing":
+                # Sends until the server has closed.
+                sender.join(PATIENCE)
+                assert not sender.is_alive()
+            else:
+                assert is_closed(connection, 5)
+        finally:
+            over.set()
+            connection.close()
+            sender.join()
+
+
+def test_a_connection_with_the_key_stays_open(server: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_FIRST_REQUEST_SECONDS", 0.3)
+    mounted = Mounted(server, "stays")
+    mounted.fs.pipe_file("stays/a", b"12345")
+    with connect(server) as connection:
+        assert status_after(connection, head_of(mounted)) == 200
+        time.sleep(0.6)
+        assert status_after(connection, head_of(mounted)) == 200
+
+
+def test_connections_without_the_key_are_bounded_in_number(
+    server: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_MOST_WITHOUT_KEY", 8)
+    mounted = Mounted(server, "bounded")
+    mounted.fs.pipe_file("bounded/a", b"12345")
+    with ExitStack() as stack:
+        idle = [stack.enter_context(connect(server)) for _ in range(40)]
+        assert all(is_closed(connection) for connection in idle[:30])
+        assert mounted.get("a") == b"12345"
+
+
+# Garbage
+
+GARBAGE = """
+import os, socket, ssl
+from concurrent.futures import ThreadPoolExecutor
+import opendalfs
+from opendalfs_polars.gateway import Gateway
+
+server = Gateway()
+port = int(server.endpoint.rpartition(":")[2])
+fs = opendalfs.filesystem("memory")
+fs.pipe_file("lake/a", b"12345")
+base = server.mount(fs, "lake", write=True).removeprefix("s3:/").encode()
+key = server.storage_options["aws_access_key_id"].encode()
+signed = b"\\r\\nHost: x\\r\\nAuthorization: AWS4-HMAC-SHA256 Credential=" + key + b"/x/x/s3/aws4_request\\r\\n"
+
+def send(data, seconds=0.3):
+    # What is half a request gets no answer.
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        try:
+            connection.sendall(data)
+            connection.settimeout(seconds)
+            return connection.recv(100)
+        except OSError:
+            return b""
+
+with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    context = ssl._create_unverified_context()
+    try:
+        context.wrap_socket(connection)
+    except (ssl.SSLError, OSError):
+        pass
+
+numbers = (b"9223372036854775807", b"9223372036854775808", b"99999999999999999999999", b"-1", b"9.2e18", b"0x10")
+garbage = [
+    os.urandom(10_000),
+    bytes(1000),
+    b"\\r\\n" * 1000,
+    b"GET " + b"/x" * 50_000 + b" HTTP/1.1\\r\\n\\r\\n",
+    b"GET /x HTTP/9.9\\r\\n\\r\\n",
+    b"GET /x HTTP/1.1\\r\\n" + b"".join(b"X-%d: %s\\r\\n" % (i, b"y" * 4000) for i in range(2000)),
+    b"GET /x HTTP/1.1\\r\\nHost: x\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\nzz\\r\\n",
+    b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n",
+    *(b"PUT /x HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: " + n + b"\\r\\n\\r\\n1" for n in numbers),
+]
+for target in (b"/%", b"/%zz/%2", b"/%ff%fe/%ff", b"*", b"//", b"http://x/y", base + b"%ff", base + b"a?%ff=%zz&=&&a"):
+    for method in (b"GET", b"HEAD", b"PUT", b"POST", b"DELETE"):
+        garbage.append(method + b" " + target + b" HTTP/1.1" + signed + b"\\r\\n")
+for n in numbers:
+    for query in (b"", b"?uploads", b"?partNumber=1&uploadId=x", b"?uploadId=x"):
+        for method in (b"PUT", b"POST"):
+            garbage.append(method + b" " + base + b"a" + query + b" HTTP/1.1" + signed + b"Content-Length: " + n + b"\\r\\n\\r\\n1")
+    garbage.append(b"GET " + base + b"a HTTP/1.1" + signed + b"Range: bytes=" + n + b"-" + n + b"\\r\\n\\r\\n")
+    garbage.append(b"GET " + base[:-1] + b"?list-type=2&max-keys=" + n + b" HTTP/1.1" + signed + b"\\r\\n")
+with ThreadPoolExecutor(16) as threads:
+    list(threads.map(send, garbage))
+answer = send(b"GET " + base + b"a HTTP/1.1" + signed + b"\\r\\n", 20)
+assert answer.startswith(b"HTTP/1.1 200"), answer
+print("still there")
+"""
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_garbage_is_answered_without_a_word_on_stderr() -> None:
+    done = run(GARBAGE)
+    assert (done.stdout, done.stderr) == ("still there\n", "")
+
+
+def test_a_defect_of_the_gateway_is_logged(
+    server: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mounted = Mounted(server, "defect")
+
+    async def broken(*_: Any) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr(server._handlers, "answer", broken)
+    with pytest.raises(ClientError) as error:
+        mounted.get("a")
+    assert status_of(error) == 500
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+# Uploads
+
+
+def begin(mounted: Mounted, key: str) -> dict[str, Any]:
+    found = mounted.s3.create_multipart_upload(**mounted.at(key))
+    return {**mounted.at(key), "UploadId": found["UploadId"]}
+
+
+def test_unfinished_uploads_are_bounded_in_number(server: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_MOST", 5)
+    mounted = Mounted(server, "many")
+    first = begin(mounted, "first")
+    for i in range(4):
+        begin(mounted, str(i))
+    # All are in use, so that none is given up for another one.
+    with pytest.raises(ClientError) as error:
+        begin(mounted, "more")
+    assert status_of(error) == 503
+    assert server.uploads == 5
+    monkeypatch.setattr(uploads, "_IDLE_SECONDS", 0.0)
+    last = begin(mounted, "last")
+    assert server.uploads == 5
+    with pytest.raises(ClientError) as error:
+        mounted.s3.upload_part(**first, PartNumber=1, Body=b"x")
+    assert status_of(error) == 404
+    mounted.s3.upload_part(**last, PartNumber=1, Body=b"x")
+
+
+def test_unfinished_uploads_are_bounded_in_memory(server: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_MOST_BYTES", 2_500_000)
+    monkeypatch.setattr(uploads, "_IDLE_SECONDS", 0.0)
+    mounted = Mounted(server, "large")
+    for i in range(5):
+        # The second part waits for the first, which never comes.
+        begun = begin(mounted, str(i))
+        mounted.s3.upload_part(**begun, PartNumber=2, Body=b"x" * 1_000_000)
+    assert server.uploads <= 3
+    assert server._uploads._room.held <= 3_000_000
+
+
+def test_parts_that_wait_for_earlier_ones_are_bounded_over_all_uploads(
+    server: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "_ALL_HELD", 1_500_000)
+    monkeypatch.setattr(upload, "_PATIENCE", 0.2)
+    mounted = Mounted(server, "wait")
+    first, second = begin(mounted, "1"), begin(mounted, "2")
+    mounted.s3.upload_part(**first, PartNumber=2, Body=b"x" * 1_000_000)
+    with pytest.raises(ClientError) as error:
+        mounted.s3.upload_part(**second, PartNumber=2, Body=b"x" * 1_000_000)
+    assert status_of(error) == 503
+    # The part that is due has room, and what waited is written after it.
+    mounted.s3.upload_part(**first, PartNumber=1, Body=b"x" * 1_000_000)
+    assert eventually(lambda: server._uploads._room.held == 0)
+    mounted.s3.upload_part(**second, PartNumber=2, Body=b"x" * 1_000_000)
+    for begun in (first, second):
+        mounted.s3.abort_multipart_upload(**begun)
+    assert server._uploads._room.held == 0
+
+
+def test_a_part_is_refused_by_its_size_before_it_is_read(server: Gateway) -> None:
+    mounted = Mounted(server, "part")
+    begun = begin(mounted, "a")
+    key = f"a?partNumber=1&uploadId={begun['UploadId']}"
+    with connect(server) as connection:
+        request = head_of(mounted, key, "PUT", f"Content-Length: {10**17}", "Expect: 100-continue")
+        assert status_after(connection, request) == 400
+
+
+def test_completed_uploads_are_forgotten() -> None:
+    server = Gateway(upload_expiry=0.2)
+    mounted = Mounted(server, "completed")
+    begun = begin(mounted, "a")
+    etag = mounted.s3.upload_part(**begun, PartNumber=1, Body=b"x")["ETag"]
+    parts = [{"PartNumber": 1, "ETag": etag}]
+    mounted.s3.complete_multipart_upload(**begun, MultipartUpload={"Parts": parts})
+    assert eventually(lambda: not server._uploads._open)
+    assert mounted.get("a") == b"x"
+    server.stop()
+
+
+# Forks
+
+FORK = """
+import os, socket, sys
+import opendalfs_polars.gateway as module
+
+server = module.gateway()
+port = int(server.endpoint.rpartition(":")[2])
+client = socket.create_connection(("127.0.0.1", port), timeout=10)
+request = b"HEAD /x HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
+client.sendall(request)
+assert client.recv(1000).startswith(b"HTTP/1.1 403")
+read, write = os.pipe()
+CHILD
+# The parent goes on with the same connection.
+client.sendall(request)
+assert client.recv(1000).startswith(b"HTTP/1.1 403")
+server.stop()
+try:
+    left = client.recv(1000)
+except OSError as exc:
+    left = type(exc).__name__.encode()
+try:
+    socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    print("still listening")
+except ConnectionRefusedError:
+    print("refused", left)
+os.close(write)
+JOIN
+"""
+
+BY_OS = (
+    "pid = os.fork()\nif pid == 0:\n    os.close(write)\n    os.read(read, 1)\n    os._exit(0)",
+    "os.waitpid(pid, 0)",
+)
+BY_MULTIPROCESSING = (
+    "import multiprocessing\n"
+    "def wait():\n    os.close(write)\n    os.read(read, 1)\n"
+    "process = multiprocessing.get_context('fork').Process(target=wait)\nprocess.start()",
+    "process.join()\nassert process.exitcode == 0",
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("way", [BY_OS, BY_MULTIPROCESSING], ids=["os.fork", "multiprocessing"])
+def test_a_forked_child_holds_no_socket_of_the_gateway(way: tuple[str, str]) -> None:
+    child, join = way
+    done = run(FORK.replace("CHILD", child).replace("JOIN", join))
+    assert (done.stdout, done.stderr) == ("refused b''\n", "")
