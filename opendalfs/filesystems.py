@@ -7,6 +7,7 @@ import weakref
 from typing import Any, ClassVar
 
 import fsspec
+from fsspec.config import apply_config
 from fsspec.utils import stringify_path
 
 from . import listing, paths
@@ -14,6 +15,7 @@ from .connection import Connection
 from .errors import NoContainerError, OptionError, UnsupportedError, redact
 from .fs import OpendalFileSystem
 from .listing import Info
+from .options import is_secret
 from .services import SERVICES, Form, lookup
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "filesystem",
     "filesystem_class",
     "from_source",
+    "from_url",
     "register",
     "resolve",
 ]
@@ -118,7 +121,10 @@ class ServiceFileSystem(OpendalFileSystem):
 
     @classmethod
     def _get_kwargs_from_urls(cls, path: str) -> dict[str, str]:
-        return paths.url_options(cls.service, path)
+        told = paths.url_options(cls.service, path)
+        if cls.service.endpoint in told:
+            _check_configuration(cls, told)
+        return told
 
     @classmethod
     def _parent(cls, path: str) -> str:
@@ -367,6 +373,22 @@ for _cls in _CLASSES.values():
     _cls._cache = weakref.WeakValueDictionary()
 
 
+def _check_configuration(cls: type[ServiceFileSystem], told: dict[str, str]) -> None:
+    """Raise if credentials in fsspec's configuration would go to another server, named by a URL.
+
+    fsspec merges the configuration (files, and ``FSSPEC_*`` variables) into the options of each instance,
+    where they can no longer be told from the ones that the caller gave along with the URL.
+    """
+    configured = apply_config(cls, {})
+    endpoint = configured.get(cls.service.endpoint)
+    secret = next((name for name in configured if is_secret(cls.service.peers.get(name, name))), None)
+    if secret is not None and not paths.same_server(endpoint or "none", told[cls.service.endpoint]):
+        raise OptionError(
+            f"the URL names the server {told[cls.service.endpoint]}, but fsspec's configuration has "
+            f"{secret} for {endpoint or 'no server'}: give {cls.service.endpoint} there too, or no {secret}"
+        )
+
+
 def filesystem_class(name: str) -> type[ServiceFileSystem]:
     """Give the class that serves a service's URLs.
 
@@ -426,15 +448,43 @@ def from_source(source: str | OpendalFileSystem, **options: Any) -> OpendalFileS
     Raises
     ------
     OptionError
-        For options beside a filesystem.
+        For options beside a filesystem; for a URL that names another account than the options.
+    ValueError
+        For a URL that names another server than the options.
     """
     if isinstance(source, OpendalFileSystem):
         if options:
             raise OptionError(f"{source!r} has its options already, so {', '.join(options)} cannot be given")
         return source
-    protocol, mark, _ = source.partition("://")
-    cls = filesystem_class(protocol)
-    return cls(**{**(cls._get_kwargs_from_urls(source) if mark else {}), **options})
+    return from_url(source, **options) if "://" in source else filesystem_class(source)(**options)
+
+
+def from_url(url: str, **options: Any) -> ServiceFileSystem:
+    """Return the filesystem that serves a URL.
+
+    Parameters
+    ----------
+    url : str
+        Of any service; it may name a server or an account.
+    **options
+        As `OpendalFileSystem` takes them. Credentials among them go to the server of the URL, so hold
+        them to one server by ``endpoint`` where URLs come from somebody else.
+
+    Returns
+    -------
+    ServiceFileSystem
+
+    Raises
+    ------
+    OptionError
+        If an option is wrong, or the URL names another account than the options.
+    ValueError
+        If the URL names another server than the options.
+    """
+    cls = filesystem_class(url.partition("://")[0])
+    fs = cls(**{**cls._get_kwargs_from_urls(url), **options})
+    fs.check_server(url)
+    return fs
 
 
 def resolve(url: str, **options: Any) -> tuple[OpendalFileSystem, str]:

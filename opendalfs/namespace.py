@@ -160,6 +160,21 @@ class Namespace(AsyncFileSystem):
             )
         return "", key[len(root) :]
 
+    def check_server(self, url: str) -> None:
+        """Raise for a URL that names another server than this filesystem's options.
+
+        Parameters
+        ----------
+        url : str
+            A path or URL; a path names no server.
+
+        Raises
+        ------
+        ValueError
+        """
+        if not paths.serves(self.service, self._endpoint, url):
+            raise ValueError(f"{redact(url)!r} is on another server than {self!r}")
+
     def locate(self, path: str) -> tuple[Connection, str]:
         """Give the connection and the key behind a path: the way to a `Reader` or `Writer`.
 
@@ -179,8 +194,7 @@ class Namespace(AsyncFileSystem):
         ValueError
             For a path that OpenDAL would take for another one.
         """
-        if not paths.same_server(paths.url_server(self.service, path), self._endpoint):
-            raise ValueError(f"{redact(path)!r} is on another server than {self!r}")
+        self.check_server(path)
         container, key = self._split(self._strip_protocol(path))
         paths.check_key(key, path)
         return connect(self.service, self.native, self.tuning, container), key

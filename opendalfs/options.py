@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from .azure import URL_HOST, follow_url
 from .errors import OptionError
 from .peers import expand
-from .services import Service
+from .services import Form, Service
 
-__all__ = ["Tuning", "check", "secret_values"]
+__all__ = ["Tuning", "check", "is_secret", "require_server", "secret_values"]
 
 MiB: Final = 1 << 20
 
@@ -155,7 +156,9 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
     >>> check(lookup("s3"), {"key": "k", "secret": "s", "retries": 2}, container=False)[0]["access_key_id"]
     'k'
     """
-    given = expand(service, {k: v for k, v in options.items() if v is not None})
+    given = {k: v for k, v in options.items() if v is not None}
+    host = given.pop(URL_HOST, None) if service.accounts else None
+    given = expand(service, given)
     tuning: dict[str, Any] = {}
     native: dict[str, str] = {}
     for name, value in given.items():
@@ -176,6 +179,8 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
         text = _identities(name, value) if own_id else _text(name, value, service.options[known])
         if native.setdefault(known, text) != text:
             raise OptionError(f"{name} and another option both stand for {known}, with different values")
+    if host is not None:
+        follow_url(native, str(host))
     _defaults(service, native)
     return native, Tuning(**tuning)
 
@@ -200,6 +205,35 @@ def secret_values(native: Mapping[str, str]) -> tuple[str, ...]:
 def is_secret(name: str) -> bool:
     """Tell whether an option holds a secret, or the name that goes with one."""
     return name in _SECRETS or name in _IDS
+
+
+def require_server(service: Service, options: Mapping[str, Any]) -> None:
+    """Raise if options hold credentials for whichever server a URL names.
+
+    Whoever takes many URLs with one set of options calls this: a URL in a query or in the metadata of a
+    table may come from somebody else.
+
+    Parameters
+    ----------
+    service : Service
+        Whose options they are.
+    options : Mapping
+        As `check` takes them, without those of the URL.
+
+    Raises
+    ------
+    OptionError
+        If they hold a secret and name no server, and the URLs of the service do.
+    """
+    if service.form is not Form.ENDPOINT or not options:
+        return
+    native = check(service, options, container=False)[0]
+    secret = next((name for name in native if is_secret(name)), None)
+    if secret is not None and service.endpoint not in native:
+        raise OptionError(
+            f"{secret}= would go to every server that a URL names: "
+            f"give {service.endpoint}= for the one it belongs to"
+        )
 
 
 def _unknown(service: Service, name: str) -> OptionError:

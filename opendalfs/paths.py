@@ -33,10 +33,12 @@ OpenDAL drops leading slashes, repeated slashes and white space around a path, a
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from .azure import URL_HOST, is_host_of
 from .errors import redact
 from .services import SERVICES, Form, Service
 
@@ -46,6 +48,7 @@ __all__ = [
     "join",
     "no_container",
     "same_server",
+    "serves",
     "split",
     "stage",
     "strip",
@@ -56,6 +59,9 @@ __all__ = [
 
 HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model", "buckets": "bucket"}
 """First part of a path of the Hugging Face hub, and what kind of repository it stands for."""
+
+_USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
+_IN_URLS: Final = {name: row for row in SERVICES.values() for name in (row.scheme, *row.secure[:1])}
 
 
 def strip(service: Service, path: str) -> str:
@@ -91,9 +97,9 @@ def strip(service: Service, path: str) -> str:
         return _absolute(rest, is_url)
     if service.form is Form.ENDPOINT and is_url:
         rest = rest.partition("/")[2]
-    if service.form is Form.CONTAINER and is_url:
-        if rest.startswith("/") and rest.strip("/"):
-            raise ValueError(no_container(service, path))
+    if service.form is Form.CONTAINER and is_url and rest.startswith("/") and rest.strip("/"):
+        raise ValueError(no_container(service, path))
+    if service.accounts and is_url:
         rest = _without_account(rest)
     return rest.lstrip("/").rstrip("/")
 
@@ -126,8 +132,8 @@ def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:
     if service.form is not Form.ENDPOINT:
         return f"{protocol}://{plain}"
     server = (endpoint or "").rstrip("/")
-    if service.scheme == "http" and server.startswith("https:"):
-        protocol = "opendal+https"
+    if service.secure and server.startswith("https:"):
+        protocol = service.canonical(service.secure[0])
     url = f"{protocol}://{server.partition('://')[2] or server}/{plain}"
     # A URL has no room for a path of the endpoint or for a scheme other than the usual one.
     return url if same_server(url_server(service, url), server) else f"{protocol}:///{plain}"
@@ -146,8 +152,8 @@ def url_options(service: Service, url: str) -> dict[str, str]:
     Returns
     -------
     dict of str
-        ``endpoint``, user and password for services that name their server; the account for Azure's
-        ``container@account.host`` form.
+        ``endpoint``, user and password for services that name their server; for Azure's
+        ``container@account.host`` the host as ``url_host``, which `options.check` compares with the others.
 
     Raises
     ------
@@ -166,16 +172,15 @@ def url_options(service: Service, url: str) -> dict[str, str]:
     authority = rest.partition("/")[0]
     if service.form is Form.CONTAINER and not authority and rest.strip("/"):
         raise ValueError(no_container(service, url))
-    if service.form is Form.CONTAINER and "@" in authority:
-        host = authority.partition("@")[2]
-        return {"account_name": host.partition(".")[0], "endpoint": f"https://{host}"}
+    if service.accounts and "@" in authority:
+        return {URL_HOST: authority.partition("@")[2]}
     if service.form is not Form.ENDPOINT or not authority:
         return {}
     return _endpoint_options(service, url.partition("://")[0], authority)
 
 
 def _endpoint_options(service: Service, protocol: str, authority: str) -> dict[str, str]:
-    scheme = "https" if protocol.endswith("https") else service.endpoint_scheme
+    scheme = "https" if service.is_secure(protocol) else service.endpoint_scheme
     parts = urlsplit(f"{scheme}://{authority}")
     options = {service.endpoint: f"{scheme}://{authority.rpartition('@')[2]}"}
     user = next((n for n in ("username", "user", "user_name") if n in service.options), None)
@@ -208,6 +213,31 @@ def url_server(service: Service, url: str) -> str | None:
 def same_server(one: str | None, other: str | None) -> bool:
     """Tell whether two endpoints are the same, or one of them is not told."""
     return not one or not other or one.rstrip("/") == other.rstrip("/")
+
+
+def serves(service: Service, endpoint: str | None, url: str) -> bool:
+    """Whether a filesystem at an endpoint serves a URL: a path, or one that names no other server.
+
+    Parameters
+    ----------
+    service : Service
+        Of the filesystem.
+    endpoint : str or None
+        The endpoint among its options.
+    url : str
+        A URL or a path.
+
+    Returns
+    -------
+    bool
+    """
+    if "://" not in url:
+        return True
+    told = url_options(service, url)
+    host, server = told.get(URL_HOST), told.get(service.endpoint)
+    if host is not None:
+        return endpoint is not None and is_host_of(endpoint, host)
+    return server is None or (endpoint is not None and same_server(server, _USERINFO.sub("", endpoint)))
 
 
 def split(service: Service, path: str) -> tuple[str, str]:
@@ -293,7 +323,7 @@ def _has_dots(key: str) -> bool:
 def _without_protocol(service: Service, path: str) -> tuple[str, bool]:
     if "::" not in path and "://" not in path:
         return path, False
-    for protocol in (*service.protocols, *service.native):
+    for protocol in (*service.protocols, *service.native, *service.secure):
         if path.startswith(protocol):
             for mark in ("://", "::"):
                 if path.startswith(mark, len(protocol)):
@@ -333,7 +363,7 @@ def service_of(url: str) -> tuple[Service, str] | None:
     if not mark or not protocol.startswith("opendal"):
         return None
     name = protocol.removeprefix("opendal").removeprefix("+")
-    service = SERVICES.get("http" if name == "https" else name)
+    service = _IN_URLS.get(name)
     return None if service is None else (service, url)
 
 

@@ -155,7 +155,8 @@ def _expand_azure(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     flat = dict(options)
     given = _connection(kind, str(flat.pop("connection_string", "")))
     for name, value in given.items():
-        flat.setdefault(name, value)
+        if str(flat.setdefault(name, value)).rstrip("/") != value.rstrip("/"):
+            raise OptionError(f"{name} and the connection_string name different values")
     credential = flat.pop("credential", None)
     if isinstance(credential, str):
         flat.setdefault("sas_token" if "sig=" in credential else "account_key", credential)

@@ -70,6 +70,10 @@ class Service:
         Scheme put before a host taken from a URL.
     default_endpoint : str, optional
         Used when no endpoint is given; may hold ``{account_name}``.
+    secure : tuple of str
+        Names in URLs that mean HTTPS, where the service's own name means HTTP.
+    accounts : bool
+        Whether a URL may name the account: ``container@account.host``.
     appends : bool
         Whether OpenDAL's append flag really appends. The capability flag does not tell: on S3 it
         replaces the object.
@@ -86,6 +90,8 @@ class Service:
     peers: Mapping[str, str] = field(default_factory=lambda: _NONE)
     endpoint_scheme: str | None = None
     default_endpoint: str | None = None
+    secure: tuple[str, ...] = ()
+    accounts: bool = False
     appends: bool = False
     utf8_containers: bool = False
 
@@ -97,8 +103,16 @@ class Service:
     @property
     def protocols(self) -> tuple[str, ...]:
         """URL schemes, the canonical one first; the ones without ``+`` are for UPath and xarray."""
-        names = (self.scheme, "https") if self.scheme == "http" else (self.scheme,)
+        names = (self.scheme, *self.secure[:1])
         return tuple(f"opendal+{n}" for n in names) + tuple(f"opendal{n}" for n in names)
+
+    def is_secure(self, protocol: str) -> bool:
+        """Whether a URL scheme, ours or another library's, means HTTPS beside one that means HTTP."""
+        return protocol.removeprefix("opendal").removeprefix("+") in self.secure
+
+    def canonical(self, protocol: str) -> str:
+        """Return the canonical URL scheme that means the same as another one of this service."""
+        return f"opendal+{self.secure[0] if self.is_secure(protocol) else self.scheme}"
 
     @property
     def endpoint(self) -> str:
@@ -149,6 +163,7 @@ _ROWS: Final[tuple[Service, ...]] = (
         native=("az", "wasb", "wasbs"),
         peers=_AZURE,
         default_endpoint="https://{account_name}.blob.core.windows.net",
+        accounts=True,
     ),
     Service(
         "azdls",
@@ -156,12 +171,14 @@ _ROWS: Final[tuple[Service, ...]] = (
         "filesystem",
         native=("abfs", "abfss", "adl"),
         default_endpoint="https://{account_name}.dfs.core.windows.net",
+        accounts=True,
     ),
     Service(
         "azfile",
         _CONTAINER,
         "share_name",
         default_endpoint="https://{account_name}.file.core.windows.net",
+        accounts=True,
     ),
     Service("b2", _CONTAINER, "bucket", "bucket_id"),
     Service("cacache", home=Home.DISK),
@@ -183,7 +200,7 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("gridfs"),
     Service("hdfs-native", _ENDPOINT, endpoint_scheme="hdfs", native=("hdfs",), appends=True),
     Service("hf", Form.HUB, native=("huggingface",)),
-    Service("http", _ENDPOINT, endpoint_scheme="http", native=("https",)),
+    Service("http", _ENDPOINT, endpoint_scheme="http", secure=("https",)),
     Service("ipfs", _ENDPOINT, endpoint_scheme="https"),
     Service("ipmfs", _ENDPOINT, endpoint_scheme="http"),
     Service("koofr", _ENDPOINT, endpoint_scheme="https"),
@@ -208,7 +225,7 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("tos", _CONTAINER, "bucket"),
     Service("upyun", _CONTAINER, "bucket"),
     Service("vercel-artifacts"),
-    Service("webdav", _ENDPOINT, endpoint_scheme="http", native=("dav",)),
+    Service("webdav", _ENDPOINT, endpoint_scheme="http", native=("dav",), secure=("webdavs", "davs")),
     Service("webhdfs", _ENDPOINT, endpoint_scheme="http", appends=True),
     Service("yandex-disk"),
 )
@@ -217,7 +234,7 @@ SERVICES: Final[Mapping[str, Service]] = MappingProxyType({row.scheme: row for r
 """Every service of the ``opendal`` wheel, by OpenDAL's name."""
 
 _NATIVE: Final[Mapping[str, str]] = MappingProxyType(
-    {alias: row.scheme for row in _ROWS for alias in row.native}
+    {alias: row.scheme for row in _ROWS for alias in (*row.native, *row.secure)}
 )
 
 

@@ -193,7 +193,7 @@ def test_entry_points_name_every_service_of_the_wheel(info: dict[str, bytes]) ->
     members = vars(Scheme).values()
     services = {member.value: member.value for member in members if isinstance(member, Scheme)}
     expected = {"opendal": "opendalfs.fs:OpendalFileSystem"}
-    for scheme, service in (services | {"https": "http"}).items():
+    for scheme, service in (services | {"https": "http", "webdavs": "webdav"}).items():
         words = "".join(word.capitalize() for word in service.split("-"))
         for name in (f"opendal+{scheme}", f"opendal{scheme}"):
             expected[name] = f"opendalfs.filesystems:{words}FileSystem"

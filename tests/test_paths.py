@@ -165,8 +165,12 @@ def test_forms_of_urls(scheme: str, url: str, path: str) -> None:
         (
             "azdls",
             "abfss://box@acct.dfs.core.windows.net/a",
-            {"account_name": "acct", "endpoint": "https://acct.dfs.core.windows.net"},
+            {"url_host": "acct.dfs.core.windows.net"},
         ),
+        ("webdav", "opendal+webdavs://host:81/a", {"endpoint": "https://host:81"}),
+        ("webdav", "opendalwebdavs://host/a", {"endpoint": "https://host"}),
+        ("webdav", "davs://me:pw@host/a", {"endpoint": "https://host", "username": "me", "password": "pw"}),
+        ("webdav", "dav://host/a", {"endpoint": "http://host"}),
     ],
 )
 def test_options_in_urls(scheme: str, url: str, options: dict[str, str]) -> None:
@@ -217,17 +221,20 @@ def test_a_path_that_names_no_repository_says_so(path: str) -> None:
         opendalfs.HfFileSystem().locate(path)
 
 
-@pytest.mark.parametrize("endpoint", ["https://host:81", "http://host/dav/", "https://host"])
+@pytest.mark.parametrize("endpoint", ["http://host/dav/", "https://host/dav"])
 def test_a_url_has_no_host_where_it_could_not_say_the_whole_endpoint(endpoint: str) -> None:
     fs = opendalfs.WebdavFileSystem(endpoint=endpoint)
     url = fs.unstrip_protocol("a/b")
-    assert url == "opendal+webdav:///a/b"
+    assert url in ("opendal+webdav:///a/b", "opendal+webdavs:///a/b")
     assert fsspec.core.url_to_fs(url, endpoint=endpoint) == (fs, "a/b")
 
 
-def test_https_keeps_its_scheme() -> None:
-    fs, path = fsspec.core.url_to_fs("opendal+https://host/a")
-    assert fs.unstrip_protocol(path) == "opendal+https://host/a"
+@pytest.mark.parametrize("url", ["opendal+https://host/a", "opendal+webdavs://host:81/a"])
+def test_https_keeps_its_scheme(url: str) -> None:
+    fs, path = fsspec.core.url_to_fs(url)
+    assert fs.native["endpoint"].startswith("https://host")
+    assert fs.unstrip_protocol(path) == url
+    assert fsspec.core.url_to_fs(f"opendal+{fs.service.scheme}:///a", endpoint=fs.native["endpoint"])[0] == fs
 
 
 @pytest.mark.parametrize("scheme", [s.scheme for s in SERVICES.values() if s.container])

@@ -17,10 +17,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from opendalfs import blocking, filesystems, listing, paths
+from opendalfs import blocking, filesystems, listing
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
+from opendalfs.options import require_server
 from opendalfs.reader import Reader, gather
 from opendalfs.services import Form, Home
 
@@ -97,6 +98,7 @@ class Handler(pafs.FileSystemHandler):
         if self.fs is not None:
             return self.fs, _inner(self.fs, path)
         fs, _ = filesystems.resolve(path, **self.options)
+        require_server(fs.service, self.options)
         if fs not in self._resolved:
             self._resolved.add(fs)
             fs.watch(self.known)
@@ -413,8 +415,7 @@ def _inner(fs: OpendalFileSystem, path: str) -> str:
     inner = str(fs._strip_protocol(path))
     if "://" not in path:
         return inner
-    if not paths.same_server(paths.url_server(fs.service, path), fs._endpoint):
-        raise ValueError(f"{redact(path)!r} is on another server than {fs!r}")
+    fs.check_server(path)
     if "://" not in inner:
         return inner
     if not fs._bound:

@@ -9,6 +9,7 @@ import pyarrow.fs as pafs
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
+from opendalfs.options import require_server
 from opendalfs.services import lookup
 
 from . import arrow
@@ -97,7 +98,10 @@ class OpendalFileIO(PyArrowFileIO):
     def _initialize_fs(self, scheme: str, netloc: str | None = None) -> pafs.FileSystem:
         if not _is_served(scheme):
             return super()._initialize_fs(scheme, netloc)
-        return arrow(f"{scheme}://{netloc or ''}", **_options(scheme, self.properties))
+        options = _options(scheme, self.properties)
+        # Locations come from the table's metadata, which others may have written.
+        require_server(lookup(scheme), options)
+        return arrow(f"{scheme}://{netloc or ''}", **options)
 
 
 def _is_served(scheme: str) -> bool:

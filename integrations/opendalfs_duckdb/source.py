@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from opendalfs import paths
 from opendalfs.connection import Connection
-from opendalfs.filesystems import ServiceFileSystem, filesystem_class
+from opendalfs.filesystems import ServiceFileSystem, from_source, from_url
 from opendalfs.fs import OpendalFileSystem
+from opendalfs.options import require_server
 from opendalfs.services import SERVICES, Form, Service, lookup
 
 __all__ = ["ANY", "Source", "scheme_of"]
@@ -31,7 +32,7 @@ def scheme_of(name: str) -> str:
     plain = name.removeprefix("opendal+")
     if not _SCHEME.fullmatch(plain):
         raise ValueError(f"name={name!r} makes no URL scheme: use lower-case letters, digits, '-', '.'")
-    if plain in SERVICES or plain == "https":
+    if paths.service_of(f"opendal+{plain}://") is not None:
         raise ValueError(f"name={name!r} is a service's own name: choose another, such as '{plain}-prod'")
     return f"opendal+{plain}"
 
@@ -100,10 +101,9 @@ class Source:
         scheme, mark, _ = source.partition("://")
         service = lookup(scheme)
         if mark:
-            self._options = {**paths.url_options(service, source), **self._options}
             self._base = paths.strip(service, source)
         # Made now, so that a wrong option is told now.
-        self._core = filesystem_class(service.scheme)(**self._options)
+        self._core = from_source(source, **self._options)
         return service
 
     def _check(self, schemes: tuple[str, ...]) -> None:
@@ -149,11 +149,11 @@ class Source:
         if core is not None and scheme in self._own:
             return core, self._below_base(core, rest)
         service = self.service or lookup(scheme)
-        plain = "https" if scheme.endswith("https") and service.scheme == "http" else service.scheme
-        canonical = f"opendal+{plain}://{rest}"
+        canonical = f"{service.canonical(scheme)}://{rest}"
         if core is not None and not isinstance(core, ServiceFileSystem):
             return core, canonical
-        if core is not None and (service.form is not Form.ENDPOINT or core._endpoint):
+        names_server = service.form is Form.ENDPOINT or service.accounts
+        if core is not None and (core._endpoint or not names_server):
             return core, canonical
         return self._by_url(service, canonical), canonical
 
@@ -167,7 +167,8 @@ class Source:
         told = paths.url_options(service, url)
         key = (service.scheme, *(f"{k}={v}" for k, v in sorted(told.items())))
         if key not in self._filesystems:
-            self._filesystems[key] = filesystem_class(service.scheme)(**{**told, **self._options})
+            require_server(service, self._options)
+            self._filesystems[key] = from_url(url, **self._options)
         return self._filesystems[key]
 
 

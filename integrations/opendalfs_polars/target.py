@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from opendalfs import paths
-from opendalfs.filesystems import ServiceFileSystem, filesystem
+from opendalfs.filesystems import ServiceFileSystem, from_url
 from opendalfs.options import FSSPEC
-from opendalfs.services import SERVICES, Form, Service, lookup
+from opendalfs.services import Form, Service, lookup
 
 from .gateway import gateway
 from .native import Refused, translate
@@ -75,7 +75,7 @@ def is_ours(value: object) -> bool:
 
 
 def _known(name: str) -> bool:
-    return name.lower() in SERVICES or name.lower() == "https"
+    return paths.service_of(f"opendal+{name.lower()}://") is not None
 
 
 def _service(url: Url) -> tuple[Service, str]:
@@ -88,7 +88,7 @@ def _service(url: Url) -> tuple[Service, str]:
             f"{text!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would take it "
             "for a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
         )
-    return lookup("http" if found.group(2).lower() == "https" else found.group(2)), text
+    return lookup(found.group(2)), text
 
 
 def target(
@@ -208,7 +208,7 @@ def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFi
         if other is not service or paths.url_options(service, text) != told:
             raise ValueError("several URLs of one scan are of one service and one server")
     given = {k: v for k, v in options.items() if k not in FSSPEC}
-    place = filesystem(service.scheme, **(told | given))
+    place = from_url(services[0][1], **given)
     found = []
     for _, text in services:
         path = paths.strip(service, text)
