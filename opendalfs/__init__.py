@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import filesystems
+from . import filesystems, installation
 from .errors import ChangedError, OptionError, UnsupportedError
 from .filesystems import *  # noqa: F403
 from .filesystems import filesystem, register
@@ -31,7 +31,14 @@ __all__ = [
 __all__ += filesystems.__all__
 
 # Not in __all__: each needs its engine, and `from opendalfs import *` must work without any.
-_ENGINES = {"arrow": "pyarrow", "duckdb": "duckdb", "polars": "polars"}
+_ENGINES = {
+    "arrow": ("pyarrow>=26",),
+    "duckdb": ("duckdb>=2.0",),
+    "polars": ("polars>=2.1", "aiohttp>=3.14"),
+}
+"""What each needs, the engine first: as the extra of that name in pyproject.toml."""
+
+installation.check()
 
 
 def __getattr__(name: str) -> Any:
@@ -43,10 +50,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'opendalfs' has no attribute {name!r}")
     from importlib import import_module
 
+    needs = _ENGINES[name]
     try:
-        import_module(_ENGINES[name])
+        import_module(needs[0].partition(">")[0])
+        return getattr(import_module(f"opendalfs_{name}"), name)
     except ImportError as exc:
-        raise ImportError(
-            f"opendalfs.{name}() needs {_ENGINES[name]}: pip install 'opendalfs[{name}]'"
-        ) from exc
-    return getattr(import_module(f"opendalfs_{name}"), name)
+        # Not by the extra of this package: on PyPI its name belongs to another one.
+        command = " ".join(f"'{need}'" for need in needs)
+        raise ImportError(f"opendalfs.{name}() needs {' and '.join(needs)}: pip install {command}") from exc

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -23,6 +24,8 @@ import pytest
 from opendal.services import Scheme
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
+
+import opendalfs
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"opendalfs", "opendalfs_arrow", "opendalfs_duckdb", "opendalfs_polars"}
@@ -99,7 +102,7 @@ def empty_env(tmp_path: Path) -> Path:
     return home / "bin" / "python"
 
 
-def install(python: Path, wheel: Path) -> None:
+def install(python: Path, wheel: Path | str) -> None:
     """Install a wheel, alone and offline, with the pip of the environment the tests run in."""
     pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
     run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel)
@@ -217,7 +220,9 @@ for engine in ("arrow", "duckdb", "polars"):
     try:
         getattr(opendalfs, engine)
     except ImportError as missing:
-        assert f"pip install 'opendalfs[{engine}]'" in str(missing), missing
+        assert f"opendalfs.{engine}() needs" in str(missing), missing
+        assert "pip install '" in str(missing), missing
+        assert "[" not in str(missing), missing
     else:
         raise AssertionError(f"{engine} is not installed here")
 print(opendalfs.__version__, opendalfs.__file__, sep="\\n")
@@ -262,3 +267,88 @@ def test_core_imports_no_engine() -> None:
     modules = set(run(sys.executable, "-c", script).split())
     assert "opendalfs" in modules
     assert not modules & ENGINES
+
+
+def test_errors_name_what_the_extras_need_and_no_extra_of_this_package() -> None:
+    """On PyPI the name belongs to another package, so `pip install 'opendalfs[arrow]'` would bring that."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    for engine, needs in opendalfs._ENGINES.items():
+        assert sorted(needs) == sorted(extras[engine])
+
+
+def test_no_page_tells_to_install_this_package_by_its_name() -> None:
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", ".github/workflows/ci.yml")]
+    pages += [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    for page in pages:
+        for line in page.read_text().splitlines():
+            assert not re.match(r"\W*(uv )?pip install.* '?opendalfs", line), (page, line)
+
+
+def test_the_wheel_installs_with_an_extra_as_the_readme_says(wheel: Path, empty_env: Path) -> None:
+    assert 'pip install "$(ls dist/*.whl)[all]"' in (ROOT / "README.md").read_text()
+    install(empty_env, f"{wheel}[all]")
+    run(empty_env, "-c", "import opendalfs")
+
+
+OTHER = """
+[fsspec.specs]
+opendal+s3 = opendalfs.registry:OpendalS3FileSystem
+"""
+
+
+def put_other(folder: Path) -> None:
+    """Lay what is left of the other package beside or between the files of ours."""
+    info = folder / "opendalfs-0.2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: opendalfs\nVersion: 0.2.0\n")
+    (info / "entry_points.txt").write_text(OTHER)
+    (folder / "opendalfs").mkdir(exist_ok=True)
+    (folder / "opendalfs" / "registry.py").write_text("")
+
+
+def test_another_package_of_this_name_is_detected_at_import(
+    wheel: Path, empty_env: Path, tmp_path: Path
+) -> None:
+    install(empty_env, wheel)
+    [site] = empty_env.parent.parent.glob("lib/python*/site-packages")
+    importing = "import sys; sys.path.append(sys.argv[1]); import opendalfs; print('imported')"
+    elsewhere = tmp_path / "elsewhere"
+    command = (empty_env, "-c", importing, elsewhere)
+    assert run(*command, cwd=tmp_path) == "imported\n"
+
+    # As with a user's and a system's environment: Python imports the first of them.
+    put_other(elsewhere)
+    told = run(*command, cwd=tmp_path)
+    assert "RuntimeWarning: another package named opendalfs (0.2.0) is installed in" in told
+    assert str(elsewhere) in told
+    assert str(site) in told
+    assert told.endswith("imported\n")
+
+    # As after two installs into one folder.
+    put_other(site)
+    failing = "try:\n import opendalfs\nexcept ImportError as exc: print(exc)\nelse: print('imported')"
+    told = run(empty_env, "-c", failing, cwd=tmp_path)
+    assert "another package named opendalfs (0.2.0)" in told
+    assert "over or under this one" in told
+
+
+def test_a_checkout_detects_another_package_that_is_installed(empty_env: Path, tmp_path: Path) -> None:
+    [site] = empty_env.parent.parent.glob("lib/python*/site-packages")
+    put_other(site)
+    importing = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import opendalfs; print('imported')"
+    told = run(empty_env, "-c", importing, cwd=tmp_path)
+    assert "RuntimeWarning: another package named opendalfs (0.2.0)" in told
+    assert told.endswith("imported\n")
+
+
+def test_another_version_of_this_package_elsewhere_is_no_other_package(
+    wheel: Path, empty_env: Path, tmp_path: Path
+) -> None:
+    install(empty_env, wheel)
+    older = tmp_path / "older"
+    put_other(older)
+    [points] = empty_env.parent.parent.glob("lib/python*/site-packages/opendalfs-*/entry_points.txt")
+    (older / "opendalfs-0.2.0.dist-info" / "entry_points.txt").write_text(points.read_text())
+    importing = "import sys; sys.path.append(sys.argv[1]); import opendalfs; print('imported')"
+    assert run(empty_env, "-W", "error", "-c", importing, older, cwd=tmp_path) == "imported\n"
