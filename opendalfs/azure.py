@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from .errors import OptionError, redact
 
-__all__ = ["URL_HOST", "follow_url", "is_host_of"]
+__all__ = ["URL_HOST", "account_of", "follow_url", "is_host_of"]
 
 URL_HOST: Final = "url_host"
 """Option that carries the host from a URL to the check against the other options."""
@@ -70,6 +70,12 @@ def follow_url(native: dict[str, str], host: str) -> None:
             "credentials go to no other account"
         )
     native["endpoint"] = f"https://{host.lower()}"
+
+
+def account_of(endpoint: str) -> str | None:
+    """Return the account that an endpoint of Azure names; None for an endpoint of another host."""
+    found = _HOST.fullmatch(urlsplit(endpoint).netloc.lower())
+    return None if found is None else found["account"]
 
 
 def is_host_of(endpoint: str, host: str) -> bool:

@@ -18,6 +18,7 @@ from fsspec.utils import stringify_path, tokenize
 
 from . import lifecycle, links, listing, paths
 from .connection import Connection
+from .credentials import settled
 from .errors import NoContainerError, OptionError, UnsupportedError, redact
 from .listing import Info
 from .listing_cache import Listings
@@ -65,7 +66,8 @@ class Namespace(AsyncFileSystem):
         **options: Any,
     ) -> None:
         self.service = lookup(scheme)
-        self.native, self.tuning = check(self.service, options, container=self._bound)
+        native, self.tuning = check(self.service, options, container=self._bound)
+        self.native = settled(self.service, native)
         if self._bound and self.service.container and self.service.container not in self.native:
             name = self.service.container
             raise OptionError(

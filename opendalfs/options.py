@@ -6,16 +6,15 @@ credentials. Here an unknown option is an error that names the nearest known one
 
 from __future__ import annotations
 
-import configparser
 import difflib
 import math
 import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Final
 
+from . import aws
 from .azure import URL_HOST, follow_url
 from .errors import OptionError
 from .peers import expand
@@ -300,24 +299,4 @@ def _defaults(service: Service, native: dict[str, str]) -> None:
     if "endpoint" not in native and service.default_endpoint and "account_name" in native:
         native["endpoint"] = service.default_endpoint.format(**native)
     if service.scheme == "s3" and "region" not in native:
-        native["region"] = _aws_region(native.get("profile"))
-
-
-def _aws_region(profile: str | None) -> str:
-    """Give the region to put in, where OpenDAL would find none and refuse to start.
-
-    OpenDAL reads AWS_REGION itself. Most servers that are not AWS take any region; ``us-east-1`` is
-    the one that AWS's own tools fall back to.
-    """
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        if os.environ.get(name):
-            return os.environ[name]
-    path = Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser()
-    name = profile or os.environ.get("AWS_PROFILE", "default")
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read(path, "utf-8")
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        return "us-east-1"
-    section = "default" if name == "default" else f"profile {name}"
-    return parser.get(section, "region", fallback="us-east-1")
+        native["region"] = aws.region(native.get("profile"))

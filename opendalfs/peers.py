@@ -121,7 +121,10 @@ def _expand_gcs(options: dict[str, Any]) -> dict[str, Any]:
         flat["credential"] = base64.b64encode(text.encode()).decode()
     elif isinstance(token, os.PathLike) or (isinstance(token, str) and _is_file(token)):
         flat["credential_path"] = token
-    elif isinstance(token, str) and token not in ("google_default", "cloud", "cache"):
+    elif token == "cloud":
+        # The machine's own account, and no key file that the environment names.
+        flat["disable_config_load"] = True
+    elif isinstance(token, str) and token not in ("google_default", "cache"):
         flat["token"] = token
     elif token is not None and not isinstance(token, str):
         raise OptionError(

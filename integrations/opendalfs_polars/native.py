@@ -207,6 +207,8 @@ def _s3_identity(given: _Given) -> dict[str, str]:
         raise Refused("the environment holds a session token that Polars would send along")
     if "aws_access_key_id" not in keys or "aws_secret_access_key" not in keys:
         raise Refused(_NO_CREDENTIALS)
+    # A profile has given its keys, region and endpoint already.
+    given.drop("profile")
     return {**keys, "aws_skip_signature": "false"}
 
 

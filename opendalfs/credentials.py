@@ -1,0 +1,121 @@
+"""Makes options win over the environment, where OpenDAL would look there first or besides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from . import aws
+from .azure import account_of
+from .errors import OptionError
+from .services import Service
+
+__all__ = ["settled"]
+
+
+def settled(service: Service, native: Mapping[str, str]) -> dict[str, str]:
+    """Return options with which OpenDAL uses no other credentials than the ones they name.
+
+    Parameters
+    ----------
+    service : Service
+        Whose options they are.
+    native : Mapping
+        As `options.check` returns them.
+
+    Returns
+    -------
+    dict of str
+        With the keys of an AWS profile, the endpoint that AWS's tools would use, and OpenDAL's switches
+        against other sources of credentials.
+
+    Raises
+    ------
+    OptionError
+        If the options name half a credential, or one that OpenDAL would pass over for another.
+    """
+    if service.scheme == "s3":
+        return _s3(dict(native))
+    if service.scheme.startswith("gcs"):
+        return _gcs(dict(native))
+    if service.accounts:
+        return _azure(service, dict(native))
+    return dict(native)
+
+
+def _s3(native: dict[str, str]) -> dict[str, str]:
+    reads_files = native.get("disable_config_load") != "true"
+    if "endpoint" not in native and reads_files:
+        endpoint = aws.endpoint(native.get("profile"))
+        if endpoint is not None:
+            native["endpoint"] = endpoint
+    if _is_anonymous(native):
+        return native
+    keys = [name for name in ("access_key_id", "secret_access_key", "session_token") if name in native]
+    if keys and not {"access_key_id", "secret_access_key"} <= native.keys():
+        raise OptionError(
+            f"{' and '.join(keys)} need access_key_id and secret_access_key beside them: "
+            "OpenDAL would use other credentials"
+        )
+    if not keys and "profile" in native and reads_files:
+        native |= aws.profile_keys(native["profile"])
+        native["disable_ec2_metadata"] = "true"
+    return native
+
+
+_GCS_IDENTITIES: Final = ("credential", "credential_path", "token", "service_account")
+
+
+def _gcs(native: dict[str, str]) -> dict[str, str]:
+    """Turn off the sources that OpenDAL falls back to when what was given cannot be read."""
+    named = {name for name in _GCS_IDENTITIES if name in native}
+    if named:
+        native["disable_config_load"] = "true"
+    if named - {"service_account"}:
+        # A service account alone is one of the machine's.
+        native["disable_vm_metadata"] = "true"
+    return native
+
+
+# An account and a secret that belongs to it, in the order that OpenDAL looks for them.
+_AZURE_VARIABLES: Final = (
+    ("AZBLOB_ACCOUNT_NAME", "AZBLOB_ACCOUNT_KEY"),
+    ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+    ("AZBLOB_ACCOUNT_NAME", "AZURE_STORAGE_SAS_TOKEN"),
+    ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_TOKEN"),
+)
+
+
+def _azure(service: Service, native: dict[str, str]) -> dict[str, str]:
+    if _is_anonymous(native) or "sas_token" in native:
+        return native
+    if "account_name" not in native:
+        account = account_of(native.get("endpoint", ""))
+        if account is not None:
+            native["account_name"] = account
+    if "account_key" in native:
+        if "account_name" not in native:
+            raise OptionError("account_key needs account_name beside it: OpenDAL would use other credentials")
+        return native
+    if service.scheme == "azblob":
+        _check_account(native.get("account_name"))
+    return native
+
+
+def _check_account(account: str | None) -> None:
+    """Raise when OpenDAL would sign as the account in the environment, whatever the options name."""
+    for name, secret in _AZURE_VARIABLES:
+        other = os.environ.get(name)
+        if not other or not os.environ.get(secret):
+            continue
+        if account and other.lower() != account.lower():
+            raise OptionError(
+                f"the options are for the account {account!r}, but {secret} in the environment belongs to "
+                f"{other!r}: pass account_key=, sas_token= or anon=True, or unset {name}"
+            )
+        return
+
+
+def _is_anonymous(native: Mapping[str, str]) -> bool:
+    return "true" in (native.get("skip_signature"), native.get("allow_anonymous"))
