@@ -125,8 +125,8 @@ class Gateway:
                 # A proxy that is given takes the place of the environment's, and this one is never asked.
                 "aws_proxy_url": self.endpoint,
                 "aws_proxy_excludes": "127.0.0.1",
-                # The core has tried often enough; this is for a connection that broke on the loopback.
-                "max_retries": 1,
+                # The core retries. Where a connection breaks on the loopback Polars asks once more anyway.
+                "max_retries": 0,
             }
         )
 
@@ -273,12 +273,16 @@ class Gateway:
         except S3Error as exc:
             return _refused(request, exc)
         except OSError as exc:
-            return _refused(request, s3.explain(exc))
+            error = s3.explain(exc)
+            if request.method == "HEAD" and error.status != 404:
+                # The answer has no body, so Polars' own error cannot say why.
+                _logger.warning("%s", error.message)
+            return _refused(request, error)
         except RuntimeError as exc:
             # The core and Python's own pools refuse work at exit in these words; a query may be under way.
             if "interpreter" not in str(exc):
                 return _unexpected(request)
-            return _refused(request, S3Error(503, "ServiceUnavailable", "this process is exiting"))
+            return _refused(request, S3Error(s3.FAILED, "ServiceUnavailable", "this process is exiting"))
         except Exception:
             return _unexpected(request)
 

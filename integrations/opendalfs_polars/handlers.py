@@ -19,6 +19,7 @@ from opendalfs.reader import Version
 
 from . import body, s3
 from .budget import Budget
+from .failures import Failures
 from .mount import Mount, Source, etag
 from .s3 import Item, Listing, Request, S3Error
 from .uploads import Uploads
@@ -59,6 +60,7 @@ class Handlers:
         self._mounts = mounts
         self._uploads = uploads
         self._budget = Budget(_READ_AHEAD)
+        self._failures = Failures()
         self._listings: OrderedDict[str, _Page] = OrderedDict()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -89,7 +91,7 @@ class Handlers:
     async def _head(self, mount: Mount, asked: Request) -> web.Response:
         if not asked.key:
             return web.Response(status=200)
-        version = await mount.stat(asked.key)
+        version = await self._stat(mount, asked.key)
         headers = _described(version) | {"Content-Length": str(version.size)}
         return web.Response(headers=headers)
 
@@ -104,7 +106,11 @@ class Handlers:
             except ChangedError:
                 if not begins:
                     raise
-        return await self._content(request, mount, asked.key, await mount.stat(asked.key))
+        return await self._content(request, mount, asked.key, await self._stat(mount, asked.key))
+
+    async def _stat(self, mount: Mount, key: str) -> Version:
+        with self._failures.replayed((mount, key)):
+            return await mount.stat(key)
 
     async def _content(
         self, request: web.BaseRequest, mount: Mount, key: str, version: Version
@@ -118,21 +124,37 @@ class Handlers:
             status, whole = 206, Range(*ends)
             headers["Content-Range"] = f"bytes {whole.start}-{whole.stop - 1}/{version.size}"
         source = Source(mount, key, version)
+        # Polars repeats a read of the same range.
+        name = mount, key, whole
         if whole.size <= _ONE_PIECE:
-            data = await source.fetch(whole) if whole.size else b""
+            with self._failures.replayed(name):
+                data = await source.fetch(whole) if whole.size else b""
             return web.Response(status=status, body=data, headers=headers)
+        self._failures.raise_known(name)
         headers["Content-Length"] = str(whole.size)
         response = web.StreamResponse(status=status, headers=headers)
-        await self._stream(request, response, source, split(whole, source.part))
+        error = await self._stream(request, response, source, split(whole, source.part))
+        if error is None:
+            return response
+        self._failures.add(name, error)
+        if not response.prepared:
+            raise error
+        # Too late for an error: only an answer cut short can tell that something is wrong.
+        _cut_off(request)
         return response
 
     async def _stream(
         self, request: web.BaseRequest, response: web.StreamResponse, source: Source, parts: list[Range]
-    ) -> None:
+    ) -> OSError | None:
         """Send parts in order while later ones are fetched.
 
         The part that is due is always fetched; those after it as the budget allows. So no request can
         keep another from going on.
+
+        Returns
+        -------
+        OSError or None
+            What storage raised, after which nothing more was sent.
         """
         ahead: deque[tuple[asyncio.Task[bytes], int]] = deque()
         todo = deque(parts)
@@ -146,12 +168,8 @@ class Handlers:
                 task, held = ahead[0]
                 try:
                     data = await task
-                except OSError:
-                    if not response.prepared:
-                        raise
-                    # Too late for an error: only an answer cut short can tell that something is wrong.
-                    _cut_off(request)
-                    return
+                except OSError as exc:
+                    return exc
                 if not response.prepared:
                     # Not before the first part is there, so that its error can still be told.
                     await response.prepare(request)
@@ -164,6 +182,7 @@ class Handlers:
                 self._budget.give(held)
             await asyncio.gather(*(task for task, _ in ahead), return_exceptions=True)
         await response.write_eof()
+        return None
 
     async def _list(self, mount: Mount, asked: Request) -> web.Response:
         query = asked.query
@@ -176,7 +195,8 @@ class Handlers:
         encoded = query.get("encoding-type") == "url"
         page = Listing(asked.bucket, prefix, delimiter, most, encoded)
         token = query.get("continuation-token", "")
-        page.items, page.prefixes = await self._found(mount, page, token, query.get("start-after", ""))
+        with self._failures.replayed((mount, prefix, delimiter, token)):
+            page.items, page.prefixes = await self._found(mount, page, token, query.get("start-after", ""))
         self._cut(page)
         return web.Response(body=page.body, content_type=_XML)
 
@@ -215,7 +235,8 @@ class Handlers:
         if method == "PUT" and name and "partNumber" in query:
             return await self._put_part(request, mount, asked, name)
         if method == "PUT" and query.keys() <= {"x-id"} and "x-amz-copy-source" not in request.headers:
-            await self._uploads.put(mount, asked.key, body.pieces(request), **_write_options(request))
+            with self._failures.replayed((mount, asked.key, method)):
+                await self._uploads.put(mount, asked.key, body.pieces(request), **_write_options(request))
             # Some clients want one, and the object may not be there to be asked for its own.
             return web.Response(headers={"ETag": f'"{secrets.token_hex(16)}"'})
         if method == "POST" and "uploads" in query:

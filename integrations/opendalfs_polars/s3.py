@@ -15,7 +15,18 @@ from xml.etree import ElementTree
 
 from opendalfs.errors import ChangedError, OptionError, RangeError, UnsupportedError
 
-__all__ = ["Listing", "Request", "S3Error", "explain", "key_id", "number", "parse", "same", "window"]
+__all__ = [
+    "FAILED",
+    "Listing",
+    "Request",
+    "S3Error",
+    "explain",
+    "key_id",
+    "number",
+    "parse",
+    "same",
+    "window",
+]
 
 _XMLNS: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _KEY_ID: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
@@ -50,14 +61,16 @@ class S3Error(Exception):
 
     @property
     def body(self) -> bytes:
-        """The XML."""
-        return document("Error", ("Code", self.code), ("Message", self.message))
+        """The XML: the message first and on the first line, as that is what Polars' errors show first."""
+        return document("Error", ("Message", self.message), ("Code", self.code))
 
+
+FAILED: Final = 424
+"""Status of a request that has failed after the core's retries; clients repeat those with a 5xx or 429."""
 
 _STATUS: Final[tuple[tuple[type[OSError], int, str], ...]] = (
     (ChangedError, 412, "PreconditionFailed"),
     (RangeError, 416, "InvalidRange"),
-    # Clients try a 5xx again, which would not help here.
     (UnsupportedError, 405, "MethodNotAllowed"),
     (OptionError, 400, "InvalidRequest"),
     (FileNotFoundError, 404, "NoSuchKey"),
@@ -65,8 +78,8 @@ _STATUS: Final[tuple[tuple[type[OSError], int, str], ...]] = (
     (NotADirectoryError, 404, "NoSuchKey"),
     (FileExistsError, 412, "PreconditionFailed"),
     (PermissionError, 403, "AccessDenied"),
-    (TimeoutError, 503, "SlowDown"),
-    (ConnectionError, 503, "ServiceUnavailable"),
+    (TimeoutError, FAILED, "SlowDown"),
+    (ConnectionError, FAILED, "ServiceUnavailable"),
 )
 _BUSY: Final = frozenset({errno.EAGAIN, errno.EBUSY})
 
@@ -90,8 +103,8 @@ def explain(exc: OSError) -> S3Error:
         if isinstance(exc, kind):
             return S3Error(status, code, message)
     if exc.errno in _BUSY:
-        return S3Error(503, "SlowDown", message)
-    return S3Error(500, "InternalError", message)
+        return S3Error(FAILED, "SlowDown", message)
+    return S3Error(FAILED, "InternalError", message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +233,9 @@ def escape(text: str) -> str:
 def document(name: str, *fields: tuple[str, str]) -> bytes:
     """Write an XML document of one level."""
     inner = "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in fields)
-    xmlns = "" if name == "Error" else f' xmlns="{_XMLNS}"'
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name}{xmlns}>{inner}</{name}>'.encode()
+    if name == "Error":
+        return f"<Error>{inner}</Error>".encode()
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{_XMLNS}">{inner}</{name}>'.encode()
 
 
 @dataclass(frozen=True, slots=True)

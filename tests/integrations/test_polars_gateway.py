@@ -399,7 +399,7 @@ def test_errors_of_storage_are_told(server: Gateway) -> None:
     url = urlsplit(server.mount(fs, "lake"))
     with pytest.raises(ClientError) as error:
         client_of(server).get_object(Bucket=url.netloc, Key=url.path.lstrip("/") + "a")
-    assert status_of(error) == 503
+    assert status_of(error) == 424
     assert "very-secret" not in str(error.value)
     assert "Cannot reach the server" in str(error.value)
 
