@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import weakref
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import fsspec
 from fsspec.config import apply_config
@@ -76,6 +77,9 @@ __all__ = [
 ]
 
 
+_WINDOWS: Final = os.name == "nt"
+
+
 class ServiceFileSystem(OpendalFileSystem):
     """Base of the classes that serve a service's URLs: one instance for all its containers.
 
@@ -106,6 +110,11 @@ class ServiceFileSystem(OpendalFileSystem):
             cls.root_marker = "/" if cls.service.form is Form.ABSOLUTE else ""
 
     def __init__(self, **options: Any) -> None:
+        if _WINDOWS and self.service.form is Form.ABSOLUTE:
+            raise UnsupportedError(
+                f"{self.service.class_name} has paths from / on, which Windows lacks: use "
+                f"OpendalFileSystem({self.scheme!r}, root='C:/folder'), or fsspec's 'file'"
+            )
         super().__init__(self.scheme, **options)
         if self.service.form is Form.ABSOLUTE and "root" in self.native:
             raise OptionError(

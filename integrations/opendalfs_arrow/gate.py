@@ -83,4 +83,5 @@ def _reopen() -> None:
 
 
 atexit.register(_wait)
-os.register_at_fork(after_in_child=_reopen)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reopen)
