@@ -23,6 +23,7 @@ from . import paths
 from .call import Call
 from .errors import UnsupportedError, redact, translated
 from .options import Tuning, secret_values
+from .path_cache import PathCache
 from .services import Form, Service
 from .upload import AsyncUpload, Upload
 
@@ -56,7 +57,7 @@ class Connection:
         Name of the container, for messages and traces.
     operator : opendal.AsyncOperator
         OpenDAL's, with its layers.
-    written : dict, optional
+    written : PathCache, optional
         Where to keep the times of writes by key, for a store that keeps none itself.
     """
 
@@ -67,7 +68,7 @@ class Connection:
         tuning: Tuning,
         container: str,
         operator: opendal.AsyncOperator,
-        written: dict[str, datetime] | None,
+        written: PathCache[datetime] | None,
     ) -> None:
         self.service = service
         self.native = dict(native)
@@ -144,11 +145,16 @@ class Connection:
         """Give the time a key was last written; kept here for stores that live in this process."""
         if self._written is None or metadata.last_modified is not None:
             return metadata.last_modified
-        return self._written.get(key, _STARTED)
+        return self._written.get(key) or _STARTED
 
     def _touched(self, key: str) -> None:
         if self._written is not None:
-            self._written[key] = datetime.now(UTC)
+            self._written.put(key, datetime.now(UTC))
+
+    def _forget_time(self, key: str) -> None:
+        # Before the removal: after it, this might take the time of a new object.
+        if self._written is not None:
+            self._written.pop(key)
 
     async def stat(self, key: str, **options: Any) -> Metadata:
         """Get a key's metadata."""
@@ -256,6 +262,7 @@ class Connection:
                 # OpenDAL looks at what it leads to.
                 os.unlink(self.local(key))
             else:
+                self._forget_time(key)
                 await self.async_operator.delete(key, **options)
 
     async def remove_all(self, prefix: str) -> None:
@@ -263,6 +270,8 @@ class Connection:
         if prefix and not prefix.endswith("/"):
             raise ValueError(f"{prefix!r} would also delete its siblings: it must end in '/'")
         with Call(self, "delete", prefix).awaited() as call:
+            if self._written is not None:
+                self._written.remove_below(prefix)
             await self.async_operator.remove_all(prefix or "/")
             call.moved(0, requests=2)
 
@@ -340,6 +349,7 @@ class Connection:
     def delete_blocking(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
         with Call(self, "delete", key):
+            self._forget_time(key)
             self.operator.delete(key)
 
     async def create_dir(self, key: str) -> None:

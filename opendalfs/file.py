@@ -15,14 +15,13 @@ import sys
 import threading
 import warnings
 from contextlib import suppress
-from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fsspec.spec import AbstractBufferedFile
 
 from .errors import ChangedError, redact
-from .reader import Reader, Version
+from .reader import Reader, Version, weakly
 from .services import Home
 from .writer import Writer
 
@@ -87,7 +86,7 @@ class ReadFile(AbstractBufferedFile):
             text = "Is a directory" if key else connection.no_key
             raise IsADirectoryError(errno.EISDIR, text, redact(path))
         # A listing may have told of a version that is gone; the next to open it must not be told so again.
-        forget = partial(fs.invalidate_cache, path)
+        forget = weakly(fs.invalidate_cache, path)
         version = Version.from_info(self._details)
         if size is not None and version.size < size:
             raise ChangedError(

@@ -51,9 +51,11 @@ class OpendalFileSystem(Downloads):
     use_listings_cache : bool
         Remember listings; by default those of remote services.
     listings_expiry_time : float
-        Seconds that a listing is remembered, 30 by default. Own writes are seen at once.
+        Seconds that a listing is remembered, 30 by default. Own writes are seen at once. What a listing told
+        pyarrow's `open_input_file` of a file is used for as long.
     max_paths : int, optional
-        Listings remembered at most.
+        Listings remembered at most. In any case the oldest are evicted when all together have more than
+        100,000 entries.
     **options
         Of the service, in the names of OpenDAL or of s3fs, gcsfs, adlfs, ossfs; and of
         `opendalfs.options.Tuning`: ``retries``, ``timeout`` (seconds), ``concurrency``,

@@ -26,9 +26,11 @@ from .operators import connect
 from .options import check, is_secret
 from .services import Form, Home, Service, lookup
 
-__all__ = ["Namespace"]
+__all__ = ["LISTINGS_EXPIRE", "Namespace"]
 
-_LISTINGS_EXPIRE = 30.0
+LISTINGS_EXPIRE = 30.0
+"""Seconds that listings are kept by default."""
+
 _MOST_REMEMBERED = 50_000
 """Entries that one find leaves in the listing cache at most; 50,000 take about 50 MB."""
 
@@ -61,7 +63,7 @@ class Namespace(AsyncFileSystem):
         loop: asyncio.AbstractEventLoop | None = None,
         batch_size: int | None = None,
         use_listings_cache: bool | None = None,
-        listings_expiry_time: float | None = _LISTINGS_EXPIRE,
+        listings_expiry_time: float | None = LISTINGS_EXPIRE,
         max_paths: int | None = None,
         **options: Any,
     ) -> None:

@@ -16,6 +16,7 @@ from .connection import Connection
 from .containers import container_options
 from .errors import OptionError, redact
 from .options import Tuning, secret_values
+from .path_cache import PathCache
 from .services import Home, Service
 
 __all__ = ["connect"]
@@ -24,12 +25,15 @@ _ATTEMPTS: Final = 3
 """How many stalled attempts fit into one timeout: each gets this share of it."""
 
 _MOST: Final = 512
+_MOST_TIMES: Final = 1_000_000
+"""Times of writes that are kept for a store in this process; some 200 MB. A key whose time was evicted shows
+the start of the process."""
 
 _Key = tuple[object, ...]
 _lock = threading.RLock()
 _connections: OrderedDict[_Key, Connection] = OrderedDict()
 _bases: dict[_Key, opendal.AsyncOperator] = {}
-_clocks: dict[_Key, dict[str, datetime]] = {}
+_clocks: dict[_Key, PathCache[datetime]] = {}
 _limits: OrderedDict[_Key, ConcurrentLimitLayer] = OrderedDict()
 
 
@@ -77,7 +81,9 @@ def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, con
     if service.home is Home.REMOTE:
         operator = _layered(_build(service, options), tuning, _limit(service, native, tuning))
         return Connection(service, options, tuning, container, operator, None)
-    written = _clocks.setdefault(_key(service, options), {}) if service.home is Home.PROCESS else None
+    written = None
+    if service.home is Home.PROCESS:
+        written = _clocks.setdefault(_key(service, options), PathCache(most=_MOST_TIMES))
     return Connection(service, options, tuning, container, _base(service, options), written)
 
 

@@ -6,17 +6,11 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 __all__ = ["PathCache"]
 
 T = TypeVar("T")
-
-
-class _Entry(NamedTuple, Generic[T]):
-    expires: float
-    weight: int
-    value: T
 
 
 class PathCache(Generic[T]):
@@ -54,7 +48,9 @@ class PathCache(Generic[T]):
         self.most_weight = math.inf if most_weight is None else most_weight
         self.weight = 0
         self._lock = threading.RLock()
-        self._entries: OrderedDict[str, _Entry[T]] = OrderedDict()
+        # When each expires, its weight and its value; plain tuples, as many are made.
+        self._entries: OrderedDict[str, tuple[float, int, T]] = OrderedDict()
+        self._next_look = -math.inf
         # The tree of all paths: by each path that has some below it, those one level down.
         self._below: dict[str, set[str]] = {}
 
@@ -72,10 +68,10 @@ class PathCache(Generic[T]):
             entry = self._entries.get(path)
             if entry is None:
                 return None
-            if entry.expires <= time.monotonic():
+            if entry[0] <= time.monotonic():
                 self.pop(path)
                 return None
-            return entry.value
+            return entry[2]
 
     def put(self, path: str, value: T, weight: int = 1, seconds: float | None = None) -> None:
         """Set the value of a path.
@@ -94,14 +90,17 @@ class PathCache(Generic[T]):
         lasts = self.seconds if seconds is None else seconds
         now = time.monotonic()
         with self._lock:
-            old = self._entries.pop(path, None)
+            entries = self._entries
+            old = entries.get(path)
+            entries[path] = math.inf if lasts is None else now + lasts, weight, value
+            self.weight += weight
             if old is None:
                 self._link(path)
             else:
-                self.weight -= old.weight
-            self._entries[path] = _Entry(math.inf if lasts is None else now + lasts, weight, value)
-            self.weight += weight
-            self._evict(now)
+                self.weight -= old[1]
+                entries.move_to_end(path)
+            if now >= self._next_look or len(entries) > self.most or self.weight > self.most_weight:
+                self._evict(now)
 
     def pop(self, path: str) -> T | None:
         """Remove a path and return its value; None when there is none."""
@@ -109,9 +108,9 @@ class PathCache(Generic[T]):
             entry = self._entries.pop(path, None)
             if entry is None:
                 return None
-            self.weight -= entry.weight
+            self.weight -= entry[1]
             self._unlink(path)
-            return entry.value
+            return entry[2]
 
     def remove_below(self, path: str) -> None:
         """Remove all paths below a directory; the time it takes depends on their number alone."""
@@ -131,11 +130,13 @@ class PathCache(Generic[T]):
 
     def _evict(self, now: float) -> None:
         while len(self._entries) > 1:
-            path, entry = next(iter(self._entries.items()))
+            path, (expires, *_) = next(iter(self._entries.items()))
             full = len(self._entries) > self.most or self.weight > self.most_weight
-            if not full and entry.expires > now:
-                break
+            if not full and expires > now:
+                self._next_look = expires
+                return
             self.pop(path)
+        self._next_look = -math.inf
 
     def _link(self, path: str) -> None:
         while path:

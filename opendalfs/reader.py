@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
@@ -20,7 +21,19 @@ from .fetching import fetch, gather, read_all
 from .ranges import Range
 from .version import Version, compare, compares, pin, whole
 
-__all__ = ["Reader", "Version", "each", "failed", "fetch", "gather", "pin", "pool", "read_all", "submit"]
+__all__ = [
+    "Reader",
+    "Version",
+    "each",
+    "failed",
+    "fetch",
+    "gather",
+    "pin",
+    "pool",
+    "read_all",
+    "submit",
+    "weakly",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,6 +80,30 @@ def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Futur
 def failed(future: Future[Any]) -> bool:
     """Whether a future has ended without a result, so that whoever needs the result must ask again."""
     return future.done() and (future.cancelled() or future.exception() is not None)
+
+
+def weakly(method: Callable[..., object], *args: object) -> Callable[..., None]:
+    """Return a function that calls a bound method with some arguments, and keeps its object not alive.
+
+    Parameters
+    ----------
+    method : bound method
+        Is not called any more when its object is gone.
+    *args : object
+        The first arguments; those of the call follow.
+
+    Returns
+    -------
+    callable
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*more: object) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(*args, *more)
+
+    return call
 
 
 class Reader:

@@ -24,6 +24,9 @@ TAIL: Final = 256 * 1024
 WHOLE: Final = 1024 * 1024
 """A file up to this size is read whole at open: one round trip costs more than its bytes."""
 
+_PARSED: Final = 10
+"""Bytes that a parsed footer takes for each of its own: measured with 1,000 columns in 10 row groups."""
+
 _MAGIC: Final = (b"PAR1", b"PARE")
 """Last bytes of a Parquet file: with a plain footer, with an encrypted one."""
 
@@ -199,8 +202,11 @@ class Tail:
 
     @property
     def weight(self) -> int:
-        """Bytes that it holds, or will, of a file whose size is known."""
-        return self.reader.size if self.reader.size <= WHOLE else TAIL
+        """Bytes that it holds, or will, of a file whose size is known, with what may be parsed of them."""
+        if self._future is None or not self._future.done() or failed(self._future):
+            return self.reader.size if self.reader.size <= WHOLE else TAIL
+        data = self._future.result()[1]
+        return len(data) + _PARSED * _footer_length(data)
 
     @property
     def size(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -21,8 +22,9 @@ from opendalfs import blocking, filesystems, listing
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
+from opendalfs.namespace import LISTINGS_EXPIRE
 from opendalfs.options import require_server
-from opendalfs.reader import Reader, gather
+from opendalfs.reader import Reader, gather, weakly
 from opendalfs.services import Form, Home
 
 from .asked import Asked, Call, asked_of, call_of, fragments_of
@@ -41,6 +43,9 @@ _WARM: Final = 8
 
 _FILES_AHEAD: Final = 32
 """Files that are read ahead of a call that will come to all of them."""
+
+_RESOLVED: Final = 64
+"""Filesystems of URLs that are kept."""
 
 _COPIED: Final = 4 * 1024 * 1024
 
@@ -67,9 +72,12 @@ class Handler(pafs.FileSystemHandler):
         self.fs = fs
         self.options = options or {}
         self.columns = None if columns is None else tuple(columns)
-        self.known = Known(urls=True) if fs is None else known_of(fs)
+        if fs is None:
+            self.known = Known(True, self.options.get("listings_expiry_time", LISTINGS_EXPIRE))
+        else:
+            self.known = known_of(fs)
         # fsspec keeps an instance only while somebody holds it, and making one is not free.
-        self._resolved: set[OpendalFileSystem] = set()
+        self._resolved: OrderedDict[OpendalFileSystem, None] = OrderedDict()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Handler):
@@ -100,8 +108,10 @@ class Handler(pafs.FileSystemHandler):
         fs, _ = filesystems.resolve(path, **self.options)
         require_server(fs.service, self.options)
         if fs not in self._resolved:
-            self._resolved.add(fs)
+            self._resolved[fs] = None
             fs.watch(self.known)
+            while len(self._resolved) > _RESOLVED:
+                self._resolved.popitem(last=False)
         return fs, _inner(fs, path)
 
     def _shown(self, fs: OpendalFileSystem, path: str) -> str:
@@ -291,7 +301,7 @@ class Handler(pafs.FileSystemHandler):
         """Give the reads of a file, of the version that was told of not long ago."""
         fs, inner = self.resolve(path)
         # Whoever opens it after it has changed must not be told of the old version again.
-        changed = partial(fs.invalidate_cache, inner)
+        changed = weakly(fs.invalidate_cache, inner)
         connection, key = fs.locate(inner)
         version = self.known.version(self._shown(fs, inner), connection)
         return Reader(connection, key, version, changed)

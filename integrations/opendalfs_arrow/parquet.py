@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import bisect
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -31,7 +30,7 @@ import pyarrow as pa
 
 from opendalfs import lifecycle, tracing
 from opendalfs.ranges import Range, coalesce, split
-from opendalfs.reader import failed, pool, submit
+from opendalfs.reader import failed, pool, submit, weakly
 
 from .asked import Asked
 from .footer import Footer, Tail
@@ -128,7 +127,7 @@ class Scan:
             self._pump()
         elif ahead or hint is not None:
             self._ready = Future()
-            tail.then(_weak(self._follow))
+            tail.then(weakly(self._follow))
 
     def _follow(self, read: bool) -> None:
         """Plan by what is known before the first read, once the footer was read."""
@@ -425,18 +424,6 @@ class Scan:
             if not block.left:
                 self._drop(block)
         return data[part.start - block.range.start : part.stop - block.range.start]
-
-
-def _weak(method: Callable[[bool], None]) -> Callable[[bool], None]:
-    """Return a function that calls a method without keeping its object alive."""
-    reference = weakref.WeakMethod(method)
-
-    def call(read: bool) -> None:
-        alive = reference()
-        if alive is not None:
-            alive(read)
-
-    return call
 
 
 def _start(block: _Block) -> int:

@@ -155,7 +155,8 @@ class TestParquet:
 
 
 def tails(handler: Any, path: str) -> list[Tail]:
-    return [tail for name, (_, tail) in handler.known._tails.items() if name == path]
+    shared = handler.known._tails.get(path)
+    return [] if shared is None else [shared.tail]
 
 
 DATA = bytes(range(256)) * 4_096
