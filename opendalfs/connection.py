@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import opendal
+from opendal.exceptions import NotFound
 from opendal.types import Entry, Metadata, PresignedRequest
 
 from . import paths
@@ -195,6 +196,8 @@ class Connection:
         with Call(self, "write", key).awaited() as call:
             await self.async_operator.write(key, data, **options)
             call.moved(len(data), requests=_parts(len(data), options))
+            if not data and not self.capability.write_can_empty:
+                self._check_empty(key, await self._size(key))
         self._touched(key)
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
@@ -202,7 +205,33 @@ class Connection:
         with Call(self, "write", key) as call:
             self.operator.write(key, data, **options)
             call.moved(len(data), requests=_parts(len(data), options))
+            if not data and not self.capability.write_can_empty:
+                self._check_empty(key, self._size_blocking(key))
         self._touched(key)
+
+    async def _size(self, key: str) -> int | None:
+        """Return the size of an object in bytes; None when there is none."""
+        try:
+            return (await self.async_operator.stat(key)).content_length
+        except NotFound:
+            return None
+
+    def _size_blocking(self, key: str) -> int | None:
+        try:
+            return self.operator.stat(key).content_length
+        except NotFound:
+            return None
+
+    def _check_empty(self, key: str, size: int | None) -> None:
+        """Raise when an empty write has left no empty object behind.
+
+        Of the services whose `write_can_empty` is False, some store one, and some send no request at all.
+        """
+        if size == 0:
+            return
+        left = "nothing was written" if size is None else "what was there is unchanged"
+        says = f"the service {self.service.scheme} cannot store an empty object: {left}"
+        raise UnsupportedError(errno.ENOTSUP, says, self.name(key))
 
     def upload(self, key: str, **options: Any) -> Upload:
         """Start a multipart upload from the caller's thread."""

@@ -159,6 +159,14 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     ),
 )
 
+# Services that OpenDAL has no kind for say so by their status; the second is FTP's.
+_PAST_THE_END: Final = re.compile(
+    r"uri: \S+\s+response: Parts \{ status: 416\b|^\s*Invalid response: .* REST position", re.M
+)
+# Apache's answer to a WebDAV question about a file whose name was given a slash, as a directory's.
+_NOT_A_DIRECTORY: Final = re.compile(
+    r"service_operation: Propfind\s+uri: \S*/\s+response: Parts \{ status: 400\b"
+)
 # Such as a full disk: the number that the operating system gave.
 _SYSTEM: Final = re.compile(r"\(os error (\d+)\)")
 _KIND: Final = re.compile(r"^(\w+) \((?:temporary|persistent|permanent)\)")
@@ -254,6 +262,10 @@ def translated(
 def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
     if kind == "ConditionNotMatch":
         return _CHANGED if pinned or operation not in _WRITES else _EXISTS
+    if kind == "Unexpected" and _PAST_THE_END.search(text):
+        return _RULES["RangeNotSatisfied"]
+    if kind == "Unexpected" and _NOT_A_DIRECTORY.search(text):
+        return _RULES["NotADirectory"]
     if kind in ("Unexpected", "ConfigInvalid"):
         # The context names the path and the URL, which may hold any word.
         reason = _CONTEXT.sub("", text)

@@ -21,7 +21,7 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.utils import isfilelike
 
-from . import fetching, reader, writer
+from . import fetching, listing, reader, writer
 from .assembly import grouped, spread
 from .async_file import AsyncReadFile, AsyncWriteFile
 from .connection import Connection
@@ -168,13 +168,17 @@ class OpendalFileSystem(Downloads):
         try:
             if version_id is not None:
                 return await read(Version.from_info(await self._info(path, version_id=version_id)))
-            return await self._fresh(path, read)
+            data = await self._fresh(path, read)
         except OSError:
             # Services refuse to read a directory each in its own way.
             if not key or (not await self._isfile(path) and await self._is_folder(connection, key)):
                 text = "Is a directory" if key else connection.no_key
                 raise IsADirectoryError(errno.EISDIR, text, redact(path)) from None
             raise
+        # A WebDAV server may answer with a page of the directory's entries.
+        if listing.may_be_index(connection, data) and not await self._isfile(path):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
+        return data
 
     async def _cat_ranges(
         self,

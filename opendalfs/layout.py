@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from glob import has_magic
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,7 @@ from .listing import Info
 from .namespace import Namespace
 from .ranges import Range, split
 from .removal import check_removal
+from .services import Home
 from .version import Version
 
 __all__ = ["Layout"]
@@ -85,12 +87,14 @@ class Layout(Namespace):
             )
         connection.require("list", "tell whether a directory is empty")
         found = await listing.children(connection, key)
-        if found is None:
+        if found:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(path))
+        # Some servers list a file as an empty directory, and delete it by a directory's name.
+        doubtful = found is None or listing.keeps_directories(connection)
+        if doubtful and not await self._is_folder(connection, key):
             info = await self._info(path, refresh=True)
             if info["type"] == "file":
                 raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(path))
-        if found:
-            raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(path))
         await connection.delete(f"{key}/")
         self.invalidate_cache(path)
 
@@ -137,13 +141,15 @@ class Layout(Namespace):
         for info in sorted(infos, key=lambda info: -len(info["name"])):
             # What was not listed keeps its directory.
             if info["type"] == "directory" and not info.get("islink") and await self._is_empty(info):
-                await self._rmdir(info["name"])
-                removed.append(info["name"])
+                # On some flat keys it went with its last file.
+                with suppress(FileNotFoundError):
+                    await self._rmdir(info["name"])
+                    removed.append(info["name"])
         return removed
 
     async def _is_empty(self, info: Info) -> bool:
         """Tell whether a directory is there and holds nothing: on flat keys it goes with its last file."""
-        return info.get("marker", True) and await listing.children(*self.locate(info["name"])) == []
+        return info.get("marker", True) and not await listing.children(*self.locate(info["name"]))
 
     async def _rm_tree(self, path: str) -> None:
         path = self._strip_protocol(path)
@@ -157,9 +163,32 @@ class Layout(Namespace):
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
         if is_folder:
             await connection.remove_all(f"{key}/")
+            if listing.keeps_directories(connection) and connection.service.home is Home.REMOTE:
+                await self._remove_rest(connection, key, path)
         if is_file:
             await connection.delete(key)
         self.invalidate_cache(path)
+
+    async def _remove_rest(self, connection: Connection, key: str, path: str) -> None:
+        """Remove what `remove_all` left of a directory: on FTP that is each directory that holds no file.
+
+        Raises
+        ------
+        OSError
+            When the directory is still there afterwards.
+        """
+        if not await self._is_folder(connection, key):
+            return
+        found = await listing.tree(connection, key)
+        folders = {f"{key}/"} | {f"{connection.key(i['name'])}/" for i in found if i["type"] == "directory"}
+        for info in found:
+            if info["type"] == "file":
+                await connection.delete(connection.key(info["name"]))
+        for folder in sorted(folders, key=len, reverse=True):
+            await connection.delete(folder)
+        if await self._is_folder(connection, key):
+            says = "The service left a part of this directory: list it, then remove it again"
+            raise OSError(errno.ENOTEMPTY, says, redact(path))
 
     # Copying
 

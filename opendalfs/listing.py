@@ -14,6 +14,7 @@ from typing import Any, Final
 from opendal.types import Entry, Metadata
 
 from .connection import PAGE, Connection
+from .errors import NoContainerError
 from .fetching import gather
 from .links import leads_to_folder
 from .services import Home
@@ -147,13 +148,60 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
         it exists.
     """
     prefix = _prefix(key)
+    try:
+        listed = await connection.list(prefix or "/") or []
+    except NoContainerError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        if not key:
+            raise
+        return None
     # Asked for what is below a file, some services tell of the file.
-    entries = [e for e in await connection.list(prefix or "/") or [] if e.path.startswith(prefix)]
+    entries = [e for e in listed if e.path.startswith(prefix)]
+    if key and await _is_file_itself(connection, key, entries):
+        return None
     infos = [_listed_info(connection, e) for e in entries if e.path not in (prefix, "/")]
     if not entries and key:
         return None
     infos.sort(key=order)
     return infos
+
+
+async def _is_file_itself(connection: Connection, key: str, entries: Sequence[Entry]) -> bool:
+    """Whether a list of what is below a key shows a file of that very name: the key is no directory then.
+
+    WebDAV servers show the file under its own name with a slash, FTP servers under its name in itself.
+    """
+    if len(entries) != 1 or entries[0].metadata.is_dir:
+        return False
+    path = entries[0].path
+    if path == f"{key}/":
+        return not connection.can("list_with_recursive")
+    if not keeps_directories(connection) or path != f"{key}/{key.rpartition('/')[2]}":
+        return False
+    try:
+        return (await connection.stat(key)).is_file
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def keeps_directories(connection: Connection) -> bool:
+    """Whether directories exist by themselves, so that no name is a file and a directory at once.
+
+    Services that list a whole tree at once have flat keys. So do the stores in this process, some of which
+    list by directory.
+    """
+    return connection.service.home is not Home.PROCESS and not connection.can("list_with_recursive")
+
+
+_INDEX: Final = (b"<!doctype html", b"<html")
+
+
+def may_be_index(connection: Connection, data: bytes) -> bool:
+    """Whether what was read may be a server's page about a directory rather than a file."""
+    if not data.startswith(b"<") or not keeps_directories(connection):
+        return False
+    return connection.service.home is Home.REMOTE and data[:16].lower().startswith(_INDEX)
 
 
 async def tree(

@@ -1,6 +1,6 @@
-"""Start pyftpdlib's FTP server over a directory, for one user.
+"""Start pyftpdlib's FTP server over a directory, for a user and a reader, who may change nothing.
 
-It is run as a plain script: ``python ftp_server.py HOST PORT DIRECTORY USER PASSWORD``.
+It is run as a plain script: ``python ftp_server.py HOST PORT DIRECTORY USER READER PASSWORD``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ class Handler(FTPHandler):  # type: ignore[misc]
     auth_failed_timeout = 0
 
 
-def main(host: str, port: str, directory: str, user: str, password: str) -> None:
+def main(host: str, port: str, directory: str, user: str, reader: str, password: str) -> None:
     """Serve until killed."""
     authorizer = DummyAuthorizer()
     authorizer.add_user(user, password, directory, perm="elradfmwMT")
+    authorizer.add_user(reader, password, directory, perm="elr")
     Handler.authorizer = authorizer
     ThreadedFTPServer((host, int(port)), Handler).serve_forever()
 

@@ -128,6 +128,32 @@ def test_unforeseen_errors_are_told_by_their_reason(
     assert says in str(error).splitlines()[0]
 
 
+def answered(operation: str, request: str, uri: str, status: int) -> Unexpected:
+    """Return what OpenDAL raises for an answer that it has no kind for."""
+    response = f"Parts {{ status: {status}, version: HTTP/1.1 }}"
+    context = f"service_operation: {request}\n   uri: {uri}\n   response: {response}"
+    return Unexpected(
+        f"Unexpected (permanent) at {operation} => <html>\n\nContext:\n   {context}\n   path: k"
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "uri", "status", "kind"),
+    [
+        ("Propfind", "http://h/k/", 400, NotADirectoryError),
+        ("Propfind", "http://h/k", 400, OSError),
+        ("Propfind", "http://h/k/", 500, OSError),
+        ("Get", "http://h/k/", 400, OSError),
+        ("Get", "http://h/k", 416, RangeError),
+    ],
+)
+def test_what_a_server_answers_is_told_by_request_and_status(
+    request_: str, uri: str, status: int, kind: type[OSError]
+) -> None:
+    # Apache answers 400 when a file is asked for by a directory's name.
+    assert type(translate(answered("stat", request_, uri, status))) is kind
+
+
 @pytest.mark.parametrize("word", ["timeout.csv", "credential", "NoSuchBucket", "is a directory"])
 @pytest.mark.parametrize(
     "form",

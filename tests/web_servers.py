@@ -183,8 +183,6 @@ class FtpServer(Server):
 
     user = USER
     password = PASSWORD
-    folder = "data"
-    """A directory that may be written to; the root may not on every server."""
 
     @property
     def endpoint(self) -> str:
@@ -210,13 +208,25 @@ class Pyftpdlib(FtpServer):
     """The FTP server of the PyPI package ``pyftpdlib``."""
 
     name = "pyftpdlib"
+    reader = "reader"
+
+    @property
+    def served(self) -> Path:
+        """The directory that is served."""
+        assert self._directory is not None
+        return self._directory / "served"
+
+    @property
+    def reader_options(self) -> dict[str, Any]:
+        """The options of a user who may change nothing."""
+        return {**self.ftp_options, "user": self.reader}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
         (self.port,) = free_ports(1)
-        served = directory / "served"
-        served.mkdir()
+        self.served.mkdir()
         script = str(Path(__file__).with_name("ftp_server.py"))
-        return [sys.executable, script, HOST, str(self.port), str(served), self.user, self.password], []
+        users = [self.user, self.reader, self.password]
+        return [sys.executable, script, HOST, str(self.port), str(self.served), *users], []
 
 
 class Vsftpd(FtpServer):
@@ -226,17 +236,21 @@ class Vsftpd(FtpServer):
     user = "anonymous"
     password = ""
 
+    @property
+    def ftp_options(self) -> dict[str, Any]:
+        """Options in the names of OpenDAL's ftp service; vsftpd lets nobody write to its own root."""
+        return {**super().ftp_options, "root": "/data"}
+
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
         program = _require_program("vsftpd", "apt-get install vsftpd")
         if os.geteuid() != 0:
             raise Unavailable("vsftpd: only root can start it")
         (self.port,) = free_ports(1)
         root, empty = directory / "root", directory / "empty"
-        for made in (root, empty, root / self.folder):
+        for made in (root, empty, root / "data"):
             made.mkdir()
         directory.chmod(0o755)
-        _hand_over(root / self.folder, "ftp")
-        root.chmod(0o755)
+        _hand_over(root / "data", "ftp")
         config = directory / "vsftpd.conf"
         config.write_text(self._config(root, empty))
         return [program, str(config)], []
@@ -257,6 +271,7 @@ class Vsftpd(FtpServer):
             "anon_umask": "022",
             "no_anon_password": "YES",
             "anon_root": root,
+            "force_dot_files": "YES",  # or a directory that holds hidden files looks empty
             "secure_chroot_dir": empty,
             "seccomp_sandbox": "NO",
             "use_localtime": "NO",

@@ -37,6 +37,13 @@ NAMES = [
     "🦀",
     "-dash",
 ]
+_STRIPPED = "OpenDAL's ftp takes the spaces before a listed name for the listing's own"
+SERVERS_OWN = {
+    ("webdav-wsgidav", "semi;colon"): "WsgiDAV cuts the target of a copy at a semicolon",
+    ("webdav-nginx", ".hidden"): "nginx's PROPFIND leaves out names that start with a dot",
+    ("ftp-vsftpd", " leading"): _STRIPPED,
+    ("ftp-pyftpdlib", " leading"): _STRIPPED,
+}
 RANGES = [
     (None, None),
     (0, 4),
@@ -103,7 +110,7 @@ def test_cat_ranges_returns_errors_in_the_place_of_their_ranges(place: Place) ->
 
 
 def test_cat_of_many_files_gives_each_whole_and_tells_of_those_that_fail(place: Place) -> None:
-    files = {place.path(f"many-{i:02}"): bytes([i]) * 7 * i for i in range(20)}
+    files = {place.path(f"many-{i:02}"): bytes([i]) * 7 * (i + 1) for i in range(20)}
     missing = place.path("missing")
     place.fs.pipe(files)
     assert place.fs.cat(list(files)) == files
@@ -116,6 +123,7 @@ def test_cat_of_many_files_gives_each_whole_and_tells_of_those_that_fail(place: 
 
 
 def test_an_empty_file_is_a_file_of_no_bytes(place: Place) -> None:
+    place.require("write_can_empty")
     path = place.path("empty")
     place.fs.pipe_file(path, b"")
     assert place.fs.info(path)["type"] == "file"
@@ -127,6 +135,7 @@ def test_an_empty_file_is_a_file_of_no_bytes(place: Place) -> None:
 
 
 def test_an_empty_file_is_copied_and_downloaded(place: Place, tmp_path: Path) -> None:
+    place.require("write_can_empty")
     path, copy, local = place.path("empty"), place.path("copy"), tmp_path / "local"
     place.fs.pipe_file(path, b"")
     place.fs.cp_file(path, copy)
@@ -165,6 +174,8 @@ def test_what_was_put_can_be_got(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reserved_characters_are_part_of_the_name(place: Place, name: str) -> None:
+    if (place.target.name, name) in SERVERS_OWN:
+        pytest.skip(SERVERS_OWN[place.target.name, name])
     path = place.path("names", name, name)
     place.fs.pipe_file(path, name.encode())
     assert place.fs.cat_file(path) == name.encode()
@@ -368,7 +379,7 @@ def test_rm_of_a_recursive_glob_takes_what_lies_in_what_it_takes(tree: Place) ->
 
 
 def test_rm_leaves_siblings_that_start_with_the_same_name(listed: Place) -> None:
-    listed.fs.pipe({listed.path(name): b"" for name in ("dir/x", "dir-2/x", "dir.txt", "dirs")})
+    listed.fs.pipe({listed.path(name): b"1" for name in ("dir/x", "dir-2/x", "dir.txt", "dirs")})
     listed.fs.rm(listed.path("dir"), recursive=True)
     assert below(listed, listed.fs.find(listed.root)) == ["dir-2/x", "dir.txt", "dirs"]
 
@@ -557,6 +568,8 @@ CHANGES: dict[str, tuple[Callable[[Any, str, Path], Any], set[str]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_listings_show_our_own_changes_at_once(tree: Place, change: str, tmp_path: Path) -> None:
+    if change in ("touch", "open"):
+        tree.require("write_can_empty")
     (tmp_path / "local").write_bytes(b"1")
     fs, root = tree.fs, tree.root
     act, differs = CHANGES[change]
@@ -641,7 +654,7 @@ def test_a_change_while_listing_is_not_forgotten(tree: Place) -> None:
     async def both() -> None:
         await asyncio.gather(
             *(fs._ls(root, refresh=True) for _ in range(8)),
-            *(fs._pipe_file(f"{root}/new-{i}", b"") for i in range(4)),
+            *(fs._pipe_file(f"{root}/new-{i}", b"1") for i in range(4)),
             *(fs._find(root) for _ in range(4)),
         )
 

@@ -27,6 +27,8 @@ class Fixtures(AbstractFixtures):
     def fs(self, place: Place) -> OpendalFileSystem:
         if self.lists:
             place.require("list")
+            # The trees of these suites hold empty files.
+            place.require("write_can_empty")
         return place.fs
 
     @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem, OptionError
+from opendalfs.services import Home
 from tests.conformance.targets import Place
 from tests.servers import S3Server
 
@@ -119,7 +120,7 @@ def test_a_listing_does_not_hold_the_directory_itself(place: Place) -> None:
     place.require("list")
     path = place.path("dir")
     place.fs.mkdir(path)
-    place.fs.pipe_file(f"{path}/file", b"")
+    place.fs.pipe_file(f"{path}/file", b"1")
     assert place.fs.ls(path, detail=False) == [f"{path}/file"]
     assert place.fs.find(path) == [f"{path}/file"]
     assert [top for top, _, _ in place.fs.walk(path)] == [path]
@@ -213,6 +214,8 @@ def test_a_file_that_changes_while_it_is_read_raises(place: Place) -> None:
         pytest.skip(f"the service {place.fs.service.scheme} tells nothing that differs between versions")
     if place.target.name == "gcs":
         pytest.skip("the emulator ignores If-Match")
+    if place.fs.service.home is Home.REMOTE and not place.target.etags:
+        pytest.skip(f"no etag of {place.target.name} pins a read")
     path = place.path("file")
     place.fs.pipe_file(path, b"a" * 100)
     with place.fs.open(path, "rb", cache_type="none") as file:
@@ -348,7 +351,7 @@ def test_modified_gives_an_aware_time_or_says_that_there_is_none(place: Place) -
 def test_a_pattern_may_start_with_a_slash(place: Place) -> None:
     """The naive way compares the pattern with names that have none."""
     place.require("list")
-    place.fs.pipe_file(place.path("a.txt"), b"")
+    place.fs.pipe_file(place.path("a.txt"), b"1")
     assert place.fs.glob(f"/{place.root.lstrip('/')}/*") == [place.path("a.txt")]
 
 
