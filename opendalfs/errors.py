@@ -174,8 +174,8 @@ _KIND: Final = re.compile(r"^(\w+) \((?:temporary|persistent|permanent)\)")
 _CONTEXT: Final = re.compile(r"\n\s*Context:.*?(?=\n\s*Source:|\Z)|, context: \{.*\}(?= => )", re.S)
 _BACKTRACE: Final = re.compile(r"\n\s*Backtrace:.*", re.S)
 _SIGNED: Final = re.compile(
-    r"((?:sig|signature|x-amz-(?:signature|credential|security-token)|token|access_token|"
-    r"password|secret|authorization)[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^&\s\"',}]+",
+    r"((?:(?<![a-z])sig|signature|x-amz-(?:signature|credential|security-token)|token|access_token|"
+    r"password|secret|authorization)[\"']?\s*(?:[=:]|%3D|%3A)\s*[\"']?(?:(?:bearer|basic)\s+)?)[^&\s\"',}]+",
     re.I,
 )
 # As in urlsplit, the last @ before the path ends it: a password may hold others.
@@ -217,6 +217,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return _USERINFO.sub(r"\1***@", _SIGNED.sub(r"\1***", text))
 
 
+def without_userinfo(text: str) -> str:
+    """Return a URL without the user and password before its host."""
+    return _USERINFO.sub(r"\1", text)
+
+
 def translated(
     exc: BaseException,
     operation: str,
@@ -253,7 +258,7 @@ def translated(
         return None
     text = redact(_BACKTRACE.sub("", str(exc)).strip(), secrets)
     rule = _rule(kind, text, operation, pinned)
-    error = rule.raises(rule.errno, f"{rule.says} ({operation} on {where})", path)
+    error = rule.raises(rule.errno, f"{rule.says} ({operation} on {where})", redact(path, secrets))
     error.__cause__ = getattr(native, kind, builtins.OSError)(text)
     error.__suppress_context__ = True
     return error

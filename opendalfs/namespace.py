@@ -14,6 +14,7 @@ from glob import has_magic
 from typing import Any, ClassVar, Protocol
 
 from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path, tokenize
 
 from . import lifecycle, links, listing, paths
@@ -23,7 +24,7 @@ from .errors import NoContainerError, OptionError, UnsupportedError, redact
 from .listing import Info
 from .listing_cache import Listings
 from .operators import connect
-from .options import check, is_secret
+from .options import check, is_secret, without_secrets
 from .services import Form, Home, Service, lookup
 
 __all__ = ["LISTINGS_EXPIRE", "Namespace"]
@@ -115,6 +116,25 @@ class Namespace(AsyncFileSystem):
             shown.append(f"{name}={'***' if is_secret(name) else repr(redact(value))}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """Return what `from_json` makes the same filesystem of.
+
+        Parameters
+        ----------
+        include_password : bool
+            Whether to include passwords, keys, tokens and the names that go with them.
+
+        Returns
+        -------
+        dict
+        """
+        found: dict[str, Any] = super().to_dict(include_password=include_password)
+        if include_password:
+            return found
+        kept = without_secrets(self.service, self.storage_options, container=self._bound)
+        rest = {name: value for name, value in found.items() if name not in self.storage_options}
+        return {**rest, **FilesystemJSONEncoder().make_serializable(kept)}
+
     # Paths
 
     @classmethod
@@ -197,10 +217,17 @@ class Namespace(AsyncFileSystem):
         ------
         ValueError
             For a path that OpenDAL would take for another one.
+        UnsupportedError
+            For a URL with a query.
         """
         self.check_server(path)
         container, key = self._split(self._strip_protocol(path))
         paths.check_key(key, path)
+        if "?" in key and self.service.queries:
+            raise UnsupportedError(
+                f"{redact(path.partition('?')[0])!r} is followed by '?': OpenDAL sends no query of a URL, "
+                "so pre-signed URLs do not work. Open the https:// URL with fsspec's own filesystem"
+            )
         return connect(self.service, self.native, self.tuning, container), key
 
     # What is there

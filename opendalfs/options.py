@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from . import aws
 from .azure import URL_HOST, follow_url
-from .errors import OptionError
+from .errors import OptionError, redact, without_userinfo
 from .peers import expand
 from .services import Form, Service
 
-__all__ = ["Tuning", "check", "is_secret", "require_server", "secret_values"]
+__all__ = ["Tuning", "check", "is_secret", "require_server", "secret_values", "without_secrets"]
 
 MiB: Final = 1 << 20
 
@@ -48,6 +48,7 @@ _SECRETS: Final = frozenset(
         "credential",
         "delegation",
         "encryption_key",
+        "external_id",
         "password",
         "refresh_token",
         "runtime_token",
@@ -61,8 +62,23 @@ _SECRETS: Final = frozenset(
         "token",
     }
 )
-_IDS: Final = frozenset({"access_key_id", "application_key_id", "secret_id"})
-"""Names of keys: no secrets, yet nothing to show around. Too short and common to be cut out of texts."""
+_IDS: Final = frozenset(
+    {
+        "access_key_id",
+        "application_key_id",
+        "assume_role_session_tags",
+        "client_id",
+        "encryption_key_sha256",
+        "options",
+        "secret_id",
+        "server_side_encryption_customer_key_md5",
+        "tenant_id",
+    }
+)
+"""Names and digests of keys, and free text: not secret as such, but never shown. Too short and too common
+to be cut out of texts."""
+
+_NESTED: Final = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
 
 _CONCURRENCY: Final = 256
 
@@ -204,6 +220,43 @@ def secret_values(native: Mapping[str, str]) -> tuple[str, ...]:
 def is_secret(name: str) -> bool:
     """Tell whether an option holds a secret, or the name that goes with one."""
     return name in _SECRETS or name in _IDS
+
+
+def without_secrets(service: Service, options: Mapping[str, Any], *, container: bool) -> dict[str, Any]:
+    """Return options without their secrets, in the names and values that they were given in.
+
+    Parameters
+    ----------
+    service : Service
+        Whose options they are.
+    options : Mapping
+        As `check` accepts them.
+    container : bool
+        As for `check`.
+
+    Returns
+    -------
+    dict
+        Without every option that stands for a secret or the name of a key, whatever library it is named
+        after; URLs are without user, password and signature.
+    """
+
+    def shows(name: str, value: Any) -> bool:
+        if name in FSSPEC or name == URL_HOST:
+            return False
+        try:
+            found = check(service, {name: value}, container=container)[0]
+        except OptionError:
+            return True
+        return any(is_secret(option) for option in found)
+
+    kept: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in _NESTED and isinstance(value, Mapping):
+            kept[name] = {key: inner for key, inner in value.items() if not shows(name, {key: inner})}
+        elif not shows(name, value):
+            kept[name] = redact(without_userinfo(value)) if isinstance(value, str) else value
+    return kept
 
 
 def require_server(service: Service, options: Mapping[str, Any]) -> None:

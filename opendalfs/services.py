@@ -74,6 +74,8 @@ class Service:
         Names in URLs that mean HTTPS, where the service's own name means HTTP.
     accounts : bool
         Whether a URL may name the account: ``container@account.host``.
+    queries : bool
+        Whether a ``?`` in a URL begins a query, which OpenDAL would send as a part of the name.
     appends : bool
         Whether OpenDAL's append flag really appends. The capability flag does not tell: on S3 it
         replaces the object.
@@ -92,6 +94,7 @@ class Service:
     default_endpoint: str | None = None
     secure: tuple[str, ...] = ()
     accounts: bool = False
+    queries: bool = False
     appends: bool = False
     utf8_containers: bool = False
 
@@ -200,7 +203,7 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("gridfs"),
     Service("hdfs-native", _ENDPOINT, endpoint_scheme="hdfs", native=("hdfs",), appends=True),
     Service("hf", Form.HUB, native=("huggingface",)),
-    Service("http", _ENDPOINT, endpoint_scheme="http", secure=("https",)),
+    Service("http", _ENDPOINT, endpoint_scheme="http", secure=("https",), queries=True),
     Service("ipfs", _ENDPOINT, endpoint_scheme="https"),
     Service("ipmfs", _ENDPOINT, endpoint_scheme="http"),
     Service("koofr", _ENDPOINT, endpoint_scheme="https"),

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final
 
 from . import paths
 from .connection import Connection
-from .errors import OptionError
+from .errors import OptionError, redact
 from .links import followed
 from .ranges import Range, split
 from .reader import Reader, Version
@@ -135,9 +135,9 @@ def _naming(connection: Connection, key: str, stage: str | None) -> Iterator[Non
     try:
         yield
     except OSError as exc:
-        if stage is None or exc.filename != connection.name(stage):
+        if stage is None or exc.filename != redact(connection.name(stage)):
             raise
-        exc.filename = connection.name(key)
+        exc.filename = redact(connection.name(key))
         if not isinstance(exc, FileExistsError):
             raise
         # The name of a stage is free, so that it is the directory that exists, as a file.

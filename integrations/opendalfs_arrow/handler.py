@@ -182,9 +182,9 @@ class Handler(pafs.FileSystemHandler):
         if not infos:
             kind = self.get_file_info([selector.base_dir])[0].type
             if kind == pafs.FileType.File:
-                raise NotADirectoryError(20, "Not a directory", selector.base_dir)
+                raise NotADirectoryError(20, "Not a directory", redact(selector.base_dir))
             if kind == pafs.FileType.NotFound and not selector.allow_not_found:
-                raise FileNotFoundError(2, "No such directory", selector.base_dir)
+                raise FileNotFoundError(2, "No such directory", redact(selector.base_dir))
         infos.sort(key=lambda info: str(info["name"]))
         told = [self.told(fs, info) for info in infos]
         self.known.tell_order([t.path for t in told if t.type == pafs.FileType.File])
@@ -338,7 +338,7 @@ class Handler(pafs.FileSystemHandler):
         self.known.forget(self._key(path))
         above = fs._parent(inner)
         if not recursive and above.strip("/") and not blocking.run(fs._isdir, above):
-            raise FileNotFoundError(2, "The directory above does not exist", path)
+            raise FileNotFoundError(2, "The directory above does not exist", redact(path))
         blocking.run(fs._makedirs, inner, exist_ok=True)
 
     def delete_dir(self, path: str) -> None:
@@ -368,9 +368,9 @@ class Handler(pafs.FileSystemHandler):
             )
         kind = blocking.run(self._info, path).type
         if kind == pafs.FileType.File:
-            raise NotADirectoryError(20, "Not a directory", path)
+            raise NotADirectoryError(20, "Not a directory", redact(path))
         if kind == pafs.FileType.NotFound:
-            raise FileNotFoundError(2, "No such directory", path)
+            raise FileNotFoundError(2, "No such directory", redact(path))
         return fs, inner
 
     def delete_root_dir_contents(self) -> None:
@@ -412,7 +412,7 @@ class Handler(pafs.FileSystemHandler):
         other, target = self.resolve(dest)
         if fs == other:
             if not blocking.run(fs._cp_one, source, target):
-                raise IsADirectoryError(errno.EISDIR, "Is a directory", src)
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(src))
         else:
             with self.open_input_stream(src) as reading, self.open_output_stream(dest) as writing:
                 while data := reading.read(_COPIED):
@@ -451,7 +451,7 @@ def _open_local(path: str, opens: Callable[[str], pa.NativeFile]) -> pa.NativeFi
         return opens(path)
     except OSError:
         if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", path) from None
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path)) from None
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from opendalfs.errors import redact
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
 from opendalfs.reader import gather
@@ -38,7 +39,7 @@ async def move(fs: OpendalFileSystem, source: str, target: str, local: tuple[str
             return
     elif (await fs._info(source, refresh=True))["type"] == "file":
         # fsspec would move it into the directory.
-        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(target))
     await _check(fs, source, target)
     if local is None:
         await _copy_away(fs, source, target)
@@ -53,11 +54,13 @@ async def move(fs: OpendalFileSystem, source: str, target: str, local: tuple[str
 async def _check(fs: OpendalFileSystem, source: str, target: str) -> None:
     """Raise when a directory cannot be moved to a place."""
     if source == fs.root_marker or f"{target}/".startswith(f"{source}/"):
-        raise OSError(errno.EINVAL, "A directory cannot be moved into itself", source, None, target)
+        raise OSError(
+            errno.EINVAL, "A directory cannot be moved into itself", redact(source), None, redact(target)
+        )
     if await fs._isfile(target):
-        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", target)
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(target))
     if await _holds(fs, target):
-        raise OSError(errno.ENOTEMPTY, "Directory not empty", target)
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(target))
 
 
 async def _copy_away(fs: OpendalFileSystem, source: str, target: str) -> None:

@@ -17,7 +17,7 @@ from fsspec import AbstractFileSystem
 
 from opendalfs import blocking, listing, paths
 from opendalfs.connection import Connection
-from opendalfs.errors import UnsupportedError
+from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.listing import Info
 from opendalfs.ranges import Range, split
@@ -161,7 +161,7 @@ class DuckDBFileSystem(AbstractFileSystem):
             _, connection, key = self.source.locate(url)
             version = self._ask(connection, key)
         if version is None:
-            raise FileNotFoundError(errno.ENOENT, "No such file", url)
+            raise FileNotFoundError(errno.ENOENT, "No such file", redact(url))
         self._stats.put([(url, version)], asked)
         return version
 
@@ -280,7 +280,7 @@ class DuckDBFileSystem(AbstractFileSystem):
     def _writing(self, path: str, mode: str) -> WriteHandle:
         _, connection, key = self.source.locate(path)
         if not key:
-            raise IsADirectoryError(errno.EISDIR, connection.no_key, path)
+            raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
         if mode == "ab":
             writer = appending(connection, key)
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import threading
 
+from opendalfs.errors import redact
 from opendalfs.reader import Reader
 
 from .ahead import ReadAhead
@@ -78,7 +79,7 @@ class ReadHandle:
         """
         base = (0, self._position, self.size)[whence] if whence else 0
         if base + offset < 0:
-            raise ValueError(f"seek to {base + offset}, before the beginning of {self.name}")
+            raise ValueError(f"seek to {base + offset}, before the beginning of {redact(self.name)}")
         position = base + offset
         mark = self._mark
         mark.position, mark.epoch = position, self._epoch
@@ -135,7 +136,7 @@ class ReadHandle:
 
     def _whole(self, data: bytes, size: int) -> bytes:
         if len(data) != size:
-            raise OSError(errno.EIO, f"The service sent {len(data)} of {size} bytes", self.name)
+            raise OSError(errno.EIO, f"The service sent {len(data)} of {size} bytes", redact(self.name))
         return data
 
     def tell(self) -> int:

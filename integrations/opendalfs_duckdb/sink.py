@@ -26,7 +26,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from opendalfs.errors import UnsupportedError
+from opendalfs.errors import UnsupportedError, redact
 from opendalfs.writer import Writer
 
 from .leaving import callback
@@ -103,6 +103,7 @@ class WriteHandle:
         closed: Callable[[], object],
     ) -> None:
         self.name = name
+        self._shown = redact(name)
         self._writer: Writer | None = writer
         self._exists = exists
         self._on_close = closed
@@ -128,7 +129,7 @@ class WriteHandle:
         """
         with callback, self._lock:
             if self._writer is None:
-                raise ValueError(f"{self.name} is closed")
+                raise ValueError(f"{self._shown} is closed")
             try:
                 count = self._writer.write(data)
             except BaseException as exc:
@@ -171,15 +172,15 @@ class WriteHandle:
         with self._lock:
             if self._writer is None:
                 return False
-            self._error = InterruptedError(errno.EINTR, "Removed while it was being written", self.name)
+            self._error = InterruptedError(errno.EINTR, "Removed while it was being written", self._shown)
             self._writer.abort()
             return True
 
     def _check(self, size: int) -> None:
         if self._error is not None:
-            raise OSError(errno.EIO, "Not published: a write of it has failed", self.name) from self._error
+            raise OSError(errno.EIO, "Not published: a write of it has failed", self._shown) from self._error
         if parquet_is_whole(self._head, self._tail, size, self.name) is False:
-            raise OSError(errno.EIO, "Not published: the Parquet file has no end", self.name)
+            raise OSError(errno.EIO, "Not published: the Parquet file has no end", self._shown)
         if not size and self._exists():
             raise self._like_a_failed_copy("nothing was written", "to be empty")
         if self._text.whole is False and self._exists():
@@ -190,7 +191,7 @@ class WriteHandle:
             errno.EIO,
             f"Not published: {found}, which over an existing object cannot be told from a failed COPY. "
             f"If it is {meant}, remove it first",
-            self.name,
+            self._shown,
         )
 
     def tell(self) -> int:
@@ -201,7 +202,7 @@ class WriteHandle:
         """Stay where it is; another place is refused."""
         if (offset, whence) in ((0, 1), (0, 2), (self.tell(), 0)):
             return self.tell()
-        raise UnsupportedError(f"{self.name}: objects are written from beginning to end, without seeks")
+        raise UnsupportedError(f"{self._shown}: objects are written from beginning to end, without seeks")
 
     def readable(self) -> bool:
         """Tell that it does not read."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from opendalfs import paths
 from opendalfs.connection import Connection
+from opendalfs.errors import redact
 from opendalfs.filesystems import ServiceFileSystem, from_source, from_url
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.options import require_server
@@ -139,7 +140,9 @@ class Source:
         """
         scheme, mark, rest = url.partition("://")
         if not mark or scheme == ANY:
-            raise ValueError(f"{url!r} names no service: write opendal+<service>://..., as in opendal+s3://")
+            raise ValueError(
+                f"{redact(url)!r} names no service: write opendal+<service>://..., as in opendal+s3://"
+            )
         fs, path = self._path(scheme, rest, url)
         connection, key = fs.locate(path)
         return fs, connection, key

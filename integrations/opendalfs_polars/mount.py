@@ -9,6 +9,7 @@ from typing import Final
 
 from opendalfs import listing, paths, reader
 from opendalfs.connection import Connection
+from opendalfs.errors import redact
 from opendalfs.filesystems import ServiceFileSystem
 from opendalfs.ranges import Range
 from opendalfs.reader import Version
@@ -87,14 +88,14 @@ class Mount:
         """Ask for the version of an object, and pin it for the reads that follow."""
         connection, found = self.locate(key)
         if not found or found.endswith("/"):
-            raise FileNotFoundError(2, "a directory is no object", key)
+            raise FileNotFoundError(2, "a directory is no object", redact(key))
         if connection.service.home is Home.PROCESS:
             # A look into a table: quicker than to hand it to another thread.
             metadata = connection.stat_blocking(found)
         else:
             metadata = await connection.stat(found)
         if metadata.is_dir:
-            raise FileNotFoundError(2, "a directory is no object", key)
+            raise FileNotFoundError(2, "a directory is no object", redact(key))
         version = Version.of(connection, found, metadata)
         self.pin(key, version)
         return version

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from opendalfs import paths
+from opendalfs.errors import redact
 from opendalfs.filesystems import ServiceFileSystem, from_url
 from opendalfs.options import FSSPEC
 from opendalfs.services import Form, Service, lookup
@@ -82,11 +83,11 @@ def _service(url: Url) -> tuple[Service, str]:
     text = os.fspath(url)
     found = _OURS.match(text)
     if found is None:
-        raise ValueError(f"{text!r} is no URL of opendalfs: those are like 'opendal+s3://bucket/key'")
+        raise ValueError(f"{redact(text)!r} is no URL of opendalfs: those are like 'opendal+s3://bucket/key'")
     if len(found.group(3)) < 2:
         raise ValueError(
-            f"{text!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would take it "
-            "for a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
+            f"{redact(text)!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would "
+            "take it for a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
         )
     return lookup(found.group(2)), text
 
