@@ -33,7 +33,7 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     Returns
     -------
     object
-        What it returns.
+        What it returns. Ctrl-C cancels the call.
 
     Examples
     --------
@@ -45,7 +45,13 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     async def call() -> T:
         return await function(*args, **kwargs)
 
-    return asyncio.run_coroutine_threadsafe(call(), _loop()).result()
+    future = asyncio.run_coroutine_threadsafe(call(), _loop())
+    try:
+        return future.result()
+    except BaseException:
+        # Ctrl-C, or an error of the call's own, after which there is nothing to cancel.
+        future.cancel()
+        raise
 
 
 def _loop() -> asyncio.AbstractEventLoop:

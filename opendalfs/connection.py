@@ -1,7 +1,7 @@
 """A connection to storage: the one seam to OpenDAL.
 
-Every call to OpenDAL is a method of `Connection`. Each goes through `call.Call`, which refuses forks,
-counts what is under way, records for `trace` and turns OpenDAL's errors into OSErrors.
+Every call to OpenDAL is a method of `Connection`. Each goes through `call.Call`, which refuses forks, counts
+what is in flight, bounds it by the timeouts, records for `trace` and turns OpenDAL's errors into OSErrors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,12 +20,14 @@ import opendal
 from opendal.exceptions import NotFound
 from opendal.types import Entry, Metadata, PresignedRequest
 
-from . import paths
+from . import paths, workers
+from .blocking import run
 from .call import Call
 from .errors import UnsupportedError, redact, translated
 from .options import Tuning, secret_values
 from .path_cache import PathCache
 from .services import Form, Service
+from .slots import Slots
 from .upload import AsyncUpload, Upload
 
 __all__ = ["PAGE", "Connection"]
@@ -56,8 +58,11 @@ class Connection:
         Retries, timeouts, limits.
     container : str
         Name of the container, for messages and traces.
-    operator : opendal.AsyncOperator
-        OpenDAL's, with its layers.
+    build : callable
+        Makes OpenDAL's operator, with its layers.
+    slots : Slots, optional
+        Limits requests in flight; None for local disks and stores in this process, which are called in the
+        caller's thread and without a timeout.
     written : PathCache, optional
         Where to keep the times of writes by key, for a store that keeps none itself.
     """
@@ -68,21 +73,38 @@ class Connection:
         native: Mapping[str, str],
         tuning: Tuning,
         container: str,
-        operator: opendal.AsyncOperator,
-        written: PathCache[datetime] | None,
+        build: Callable[[], opendal.AsyncOperator],
+        slots: Slots | None = None,
+        written: PathCache[datetime] | None = None,
     ) -> None:
         self.service = service
         self.native = dict(native)
         self.tuning = tuning
         self.container = container
-        self.async_operator = operator
-        self.capability = operator.capability()
+        self.slots = slots
+        self._build = build
+        self.async_operator = build()
+        self.capability = self.async_operator.capability()
         self._written = written
 
     @cached_property
     def operator(self) -> opendal.Operator:
         """The blocking operator; made within the first call, as it starts the threads that a fork loses."""
         return self.async_operator.to_operator()
+
+    def renew(self) -> None:
+        """Replace the pool of connections of a service that keeps one, after a request that did not end.
+
+        The request keeps its connection, and the pool, which holds a few at most, would soon be empty.
+        """
+        if not self.service.cancels:
+            self.async_operator = self._build()
+            self.__dict__.pop("operator", None)
+
+    @property
+    def _in_worker(self) -> bool:
+        """Whether blocking reads are made as such; see `workers.abandoned`."""
+        return self.slots is None or workers.abandoned() < workers.MOST_ABANDONED
 
     @property
     def where(self) -> str:
@@ -159,34 +181,39 @@ class Connection:
 
     async def stat(self, key: str, **options: Any) -> Metadata:
         """Get a key's metadata."""
-        with Call(self, "stat", key).awaited():
-            return await self.async_operator.stat(key, **options)
+        with Call(self, "stat", key).awaited() as call:
+            return await call.run_async(self.async_operator.stat, key, **options)
 
     def stat_blocking(self, key: str, **options: Any) -> Metadata:
         """Get a key's metadata."""
-        with Call(self, "stat", key):
-            return self.operator.stat(key, **options)
+        if not self._in_worker:
+            return run(self.stat, key, **options)
+        with Call(self, "stat", key) as call:
+            return call.run(self.operator.stat, key, **options)
 
     async def read(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
         """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
         with Call(self, "read", key, bool(pin), offset, size).awaited() as call:
-            data = await self.async_operator.read(key, offset=offset, size=size, **pin)
+            data = await call.run_async(self.async_operator.read, key, offset=offset, size=size, **pin)
             call.moved(len(data))
             return data
 
     def read_blocking(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
         """Read `size` bytes from `offset` on, which must exist; all of the rest when size is None."""
+        if not self._in_worker:
+            return run(self.read, key, offset, size, **pin)
         with Call(self, "read", key, bool(pin), offset, size) as call:
-            data = self.operator.read(key, offset=offset, size=size, **pin)
+            data = call.run(self.operator.read, key, offset=offset, size=size, **pin)
             call.moved(len(data))
             return data
 
     async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
-        """Read an object of unknown size with one request, piece by piece."""
+        """Read an object of unknown size with one request, piece by piece; all of it within `io_timeout`."""
         with Call(self, "read", key).awaited() as call:
-            file = await self.async_operator.open(key, "rb")
+            call.bound_all()
+            file = await call.run_async(self.async_operator.open, key, "rb")
             total = 0
-            while piece := await file.read(_PIECE):
+            while piece := await call.run_async(file.read, _PIECE):
                 total += len(piece)
                 call.moved(total)
                 yield piece
@@ -194,7 +221,7 @@ class Connection:
     async def write(self, key: str, data: bytes, **options: Any) -> None:
         """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
         with Call(self, "write", key).awaited() as call:
-            await self.async_operator.write(key, data, **options)
+            await call.run_async(self.async_operator.write, key, data, **options)
             call.moved(len(data), requests=_parts(len(data), options))
             if not data and not self.capability.write_can_empty:
                 self._check_empty(key, await self._size(key))
@@ -202,6 +229,9 @@ class Connection:
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
         """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
+        if self.slots is not None:
+            run(self.write, key, data, **options)
+            return
         with Call(self, "write", key) as call:
             self.operator.write(key, data, **options)
             call.moved(len(data), requests=_parts(len(data), options))
@@ -239,25 +269,23 @@ class Connection:
 
     async def upload_async(self, key: str, **options: Any) -> AsyncUpload:
         """Start a multipart upload from a coroutine."""
-        with Call(self, "write", key).awaited():
-            file = await self.async_operator.open(key, "wb", **options)
+        with Call(self, "write", key).awaited() as call:
+            file = await call.run_async(self.async_operator.open, key, "wb", **options)
         return AsyncUpload(self, key, file)
 
     async def pages(self, key: str, **options: Any) -> AsyncGenerator[list[Entry], None]:
         """List below a key, a page at a time; a page that is not asked for is not fetched."""
         with Call(self, "list", key).awaited() as call:
-            page: list[Entry] = []
+            lister = await call.run_async(self.async_operator.list, key, **options)
             full = 0
-            async for entry in await self.async_operator.list(key, **options):
-                page.append(entry)
-                if len(page) == PAGE:
-                    full += 1
-                    call.moved(0, requests=full)
+            while True:
+                page = await call.run_async(_take, lister, PAGE)
+                if page or not full:
+                    call.moved(0, requests=full + 1)
                     yield page
-                    page = []
-            if page or not full:
-                call.moved(0, requests=full + 1)
-                yield page
+                if len(page) < PAGE:
+                    return
+                full += 1
 
     async def page(self, key: str, **options: Any) -> list[Entry]:
         """List the first page below a key: all there is, when it is less than `PAGE` entries."""
@@ -279,20 +307,19 @@ class Connection:
 
     async def holds_any(self, key: str) -> bool:
         """Tell whether a directory or container holds anything; raises when the container is missing."""
-        with Call(self, "list", key).awaited():
-            async for _ in await self.async_operator.list(key, limit=1):
-                return True
-            return False
+        with Call(self, "list", key).awaited() as call:
+            lister = await call.run_async(self.async_operator.list, key, limit=1)
+            return bool(await call.run_async(_take, lister, 1))
 
     async def delete(self, key: str, **options: Any) -> None:
         """Delete a key; a missing one is no error."""
-        with Call(self, "delete", key).awaited():
+        with Call(self, "delete", key).awaited() as call:
             if self.is_link(key):
                 # OpenDAL looks at what it leads to.
                 os.unlink(self.local(key))
             else:
                 self._forget_time(key)
-                await self.async_operator.delete(key, **options)
+                await call.run_async(self.async_operator.delete, key, **options)
 
     async def remove_all(self, prefix: str) -> None:
         """Delete everything below a prefix, which must end in ``/`` or be empty."""
@@ -301,28 +328,34 @@ class Connection:
         with Call(self, "delete", prefix).awaited() as call:
             if self._written is not None:
                 self._written.remove_below(prefix)
-            await self.async_operator.remove_all(prefix or "/")
+            await call.run_async(self.async_operator.remove_all, prefix or "/")
             call.moved(0, requests=2)
 
     async def copy(self, source: str, target: str) -> None:
         """Copy within the service."""
-        with Call(self, "copy", source).awaited():
-            await self.async_operator.copy(source, target)
+        with Call(self, "copy", source).awaited() as call:
+            await call.run_async(self.async_operator.copy, source, target)
         self._touched(target)
 
     async def rename(self, source: str, target: str) -> None:
         """Rename within the service."""
-        with Call(self, "rename", source).awaited():
+        with Call(self, "rename", source).awaited() as call:
             if self.is_link(source):
                 _carry(self.local(source), self.local(target))
             else:
-                await self.async_operator.rename(source, target)
+                await call.run_async(self.async_operator.rename, source, target)
         self._touched(target)
 
     def rename_blocking(self, source: str, target: str) -> None:
         """Rename within the service."""
+        if self.slots is not None:
+            run(self.rename, source, target)
+            return
         with Call(self, "rename", source):
-            self.operator.rename(source, target)
+            if self.is_link(source):
+                _carry(self.local(source), self.local(target))
+            else:
+                self.operator.rename(source, target)
         self._touched(target)
 
     async def publish(self, stage: str, target: str, exclusive: bool = False) -> None:
@@ -377,22 +410,38 @@ class Connection:
 
     def delete_blocking(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
+        if self.slots is not None:
+            run(self.delete, key)
+            return
         with Call(self, "delete", key):
-            self._forget_time(key)
-            self.operator.delete(key)
+            if self.is_link(key):
+                os.unlink(self.local(key))
+            else:
+                self._forget_time(key)
+                self.operator.delete(key)
 
     async def create_dir(self, key: str) -> None:
         """Make a directory and the ones above it; the key must end in ``/``."""
-        with Call(self, "create_dir", key).awaited():
-            await self.async_operator.create_dir(key)
+        with Call(self, "create_dir", key).awaited() as call:
+            await call.run_async(self.async_operator.create_dir, key)
 
     async def presign_read(self, key: str, seconds: int) -> PresignedRequest:
         """Make a signed GET request; asks nothing of the server."""
         self.require("presign_read", "sign URLs")
         with Call(self, "presign", key).awaited() as call:
-            request = await self.async_operator.presign_read(key, seconds)
+            request = await call.run_async(self.async_operator.presign_read, key, seconds)
             call.moved(0, requests=0)
             return request
+
+
+async def _take(lister: AsyncIterable[Entry], most: int) -> list[Entry]:
+    """Take entries off a lister: so many, or all that are left."""
+    entries: list[Entry] = []
+    async for entry in lister:
+        entries.append(entry)
+        if len(entries) == most:
+            break
+    return entries
 
 
 def _carry(link: str, target: str) -> None:

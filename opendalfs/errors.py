@@ -188,9 +188,12 @@ def kind_of(exc: BaseException) -> str | None:
 
     Its File objects raise bare OSErrors that hold the kind in their text alone.
     """
-    name = type(exc).__name__
-    if type(exc).__module__.startswith("opendal") and name in _RULES:
+    name, module = type(exc).__name__, type(exc).__module__
+    if module.startswith("opendal") and name in _RULES:
         return name
+    if module == "pyo3_runtime" and name == "PanicException":
+        # A bug in the wheel. It is no Exception, so that it would end loops and threads of the user's.
+        return "Unexpected"
     if type(exc) is OSError:
         found = _KIND.match(str(exc))
         if found is not None and found.group(1) in _RULES:

@@ -19,7 +19,7 @@ from opendal.types import Metadata
 from . import tracing
 from .assembly import Slice, cut, only_fetch, planned
 from .connection import Connection
-from .errors import RangeError
+from .errors import ChangedError, RangeError
 from .links import is_special
 from .paths import stage
 from .ranges import Range, split
@@ -152,7 +152,7 @@ async def _stream(connection: Connection, key: str) -> bytes | Version:
     pieces: list[bytes] = []
     total = 0
     asked: asyncio.Task[Metadata] | None = None
-    goes_on = False
+    version: Version | None = None
     stream = connection.stream(key)
     try:
         async for piece in stream:
@@ -161,11 +161,14 @@ async def _stream(connection: Connection, key: str) -> bytes | Version:
             if asked is None and total > _SMALL:
                 # The stream goes on meanwhile, and may come to its end first.
                 asked = asyncio.ensure_future(connection.stat(key))
-            if asked is not None and asked.done() and not goes_on:
+            if asked is not None and asked.done() and version is None:
                 version = Version.of(connection, key, asked.result())
                 if version.size - total > connection.tuning.read_chunk:
                     return version
-                goes_on = True
+            if version is not None and total > version.size + connection.tuning.read_chunk:
+                raise ChangedError(
+                    errno.ESTALE, f"The object has {version.size} bytes, and more came", connection.name(key)
+                )
         return b"".join(pieces)
     finally:
         await stream.aclose()

@@ -1,12 +1,13 @@
-"""Blocking methods for the coroutines of a filesystem, as fsspec makes them, but for three things.
+"""Blocking methods for the coroutines of a filesystem, as fsspec makes them, but for four things.
 
 They are made once a class: fsspec makes them for each instance, which then holds itself in a circle. They
 call what the instance's class overrides. And a timeout keeps its words: fsspec's own bridge to the event
-loop puts an empty FSTimeoutError in the place of every TimeoutError.
+loop puts an empty FSTimeoutError in the place of every TimeoutError. Ctrl-C cancels the coroutine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -72,8 +73,20 @@ def _iterating(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _wait(fs: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    task: asyncio.Task[Any] | None = None
+
+    async def call() -> Any:
+        nonlocal task
+        task = asyncio.current_task()
+        return await function(*args, **kwargs)
+
     try:
-        return sync(fs.loop, function, *args, **kwargs)
+        return sync(fs.loop, call)
+    except KeyboardInterrupt:
+        # fsspec lets the coroutine go on, so that a write might still be published.
+        if task is not None:
+            fs.loop.call_soon_threadsafe(task.cancel)
+        raise
     except FSTimeoutError as exc:
         told = exc.__cause__
         if not isinstance(told, TimeoutError):

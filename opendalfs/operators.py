@@ -6,10 +6,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import opendal
-from opendal.layers import ConcurrentLimitLayer, RetryLayer, TimeoutLayer
+from opendal.layers import RetryLayer, TimeoutLayer
 
 from . import lifecycle
 from .connection import Connection
@@ -18,6 +19,7 @@ from .errors import OptionError, redact
 from .options import Tuning, secret_values
 from .path_cache import PathCache
 from .services import Home, Service
+from .slots import Slots
 
 __all__ = ["connect"]
 
@@ -34,7 +36,7 @@ _lock = threading.RLock()
 _connections: OrderedDict[_Key, Connection] = OrderedDict()
 _bases: dict[_Key, opendal.AsyncOperator] = {}
 _clocks: dict[_Key, PathCache[datetime]] = {}
-_limits: OrderedDict[_Key, ConcurrentLimitLayer] = OrderedDict()
+_slots: OrderedDict[_Key, Slots] = OrderedDict()
 
 
 def connect(service: Service, native: Mapping[str, str], tuning: Tuning, container: str = "") -> Connection:
@@ -79,12 +81,12 @@ def _key(service: Service, native: Mapping[str, str]) -> _Key:
 def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, container: str) -> Connection:
     options = {**native, **container_options(service, container, native)}
     if service.home is Home.REMOTE:
-        operator = _layered(_build(service, options), tuning, _limit(service, native, tuning))
-        return Connection(service, options, tuning, container, operator, None)
+        build = partial(_layered, service, options, tuning)
+        return Connection(service, options, tuning, container, build, _slots_of(service, native, tuning))
     written = None
     if service.home is Home.PROCESS:
         written = _clocks.setdefault(_key(service, options), PathCache(most=_MOST_TIMES))
-    return Connection(service, options, tuning, container, _base(service, options), written)
+    return Connection(service, options, tuning, container, partial(_base, service, options), written=written)
 
 
 def _base(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
@@ -119,31 +121,33 @@ def _koofr(endpoint: str = "", email: str = "", **options: str) -> opendal.Async
     return opendal.AsyncOperator.from_uri(f"koofr://{host}/{email}", **options)
 
 
-def _limit(service: Service, native: Mapping[str, str], tuning: Tuning) -> ConcurrentLimitLayer:
+def _slots_of(service: Service, native: Mapping[str, str], tuning: Tuning) -> Slots:
     """Give the limit on requests in flight that all containers of a filesystem share."""
     key = (*_key(service, native), tuning)
-    if key not in _limits:
-        _limits[key] = ConcurrentLimitLayer(tuning.concurrency)
-        while len(_limits) > _MOST:
-            _limits.popitem(last=False)
-    return _limits[key]
+    if key not in _slots:
+        _slots[key] = Slots(tuning.concurrency)
+        while len(_slots) > _MOST:
+            _slots.popitem(last=False)
+    return _slots[key]
 
 
-def _layered(
-    operator: opendal.AsyncOperator, tuning: Tuning, limit: ConcurrentLimitLayer
-) -> opendal.AsyncOperator:
-    """Put retries between two timeouts: the inner for an attempt, the outer for all of them.
+def _layered(service: Service, options: Mapping[str, str], tuning: Tuning) -> opendal.AsyncOperator:
+    """Build an operator that retries, each attempt within a share of the timeout.
 
-    Without the inner one a stalled connection is never retried; without the outer one a dead server costs
-    `retries` times the timeout. Local storage gets neither, and a retry there only delays the error
-    (OpenDAL takes "not a directory" for a passing failure).
+    Without the inner timeout a stalled connection would never be retried. `call.Call` bounds the whole call:
+    a second TimeoutLayer above the retries would take the place of the inner one for the parts of an upload,
+    so that a stalled part failed instead of being retried. Local storage gets no layers: a retry there only
+    delays the error (OpenDAL takes "not a directory" for a passing failure). Services that keep a pool of
+    connections get no timeout, as it drops requests (`Service.cancels`).
     """
-    retry = RetryLayer(
-        max_times=tuning.retries,
-        min_delay=tuning.retry_min_delay,
-        max_delay=tuning.retry_max_delay,
-        jitter=True,
+    operator = _build(service, options)
+    if service.cancels:
+        operator = operator.layer(TimeoutLayer(tuning.timeout / _ATTEMPTS, tuning.io_timeout / _ATTEMPTS))
+    return operator.layer(
+        RetryLayer(
+            max_times=tuning.retries,
+            min_delay=tuning.retry_min_delay,
+            max_delay=tuning.retry_max_delay,
+            jitter=True,
+        )
     )
-    attempt = TimeoutLayer(tuning.timeout / _ATTEMPTS, tuning.io_timeout / _ATTEMPTS)
-    whole = TimeoutLayer(tuning.timeout, tuning.io_timeout)
-    return operator.layer(attempt).layer(retry).layer(whole).layer(limit)

@@ -11,15 +11,17 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Final, ParamSpec, TypeVar
 
+from . import workers
 from .assembly import Assembly, Slice, cut, only_fetch, planned
 from .connection import Connection
 from .errors import ChangedError, RangeError
 from .fetching import fetch, gather, read_all
 from .ranges import Range
 from .version import Version, compare, compares, pin, whole
+from .workers import Pool
 
 __all__ = [
     "Reader",
@@ -41,40 +43,29 @@ U = TypeVar("U")
 
 _THREADS: Final = 64
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+_pools: dict[int, Pool] = {}
 _pools_lock = threading.Lock()
 
 
-def pool() -> ThreadPoolExecutor:
-    """Give the pool of this process; tasks in it must not wait for other tasks in it.
+def pool() -> Pool:
+    """Return the pool of this process; tasks in it must not wait for other tasks in it.
 
     Returns
     -------
-    ThreadPoolExecutor
+    Pool
         Made on first use, and anew in a forked child, where no thread of the parent's runs.
     """
     pid = os.getpid()
     with _pools_lock:
         if pid not in _pools:
             _pools.clear()
-            _pools[pid] = ThreadPoolExecutor(_THREADS, thread_name_prefix="opendalfs")
+            _pools[pid] = Pool(_THREADS)
         return _pools[pid]
 
 
 def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Future[U]:
-    """Call a function in the pool; here and now once the interpreter ends, whose pools take no more then.
-
-    A thread of the user's goes on after the main thread's last line, and may still read.
-    """
-    try:
-        return pool().submit(function, *args, **kwargs)
-    except RuntimeError:
-        done: Future[U] = Future()
-        try:
-            done.set_result(function(*args, **kwargs))
-        except BaseException as exc:
-            done.set_exception(exc)
-        return done
+    """Call a function in the pool."""
+    return pool().submit(function, *args, **kwargs)
 
 
 def failed(future: Future[Any]) -> bool:
@@ -268,14 +259,7 @@ def each(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
     list
         Results in the order of the items.
     """
-    with ThreadPoolExecutor(min(_THREADS, len(items) or 1), "opendalfs-each") as threads:
-        try:
-            return list(threads.map(function, items))
-        except RuntimeError:
-            # The interpreter ends, and its pools take no more; see `submit`.
-            if threading.main_thread().is_alive():
-                raise
-            return [function(item) for item in items]
+    return workers.each(function, items, _THREADS)
 
 
 def _all(futures: Sequence[Future[None]]) -> None:

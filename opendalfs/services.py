@@ -81,6 +81,9 @@ class Service:
         replaces the object.
     utf8_containers : bool
         Whether names of containers may hold letters beyond ASCII.
+    cancels : bool
+        Whether a request may be dropped before its answer has come. Where the wheel then puts the connection
+        back into its pool, the next request reads the answer to the one before: another key's bytes.
     """
 
     scheme: str
@@ -97,6 +100,7 @@ class Service:
     queries: bool = False
     appends: bool = False
     utf8_containers: bool = False
+    cancels: bool = True
 
     @property
     def class_name(self) -> str:
@@ -189,7 +193,13 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("dashmap", home=Home.PROCESS),
     Service("dropbox"),
     Service("fs", Form.ABSOLUTE, home=Home.DISK, native=("file", "local"), appends=True),
-    Service("ftp", _ENDPOINT, endpoint_scheme="ftp", peers=MappingProxyType({"username": "user"})),
+    Service(
+        "ftp",
+        _ENDPOINT,
+        endpoint_scheme="ftp",
+        peers=MappingProxyType({"username": "user"}),
+        cancels=False,
+    ),
     Service(
         "gcs",
         _CONTAINER,
@@ -200,26 +210,26 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("gcs-grpc", _CONTAINER, "bucket"),
     Service("gdrive"),
     Service("ghac"),
-    Service("gridfs"),
+    Service("gridfs", cancels=False),
     Service("hdfs-native", _ENDPOINT, endpoint_scheme="hdfs", native=("hdfs",), appends=True),
     Service("hf", Form.HUB, native=("huggingface",)),
     Service("http", _ENDPOINT, endpoint_scheme="http", secure=("https",), queries=True),
     Service("ipfs", _ENDPOINT, endpoint_scheme="https"),
     Service("ipmfs", _ENDPOINT, endpoint_scheme="http"),
     Service("koofr", _ENDPOINT, endpoint_scheme="https"),
-    Service("memcached", _ENDPOINT, endpoint_scheme="tcp"),
+    Service("memcached", _ENDPOINT, endpoint_scheme="tcp", cancels=False),
     Service("memory", home=Home.PROCESS),
     Service("mini-moka", home=Home.PROCESS),
     Service("moka", home=Home.PROCESS),
-    Service("mongodb"),
-    Service("mysql"),
+    Service("mongodb", cancels=False),
+    Service("mysql", cancels=False),
     Service("obs", _CONTAINER, "bucket"),
     Service("onedrive"),
     Service("oss", _CONTAINER, "bucket", peers=_OSS),
     Service("persy", home=Home.DISK),
-    Service("postgresql", native=("postgres",)),
+    Service("postgresql", native=("postgres",), cancels=False),
     Service("redb", home=Home.DISK),
-    Service("redis", _ENDPOINT, endpoint_scheme="redis"),
+    Service("redis", _ENDPOINT, endpoint_scheme="redis", cancels=False),
     Service("s3", _CONTAINER, "bucket", native=("s3a", "s3n", "r2"), peers=_KEYS),
     Service("seafile", _ENDPOINT, endpoint_scheme="https"),
     Service("sled", home=Home.DISK),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opendal.file import AsyncFile
 
+from .blocking import run
 from .call import Call
 
 if TYPE_CHECKING:
@@ -14,35 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["AsyncUpload", "Upload"]
 
 
-class Upload:
+class AsyncUpload:
     """A multipart upload of one object: `write` parts, then `complete`; nothing shows before that.
+
+    Made by `Connection.upload_async`. `io_timeout` bounds each call by itself: `write` waits for a part only
+    when as many as may be are in flight, `complete` for all that still are.
 
     Dropped without `complete` it publishes nothing, though the parts that went up stay with the
     service until its own lifecycle rule removes them: OpenDAL's binding has no call to end an upload.
     """
-
-    def __init__(self, connection: Connection, key: str, options: dict[str, Any]) -> None:
-        self._connection = connection
-        self._key = key
-        with Call(connection, "write", key) as call:
-            self._file = connection.operator.open(key, "wb", **options)
-            call.moved(0)
-
-    def write(self, data: bytes) -> None:
-        """Hand a part over; waits while as many as may be are in flight."""
-        with Call(self._connection, "write", self._key) as call:
-            self._file.write(data)
-            call.moved(len(data))
-
-    def complete(self) -> None:
-        """Publish the object."""
-        with Call(self._connection, "write", self._key):
-            self._file.close()
-        self._connection._touched(self._key)
-
-
-class AsyncUpload:
-    """The same for coroutines; made by `Connection.upload_async`."""
 
     def __init__(self, connection: Connection, key: str, file: AsyncFile) -> None:
         self._connection = connection
@@ -50,13 +31,46 @@ class AsyncUpload:
         self._file = file
 
     async def write(self, data: bytes) -> None:
-        """Hand a part over; waits while as many as may be are in flight."""
+        """Write a part; wait while as many as may be are in flight."""
         with Call(self._connection, "write", self._key).awaited() as call:
-            await self._file.write(data)
+            await call.run_async(self._file.write, data)
             call.moved(len(data))
 
     async def complete(self) -> None:
         """Publish the object."""
-        with Call(self._connection, "write", self._key).awaited():
-            await self._file.close()
+        with Call(self._connection, "write", self._key).awaited() as call:
+            await call.run_async(self._file.close)
+        self._connection._touched(self._key)
+
+
+class Upload:
+    """The same from the caller's thread; made by `Connection.upload`."""
+
+    def __init__(self, connection: Connection, key: str, options: dict[str, Any]) -> None:
+        self._connection = connection
+        self._key = key
+        self._remote: AsyncUpload | None = None
+        if connection.slots is not None:
+            self._remote = run(connection.upload_async, key, **options)
+            return
+        with Call(connection, "write", key) as call:
+            self._file = connection.operator.open(key, "wb", **options)
+            call.moved(0)
+
+    def write(self, data: bytes) -> None:
+        """Write a part; wait while as many as may be are in flight."""
+        if self._remote is not None:
+            run(self._remote.write, data)
+            return
+        with Call(self._connection, "write", self._key) as call:
+            self._file.write(data)
+            call.moved(len(data))
+
+    def complete(self) -> None:
+        """Publish the object."""
+        if self._remote is not None:
+            run(self._remote.complete)
+            return
+        with Call(self._connection, "write", self._key):
+            self._file.close()
         self._connection._touched(self._key)

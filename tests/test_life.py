@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -128,19 +129,62 @@ def test_an_exit_while_threads_read_ends_well(runner: Runner) -> None:
     assert "Fatal" not in err
 
 
-def test_storage_is_refused_while_the_interpreter_exits(runner: Runner) -> None:
+def test_an_exit_handler_registered_before_the_first_use_reads_and_writes(runner: Runner) -> None:
     code = """
         import atexit
         def late():
+            fs.pipe_file(path + ".late", b"late")
+            with fs.open(path + ".later", "wb") as file:
+                file.write(b"later")
+            print(fs.cat([path + ".late", path + ".later"]).values(), fs.reader(path).read(0, 1))
+            print(fs.cat_ranges([path] * 4, [0, 100, 2000, 4000], [1, 101, 2001, 4001], max_gap=0))
+            print(fs.cat_ranges([path, path + ".late"], 0, 1))
+        atexit.register(late)
+        # What is registered last runs first, so that `late` runs when storage has been left.
+        fs.cat_file(path)
+    """
+    for _ in range(3):
+        assert runner.run(code).splitlines() == [
+            "dict_values([b'late', b'later']) b'a'",
+            "[b'a', b'a', b'a', b'a']",
+            "[b'a', b'l']",
+        ]
+
+
+def test_other_threads_are_refused_storage_while_the_interpreter_exits(runner: Runner) -> None:
+    code = """
+        import atexit
+        def late():
+            go.set()
+            thread.join()
+        def wait():
+            go.wait()
             try:
                 fs.reader(path).read(0, 1)
             except RuntimeError as exc:
                 print(exc)
+        go = threading.Event()
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
         atexit.register(late)
         fs.cat_file(path)
-        # What is registered last runs first, so this one asks after the drain.
     """
     assert runner.run(code) == "storage cannot be used while the interpreter exits"
+
+
+def test_an_exit_with_a_read_that_does_not_end_is_quick(silent_server: str) -> None:
+    code = """
+        threading.Thread(target=lambda: fs.reader(path).read(0, 10), daemon=True).start()
+        time.sleep(0.5)
+        print("out", flush=True)
+    """
+    process = Runner(silent(silent_server), "b/k").start(code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "out\n"
+    begun = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert time.monotonic() - begun < 4
 
 
 # Fork
