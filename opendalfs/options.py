@@ -107,9 +107,11 @@ class Tuning:
     retry_min_delay, retry_max_delay : float
         Seconds before the first and, growing with jitter, at most before a later attempt.
     timeout : float
-        Seconds that one call for metadata, a listing page or a copy may take, retries included.
+        Seconds that one call for metadata, a listing page or a copy may take, retries included. An attempt that
+        stalls for a third of it is made again.
     io_timeout : float
-        Seconds that reading or writing one part may take, retries included.
+        The same for reading or writing one part. Parts in flight share the link: by default 64 parts of 8 MiB of
+        a read, and 8 of an upload, need 15 Mbit/s and 6 Mbit/s.
     concurrency : int
         Requests that one filesystem has in flight at most: 256, or half of the files that the process may
         have open, where that is less.
@@ -127,7 +129,7 @@ class Tuning:
     retry_min_delay: float = 0.05
     retry_max_delay: float = 5.0
     timeout: float = 120.0
-    io_timeout: float = 120.0
+    io_timeout: float = 300.0
     concurrency: int = field(default_factory=_concurrency)
     block_size: int = 5 * MiB
     read_chunk: int = 8 * MiB
