@@ -107,11 +107,11 @@ class Tuning:
     retry_min_delay, retry_max_delay : float
         Seconds before the first and, growing with jitter, at most before a later attempt.
     timeout : float
-        Seconds that one call for metadata, a listing page or a copy may take, retries included. An attempt that
-        stalls for a third of it is made again.
+        Seconds that one call for metadata, a listing page or a copy may take, retries included. An attempt
+        that stalls for a third of it is made again.
     io_timeout : float
-        The same for reading or writing one part. Parts in flight share the link: by default 64 parts of 8 MiB of
-        a read, and 8 of an upload, need 15 Mbit/s and 6 Mbit/s.
+        The same for reading or writing one part. Parts in flight share the link: by default 64 parts of 8 MiB
+        of a read, and 8 of an upload, need 15 Mbit/s and 6 Mbit/s.
     concurrency : int
         Requests that one filesystem has in flight at most: 256, or half of the files that the process may
         have open, where that is less.
