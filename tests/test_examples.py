@@ -1,12 +1,20 @@
-"""Every example runs, as a person would run it."""
+"""Every example, and every Python block of the pages, runs as a person would run it."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+import opendalfs
+from tests.servers import S3Server
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(p.stem for p in (ROOT / "examples").glob("*.py") if p.stem != "__init__")
@@ -35,3 +43,48 @@ def test_the_quickstart_runs_on_a_storage_of_the_users_own(tmp_path: Path) -> No
     assert "The tables are equal to the local files." in told
     assert "Both find" in told
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+RUN_BLOCKS = """
+import json, sys
+for block in json.load(sys.stdin):
+    print(block)
+    exec(compile(block, "block", "exec"), {"__name__": "block"})
+"""
+
+
+def test_the_python_blocks_of_the_pages_run(s3_server: S3Server, tmp_path: Path) -> None:
+    """On a bucket and files of the names that they use, with the credentials in the environment."""
+    blocks = [b for page in PAGES for b in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+    assert len(blocks) > 5
+    text = json.dumps(blocks)
+    text = text.replace(r"\"key\": \"...\"", rf"\"key\": \"{s3_server.access_key}\"")
+    text = text.replace(r"\"secret\": \"...\"", rf"\"secret\": \"{s3_server.secret_key}\"")
+    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    s3_server.make_bucket("my-bucket")
+    try:
+        for name in ("orders.parquet", "orders/1.parquet"):
+            table = pa.table({"o_orderkey": [1, 2, 3]})
+            pq.write_table(table, f"my-bucket/{name}", filesystem=opendalfs.arrow(fs))
+        environment = {
+            "AWS_ENDPOINT_URL": s3_server.endpoint,
+            "AWS_ACCESS_KEY_ID": s3_server.access_key,
+            "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
+            "AWS_REGION": s3_server.region,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", RUN_BLOCKS],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        s3_server.remove_prefix("", bucket="my-bucket")
+        s3_server.client.delete_bucket(Bucket="my-bucket")

@@ -35,9 +35,9 @@ def fs(s3_server: S3Server) -> S3FileSystem:
     return S3FileSystem(**s3_server.s3_options, skip_instance_cache=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def peer(s3_server: S3Server) -> Any:
-    return s3fs.S3FileSystem(**s3_server.s3_options, skip_instance_cache=True)
+    return s3fs.S3FileSystem(**s3_server.s3_options, skip_instance_cache=True, use_listings_cache=False)
 
 
 @pytest.fixture
