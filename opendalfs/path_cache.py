@@ -16,7 +16,7 @@ T = TypeVar("T")
 class PathCache(Generic[T]):
     """Values by path. The oldest are evicted when there are too many; all expire.
 
-    Expired entries are removed when they are looked up, and by later writes. Methods may be called from any
+    Expired entries are removed by the next look-up or write of any path. Methods may be called from any
     thread, and by a finalizer that runs in the middle of another of them.
 
     Parameters
@@ -50,7 +50,8 @@ class PathCache(Generic[T]):
         self._lock = threading.RLock()
         # When each expires, its weight and its value; plain tuples, as many are made.
         self._entries: OrderedDict[str, tuple[float, int, T]] = OrderedDict()
-        self._next_look = -math.inf
+        # No entry expires before this, but for those that were set to do so before their elders.
+        self._next_look = math.inf
         # The tree of all paths: by each path that has some below it, those one level down.
         self._below: dict[str, set[str]] = {}
 
@@ -65,10 +66,14 @@ class PathCache(Generic[T]):
     def get(self, path: str) -> T | None:
         """Return the value of a path; None when there is none, or it has expired."""
         with self._lock:
+            now = time.monotonic()
+            if now >= self._next_look:
+                self._evict(now)
             entry = self._entries.get(path)
             if entry is None:
                 return None
-            if entry[0] <= time.monotonic():
+            if entry[0] <= now:
+                # It was set to expire earlier than those before it.
                 self.pop(path)
                 return None
             return entry[2]
@@ -94,6 +99,7 @@ class PathCache(Generic[T]):
             old = entries.get(path)
             entries[path] = math.inf if lasts is None else now + lasts, weight, value
             self.weight += weight
+            self._next_look = min(self._next_look, entries[path][0])
             if old is None:
                 self._link(path)
             else:
@@ -129,14 +135,15 @@ class PathCache(Generic[T]):
             self.weight = 0
 
     def _evict(self, now: float) -> None:
-        while len(self._entries) > 1:
+        while self._entries:
             path, (expires, *_) = next(iter(self._entries.items()))
-            full = len(self._entries) > self.most or self.weight > self.most_weight
+            many = len(self._entries) > 1
+            full = many and (len(self._entries) > self.most or self.weight > self.most_weight)
             if not full and expires > now:
                 self._next_look = expires
                 return
             self.pop(path)
-        self._next_look = -math.inf
+        self._next_look = math.inf
 
     def _link(self, path: str) -> None:
         while path:

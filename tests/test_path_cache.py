@@ -85,9 +85,10 @@ class TestPathCache:
         now[0] += 1
         assert (cache.get("brief"), cache.get("d/7")) == (None, 7)
         now[0] += 9
-        assert cache.get("d/7") is None
-        cache.put("new", 1)
-        assert (len(cache), cache.get("new")) == (1, 1)
+        assert cache.get("elsewhere") is None
+        assert (len(cache), cache.weight) == (0, 0)
+        cache.put("d/7", 8)
+        assert (len(cache), cache.get("d/7")) == (1, 8)
         assert PathCache[int](seconds=0).get("x") is None
 
 
@@ -137,8 +138,8 @@ class TestListings:
         for i in range(50):
             cache[f"b/{i}"] = entries(f"b/{i}", 10)
         time.sleep(0.1)
-        cache["b/new"] = []
-        assert len(cache) == 1
+        assert cache.lookup("b/other", "b/other/x") is None
+        assert len(cache) == 0
 
 
 class TestInvalidation:
