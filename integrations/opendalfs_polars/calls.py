@@ -89,7 +89,13 @@ def read(function: _Bound, source: Any, arguments: Mapping[str, Any], backend: B
         return function(source, **given)
     glob = bool(given.get("glob", True))
     found = resolve(source, given.pop("storage_options", None), backend, glob=glob)
-    result = function(found.source, **_cloud(function, found, given))
+    result = None
+    try:
+        result = function(found.source, **_cloud(function, found, given))
+    finally:
+        if found.backend == "gateway" and not isinstance(result, pl.LazyFrame):
+            for base in found.shown:
+                gateway().release(base)
     column = given.get("include_file_paths")
     return result.with_columns(_named(column, found)) if column else result
 

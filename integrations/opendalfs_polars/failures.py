@@ -79,3 +79,9 @@ class Failures:
         self._known[request] = time.monotonic() + _SECONDS, _TIMES, error
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
+
+    def expire(self) -> None:
+        """Forget errors that are replayed no more."""
+        now = time.monotonic()
+        while self._known and next(iter(self._known.values()))[0] < now:
+            self._known.popitem(last=False)

@@ -32,6 +32,7 @@ from . import s3
 from .connections import Connections, QuietLogger
 from .handlers import Handlers
 from .mount import Mount
+from .mounts import Mounts
 from .s3 import S3Error
 from .uploads import Uploads
 
@@ -84,10 +85,8 @@ class Gateway:
         self._key_id = secrets.token_hex(20)
         # Clients need one to sign with; the signature tells nothing that the key id does not.
         self._secret = secrets.token_hex(20)
-        self._mounts: dict[str, Mount] = {}
-        self._buckets: dict[tuple[object, ...], str] = {}
-        self._lock = threading.Lock()
         self._uploads = Uploads(upload_expiry)
+        self._mounts = Mounts(self._uploads.forget)
         self._handlers = Handlers(self._mounts, self._uploads)
         self._connections = Connections()
         self.endpoint = self._connections.endpoint
@@ -152,19 +151,14 @@ class Gateway:
             What the URLs of objects in it begin with. The bucket is the same for the same directory, so that
             a client keeps its connections; what follows is another one each time.
         """
-        # Options compared as a filesystem compares them, secrets included.
-        key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write)
-        with self._lock:
-            bucket = self._buckets.get(key)
-            if bucket is None:
-                mount = Mount(filesystem, root, writable=write)
-                bucket = f"mount-{secrets.token_hex(16)}"
-                self._mounts[bucket] = mount
-                self._buckets[key] = bucket
-            mount, scan = self._mounts[bucket], secrets.token_hex(8)
+        bucket, mount, scan = self._mounts.open(filesystem, root, write=write, keep=hold)
         if write:
             self._uploads.allow(mount, scan, hold=hold)
         return f"s3://{bucket}/{scan}/{mount.label}/"
+
+    def release(self, base: str) -> None:
+        """End a scan that nobody will read through any more."""
+        self._mounts.close(*_scan_of(base))
 
     def publish(self, base: str) -> None:
         """Publish what is on hold under a base.
@@ -184,12 +178,12 @@ class Gateway:
         self._await(self._uploads.end, base)
 
     def _await(self, function: Callable[[Mount, str], Coroutine[Any, Any, None]], base: str) -> bool:
-        """Run a coroutine function in the gateway's thread; return whether it ran to its end."""
-        bucket, scan = base.removeprefix("s3://").split("/")[:2]
-        loop = self._loop
-        if loop is None or self._stopped:
+        """End a sink by a function that the gateway's thread runs; return whether it ran to its end."""
+        bucket, scan = _scan_of(base)
+        mount, loop = self._mounts.find(bucket), self._loop
+        if mount is None or loop is None or self._stopped:
             return False
-        coroutine = function(self._mounts[bucket], scan)
+        coroutine = function(mount, scan)
         try:
             done = asyncio.run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError:
@@ -208,6 +202,7 @@ class Gateway:
         finally:
             # After a Ctrl-C nobody waits for it any more.
             done.cancel()
+            self._mounts.close(bucket, scan)
         return True
 
     @property
@@ -261,6 +256,8 @@ class Gateway:
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, self._uploads.expiry / _SWEEPS))
             await self._uploads.expire()
+            self._handlers.expire()
+            self._mounts.shrink()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever comes of it."""
@@ -285,6 +282,12 @@ class Gateway:
             return _refused(request, S3Error(s3.FAILED, "ServiceUnavailable", "this process is exiting"))
         except Exception:
             return _unexpected(request)
+
+
+def _scan_of(base: str) -> tuple[str, str]:
+    """Return the bucket and the name of the scan in a base."""
+    bucket, scan = base.removeprefix("s3://").split("/")[:2]
+    return bucket, scan
 
 
 def _refused(request: web.BaseRequest, error: S3Error) -> web.Response:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import bisect
 import secrets
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict, deque
-from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Final
 
@@ -21,6 +21,7 @@ from . import body, s3
 from .budget import Budget
 from .failures import Failures
 from .mount import Mount, Source, etag
+from .mounts import Mounts
 from .s3 import Item, Listing, Request, S3Error
 from .uploads import Uploads
 
@@ -36,6 +37,7 @@ _ONE_PIECE: Final = 64 * 1024
 _SLICE: Final = 512 * 1024
 _PAGE: Final = 1000
 _PAGES_KEPT: Final = 64
+_PAGE_SECONDS: Final = 60.0
 _TYPE: Final = "application/octet-stream"
 _XML: Final = "application/xml"
 _LONGEST_XML: Final = 4 << 20
@@ -50,18 +52,18 @@ class Handlers:
 
     Parameters
     ----------
-    mounts : Mapping of str to Mount
-        By bucket; it may change meanwhile.
+    mounts : Mounts
+        Which it answers for.
     uploads : Uploads
         Those under way.
     """
 
-    def __init__(self, mounts: Mapping[str, Mount], uploads: Uploads) -> None:
+    def __init__(self, mounts: Mounts, uploads: Uploads) -> None:
         self._mounts = mounts
         self._uploads = uploads
         self._budget = Budget(_READ_AHEAD)
         self._failures = Failures()
-        self._listings: OrderedDict[str, _Page] = OrderedDict()
+        self._listings: OrderedDict[str, tuple[float, _Page]] = OrderedDict()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request whose client may ask.
@@ -72,10 +74,11 @@ class Handlers:
             What went wrong, for the caller to tell.
         """
         asked = s3.parse(request.raw_path)
-        mount = self._mounts.get(asked.bucket)
-        if mount is None:
-            raise S3Error(404, "NoSuchBucket", "there is no such bucket")
         method = request.method
+        path = asked.key or asked.query.get("prefix", "")
+        # Whether a sink may write is for the uploads to say.
+        reads = path and method in ("GET", "HEAD")
+        mount = self._mounts.use(asked.bucket, path.partition("/")[0] if reads else None)
         if method == "GET":
             return await (self._get(request, mount, asked) if asked.key else self._list(mount, asked))
         if method == "HEAD":
@@ -202,7 +205,7 @@ class Handlers:
 
     async def _found(self, mount: Mount, page: Listing, token: str, after: str) -> _Page:
         """Give what is left of a listing: kept from the page before, or else listed anew."""
-        kept = self._listings.pop(token, None) if token else None
+        _, kept = self._listings.pop(token, (0.0, None))
         if kept is not None:
             return kept
         if token:
@@ -222,10 +225,17 @@ class Handlers:
         i = bisect.bisect_right(page.items, last, key=lambda item: item.key)
         j = bisect.bisect_right(page.prefixes, last)
         token = f"{secrets.token_hex(8)}.{urlsafe_b64encode(last.encode()).decode()}"
-        self._listings[token] = page.items[i:], page.prefixes[j:]
+        self._listings[token] = time.monotonic(), (page.items[i:], page.prefixes[j:])
         while len(self._listings) > _PAGES_KEPT:
             self._listings.popitem(last=False)
         page.items, page.prefixes, page.token = page.items[:i], page.prefixes[:j], token
+
+    def expire(self) -> None:
+        """Forget old errors, and the rest of listings that nobody asks for."""
+        self._failures.expire()
+        limit = time.monotonic() - _PAGE_SECONDS
+        while self._listings and next(iter(self._listings.values()))[0] < limit:
+            self._listings.popitem(last=False)
 
     # Writing
 

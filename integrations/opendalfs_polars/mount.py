@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from datetime import datetime
 from typing import Final
@@ -19,16 +20,15 @@ from .s3 import Item, S3Error
 
 __all__ = ["Mount", "Source", "etag"]
 
-_MOST_PINS: Final = 1 << 16
+_MOST_LATEST: Final = 1 << 16
 
 
 class Mount:
     """A directory of a filesystem as a bucket, once for each scan.
 
-    A key of the bucket is ``<scan>/<label>/<key in the directory>``. The scan's name is any word: reads under
-    one name get one version of each object, and those under another name are none of their business. The
-    label is what Polars' errors show of the place. And no scan begins at the bucket's root, from which Polars
-    reads hive partitions wrongly.
+    A key of the bucket is ``<scan>/<label>/<key in the directory>``. Reads under the name of one scan get one
+    version of each object; each other scan has versions of its own. The label is what Polars' errors show of
+    the place. And no scan begins at the bucket's root, from which Polars reads hive partitions wrongly.
 
     Parameters
     ----------
@@ -38,6 +38,13 @@ class Mount:
         The directory, as a path of the filesystem without a trailing slash.
     writable : bool
         Whether objects may be written.
+
+    Attributes
+    ----------
+    scans : dict
+        For the name of each scan the versions that its reads get, by key of the bucket.
+    used : float
+        When a scan last asked for something, in seconds of `time.monotonic`.
 
     Examples
     --------
@@ -54,11 +61,17 @@ class Mount:
         self.label = root.strip("/") or filesystem.service.scheme
         self.connection, base = filesystem.locate(root)
         self._base = f"{base}/" if base else ""
-        self._pins: OrderedDict[str, Version] = OrderedDict()
+        self.scans: dict[str, dict[str, Version]] = {}
+        self.used = time.monotonic()
         self._latest: OrderedDict[str, Version] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"Mount({self.filesystem!r}, {self.root!r}, writable={self.writable})"
+
+    @property
+    def versions(self) -> int:
+        """Number of versions in memory."""
+        return len(self._latest) + sum(map(len, list(self.scans.values())))
 
     def _cut(self, key: str) -> tuple[str, str]:
         """Cut a key of the bucket into what names the scan and the key in the directory."""
@@ -119,12 +132,16 @@ class Mount:
             when the object has changed.
         """
         if not begins:
-            return self._pins.get(key)
+            return self._pinned(key).get(key)
         found = self._latest.get(self.locate(key)[1])
         if found is None or "if_match" not in reader.pin(self.connection, found):
             return None
-        _keep(self._pins, key, found)
+        self._pinned(key)[key] = found
         return found
+
+    def _pinned(self, key: str) -> dict[str, Version]:
+        """Return the versions of the scan that a key names; an empty dict once the scan is over."""
+        return self.scans.get(key.partition("/")[0], {})
 
     def pin(self, key: str, version: Version) -> None:
         """Let the reads that follow get a version.
@@ -132,8 +149,12 @@ class Mount:
         It stays when a read of it fails: Polars then tries again, and would take the bytes of a newer version
         for those that the footer it holds tells of.
         """
-        _keep(self._pins, key, version)
-        _keep(self._latest, self.locate(key)[1], version)
+        self._pinned(key)[key] = version
+        latest, found = self._latest, self.locate(key)[1]
+        latest[found] = version
+        latest.move_to_end(found)
+        if len(latest) > _MOST_LATEST:
+            latest.popitem(last=False)
 
     def wrote(self, key: str) -> None:
         """Note that an object was written, so that the filesystem's own listings tell of it."""
@@ -188,13 +209,6 @@ class Mount:
         version = Version.from_info(info)
         self.pin(path, version)
         return Item(path, version.size, etag(version), version.modified)
-
-
-def _keep(versions: OrderedDict[str, Version], key: str, version: Version) -> None:
-    versions[key] = version
-    versions.move_to_end(key)
-    if len(versions) > _MOST_PINS:
-        versions.popitem(last=False)
 
 
 class Source:

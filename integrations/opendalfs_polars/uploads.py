@@ -133,6 +133,10 @@ class Uploads:
         """
         self._scans[mount, scan] = Hold(partial(self._commit, mount), self._abort) if hold else None
 
+    def forget(self, mount: Mount, scan: str) -> None:
+        """Allow no more writes under a scan's name."""
+        self._scans.pop((mount, scan), None)
+
     def _scan(self, mount: Mount, key: str) -> tuple[Mount, str]:
         scan = mount, key.partition("/")[0]
         if scan not in self._scans:
