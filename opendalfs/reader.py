@@ -74,12 +74,12 @@ def failed(future: Future[Any]) -> bool:
 
 
 def weakly(method: Callable[..., object], *args: object) -> Callable[..., None]:
-    """Return a function that calls a bound method with some arguments, and keeps its object not alive.
+    """Return a function that calls a bound method without keeping the object of the method alive.
 
     Parameters
     ----------
     method : bound method
-        Is not called any more when its object is gone.
+        Not called once its object is gone.
     *args : object
         The first arguments; those of the call follow.
 
