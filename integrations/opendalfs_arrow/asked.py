@@ -143,7 +143,7 @@ def call_of(fs: OpendalFileSystem | None, path: str) -> Call | None:
     Call or None
         None when no call reads it, or several do that ask for different things.
     """
-    found = [_call(values) for values in _calls() if _reads(values, fs, path)]
+    found = [call for values in _calls() if (call := _call_on(values, fs, path)) is not None]
     if not found or not all(_same(call.asked, found[0].asked) for call in found[1:]):
         return None
     # Which of several it is that opens the file is not to be told.
@@ -164,38 +164,48 @@ def _calls() -> list[dict[str, Any]]:
     return found
 
 
-def _reads(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> bool:
-    used = values.get("filesystem")
-    handler = getattr(used, "handler", used)
-    if getattr(handler, "fs", handler) is not fs and getattr(handler, "fs", handler) != fs:
-        return False
-    source = values.get("source")
-    sources = source if isinstance(source, list) else [source]
-    texts = (str(s).rstrip("/") for s in sources if s is not None)
-    # A path may be written as a URL, or be a directory above the file.
-    return any(f"/{path}/".find(f"/{t.rpartition('://')[2].lstrip('/')}/") >= 0 for t in texts)
+class _Arguments(NamedTuple):
+    """What a call asks for, and the paths it names, without scheme and outer slashes."""
+
+    asked: Asked
+    sources: frozenset[str]
 
 
-_kept: dict[int, Asked] = {}
+_kept: dict[int, _Arguments] = {}
 """The arguments of the calls that have found their files, by the id of the call's dataset."""
 
 
-def _call(values: dict[str, Any]) -> Call:
-    dataset = values.get("dataset")
-    if not isinstance(dataset, pq.ParquetDataset):
-        return Call(_arguments(values), None)
+def _call_on(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> Call | None:
+    """Return the call with some local variables, if it reads a file."""
+    used = values.get("filesystem")
+    handler = getattr(used, "handler", used)
+    if getattr(handler, "fs", handler) is not fs and getattr(handler, "fs", handler) != fs:
+        return None
+    found = values.get("dataset")
+    dataset = found if isinstance(found, pq.ParquetDataset) else None
+    arguments = _arguments(values) if dataset is None else _kept_arguments(values, dataset)
+    # A path may be written as a URL, or be a directory above the file.
+    parts = path.split("/")
+    runs = ("/".join(parts[i:j]) for i in range(len(parts)) for j in range(len(parts), i, -1))
+    return Call(arguments.asked, dataset) if any(run in arguments.sources for run in runs) else None
+
+
+def _kept_arguments(values: dict[str, Any], dataset: pq.ParquetDataset) -> _Arguments:
+    """Return the arguments of a call, which are looked at once: many files or a large filter take time."""
     number = id(dataset)
-    asked = _kept.get(number)
-    if asked is None:
-        asked = _kept[number] = _arguments(values)
+    arguments = _kept.get(number)
+    if arguments is None:
+        arguments = _kept[number] = _arguments(values)
         weakref.finalize(dataset, _kept.pop, number, None).atexit = False
-    return Call(asked, dataset)
+    return arguments
 
 
-def _arguments(values: dict[str, Any]) -> Asked:
-    columns = values.get("columns")
+def _arguments(values: dict[str, Any]) -> _Arguments:
+    columns, source = values.get("columns"), values.get("source")
     kept = columns if columns is None or isinstance(columns, dict) else tuple(columns)
-    return Asked(kept, values.get("filters"))
+    texts = (str(s).rstrip("/") for s in (source if isinstance(source, list) else [source]) if s is not None)
+    sources = frozenset(text.rpartition("://")[2].lstrip("/") for text in texts)
+    return _Arguments(Asked(kept, values.get("filters")), sources)
 
 
 def _same(a: Asked, b: Asked) -> bool:

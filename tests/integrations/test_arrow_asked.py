@@ -171,6 +171,48 @@ def test_a_large_filter_is_not_looked_through_again_for_each_file(
     assert many[1] == 0
 
 
+class Name(str):
+    """A path that counts how often it is looked at."""
+
+    looks = 0
+
+    def __str__(self) -> str:
+        Name.looks += 1
+        return super().__str__()
+
+
+def test_a_list_of_paths_is_not_looked_through_again_for_each_of_them(fs: Any) -> None:
+    folder, table = f"asked-{uuid4().hex}", pa.table({"x": [1]})
+    paths = [f"{folder}/{i:02}.parquet" for i in range(40)]
+    for path in paths:
+        pq.write_table(table, path, filesystem=opendalfs.arrow(fs))
+    Name.looks = 0
+    found = pq.read_table([Name(path) for path in paths], filesystem=opendalfs.arrow(fs))
+    assert found.num_rows == 40
+    # 1,600 when each file is looked for among all.
+    assert 0 < Name.looks <= 8 * 40
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "reads"),
+    [
+        ("b/t/x.parquet", "b/t/x.parquet", True),
+        ("b/t/", "b/t/u/x.parquet", True),
+        ("opendal+s3://b/t", "b/t/x.parquet", True),
+        ("/tmp/t", "/tmp/t/x.parquet", True),
+        ("b/t", "opendal+s3://b/t/x.parquet", True),
+        (["b/u", "b/t"], "b/t/x.parquet", True),
+        ("b/t", "b/t2/x.parquet", False),
+        ("b/t/x", "b/t/x.parquet", False),
+        (["b/u", "b/v"], "b/t/x.parquet", False),
+        (None, "b/t/x.parquet", False),
+    ],
+)
+def test_a_call_reads_what_it_names_and_what_lies_below(source: Any, path: str, reads: bool) -> None:
+    values = {"filesystem": None, "source": source, "columns": ["a"]}
+    assert (asked._call_on(values, None, path) is not None) is reads
+
+
 def test_calls_that_ask_for_the_same_are_told_from_others_without_printing_them() -> None:
     array = np.arange(3)
     same = [
