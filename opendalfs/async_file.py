@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 from .connection import Connection
+from .errors import redact
+from .publication import Opening, not_published, pass_on
 from .reader import Version, fetch
-from .writer import Writer
+from .writer import State, Writer
 
 __all__ = ["AsyncReadFile", "AsyncWriteFile"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class AsyncReadFile:
@@ -95,7 +91,7 @@ class AsyncReadFile:
 
 
 class AsyncWriteFile:
-    """A file open for writing in coroutines; published by `close`, unless its block failed.
+    """A file open for writing in coroutines; `publication` tells what a close publishes.
 
     Parameters
     ----------
@@ -108,64 +104,99 @@ class AsyncWriteFile:
     def __init__(self, writer: Writer, published: Callable[[], Any]) -> None:
         self._writer = writer
         self._published = published
-        # A cancelled task leaves its thread at work, for which the next call has to wait.
-        self._lock = threading.Lock()
-        self._failed = False
+        self._opening = Opening()
+        self._cancelled = False
         self.closed = False
 
     def tell(self) -> int:
-        """Give the bytes written so far."""
+        """Return the bytes written so far."""
         return self._writer.size
 
     async def write(self, data: bytes) -> int:
-        """Take bytes; waits while as many parts as may be are in flight."""
-        if self.closed:
-            raise ValueError("I/O operation on closed file.")
-        try:
-            return await self._in_turn(self._writer.write, data)
-        except BaseException:
-            self._failed = True
-            raise
-
-    async def _in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def work() -> T:
-            with self._lock:
-                return function(*args, **kwargs)
-
-        return await asyncio.to_thread(work)
-
-    async def discard(self) -> None:
-        """Publish nothing."""
-        if not self.closed:
-            self.closed = True
-            await self._in_turn(self._writer.abort)
-
-    async def close(self) -> None:
-        """Publish what was written.
+        """Write bytes; waits while as many parts are in flight as may be.
 
         Raises
         ------
+        ValueError
+            After a close, a commit or a discard.
         OSError
-            When a write had failed or was cancelled: nothing is published then.
+            When a part could not be written; nothing will be published then.
         """
         if self.closed:
-            return
-        if self._failed:
-            await self.discard()
-            raise OSError(errno.EIO, "Not published, as a write had failed", self._writer.name)
-        self.closed = True
+            raise ValueError("I/O operation on closed file.")
         try:
-            await self._in_turn(self._writer.commit)
-        except BaseException:
-            with suppress(OSError):
-                await self._in_turn(self._writer.abort)
+            return await asyncio.to_thread(self._writer.write, data)
+        except asyncio.CancelledError:
+            # Its thread goes on, and may write these bytes or not.
+            self._cancelled = True
+            raise
+
+    async def commit(self) -> None:
+        """Publish what was written, whatever exception is being handled.
+
+        Raises
+        ------
+        ValueError
+            After a commit or a discard, and after a write or a commit that failed or was cancelled.
+        OSError
+            When it could not be published.
+        """
+        try:
+            if self._cancelled:
+                await asyncio.to_thread(self._writer.abort)
+            await asyncio.to_thread(self._writer.commit)
+        except asyncio.CancelledError:
+            # The thread may publish it or not; the writer lets nobody come in between.
+            await asyncio.to_thread(self._writer.abort)
             raise
         finally:
             # After a cancellation too, when nobody can tell whether it is there.
             self._published()
 
+    async def discard(self) -> None:
+        """Publish nothing; a second call does nothing.
+
+        Raises
+        ------
+        ValueError
+            After a commit: the file is published and stays.
+        """
+        if not await asyncio.to_thread(self._writer.abort):
+            raise ValueError(
+                f"cannot discard {self._writer.name!r}: it is published already. Remove it instead"
+            )
+        self.closed = True
+
+    async def close(self) -> None:
+        """Publish what was written; a second call does nothing.
+
+        Raises
+        ------
+        OSError
+            When it could not be published, when a write had failed or was cancelled, and in an ``except``
+            or ``finally`` block, where nothing tells whether the file is whole. Nothing is published then.
+        """
+        await self._close(self._opening.failure())
+
+    async def _close(self, failure: BaseException | None) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._opening.forget()
+        if self._writer.state is State.COMMITTED:
+            return
+        name = redact(self._writer.name)
+        if failure is not None:
+            await self.discard()
+            pass_on(failure, name)
+        elif self._cancelled or self._writer.state is State.ABORTED:
+            await self.discard()
+            raise not_published("a write of it has failed", name)
+        else:
+            await self.commit()
+
     async def __aenter__(self) -> Self:
-        """Give the file."""
+        """Return the file."""
         return self
 
     async def __aexit__(
@@ -174,8 +205,15 @@ class AsyncWriteFile:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the file; on an exception publish nothing."""
-        if exc is not None:
-            await self.discard()
+        """Close the file; when the block failed publish nothing."""
+        if exc is None:
+            await self._close(None)
+        elif isinstance(exc, GeneratorExit) and not self.closed:
+            # A coroutine that is being closed cannot wait.
+            self.closed = True
+            if self._writer.abort():
+                pass_on(exc, redact(self._writer.name))
+        elif self._writer.state is State.COMMITTED:
+            self.closed = True
         else:
-            await self.close()
+            await self.discard()

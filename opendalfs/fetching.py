@@ -21,8 +21,8 @@ from .assembly import Slice, cut, only_fetch, planned
 from .connection import Connection
 from .errors import ChangedError, RangeError
 from .links import is_special
-from .paths import stage
 from .ranges import Range, split
+from .staged_files import stage_file
 from .version import Version, compare, compares, pin, whole
 
 __all__ = ["IN_FLIGHT", "download", "fetch", "gather", "pour", "read_all", "read_some"]
@@ -215,20 +215,26 @@ def _beside(target: str) -> Iterator[BinaryIO]:
         mode = os.stat(target).st_mode
     if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-    partial = os.path.join(os.path.dirname(target), stage(os.path.basename(target)))
     try:
-        with open(partial, "wb") as file:
+        staged = stage_file(target)
+    except OSError as exc:
+        exc.filename = target
+        raise
+    try:
+        with open(staged.descriptor, "wb", closefd=False) as file:
             if mode is not None:
-                place = file.fileno() if os.chmod in os.supports_fd else partial
+                place = file.fileno() if os.chmod in os.supports_fd else staged.path
                 os.chmod(place, stat.S_IMODE(mode))
             yield file
-        os.replace(partial, target)
-    except BaseException as exc:
-        if isinstance(exc, OSError) and exc.filename == partial:
+        staged.close()
+        os.replace(staged.path, target)
+        staged.published()
+    except OSError as exc:
+        if exc.filename == staged.path:
             exc.filename = target
-        if os.path.exists(partial):
-            os.remove(partial)
         raise
+    finally:
+        staged.remove()
 
 
 async def _download_parts(

@@ -13,7 +13,7 @@ import os
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fsspec.asyn import sync
 from fsspec.callbacks import DEFAULT_CALLBACK
@@ -21,21 +21,30 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.utils import isfilelike
 
-from . import fetching, listing, reader, writer
+from . import async_writer, callers, fetching, listing, reader
 from .assembly import grouped, spread
 from .async_file import AsyncReadFile, AsyncWriteFile
 from .connection import Connection
 from .downloads import Downloads
 from .errors import ChangedError, UnsupportedError, redact
-from .file import CompressedWriteFile, ReadFile, WriteFile
+from .file import ReadFile
 from .listing import Info
 from .mirror import mirrored
 from .reader import Reader
 from .version import Version, compares, pin
+from .write_file import CompressedWriteFile, TextWriteFile, WriteFile
+from .write_options import part_size, write_options
+from .writer import Writer, appending
 
 __all__ = ["OpendalFileSystem"]
 
 T = TypeVar("T")
+
+_TEXT: Final = ("encoding", "errors", "newline")
+
+_CHAINED_ARCHIVE: Final = """fsspec does not close an archive in a chained URL: open it yourself, as in
+    with fsspec.open("opendal+s3://bucket/a.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("name.csv", data)"""
 
 
 @mirrored
@@ -321,7 +330,7 @@ class OpendalFileSystem(Downloads):
         # A number is none, of which bytes() would make so many zeros.
         data = value if isinstance(value, bytes) else bytes(memoryview(value))
         options = await self._write_options(connection, key, path, mode, kwargs)
-        await writer.put_bytes(connection, key, data, **options)
+        await async_writer.put_bytes(connection, key, data, **options)
         self.invalidate_cache(path)
 
     async def _put_file(
@@ -343,9 +352,9 @@ class OpendalFileSystem(Downloads):
         size = os.path.getsize(lpath)
         callback.set_size(size)
         with open(lpath, "rb") as source:
-            part = writer.part_size(connection, size)
-            parts = writer.file_parts(source, part, callback.relative_update)
-            await writer.put_parts(connection, key, parts, size, **options)
+            part = part_size(connection, size, chunk=options.get("chunk"))
+            parts = async_writer.file_parts(source, part, callback.relative_update)
+            await async_writer.put_parts(connection, key, parts, size, **options)
         self.invalidate_cache(rpath)
 
     async def _write_options(
@@ -353,7 +362,7 @@ class OpendalFileSystem(Downloads):
     ) -> dict[str, Any]:
         if mode not in ("overwrite", "create"):
             raise ValueError(f"mode is 'overwrite' or 'create', not {mode!r}")
-        options = writer.write_options(connection, given)
+        options = write_options(connection, given)
         if mode == "create":
             if connection.can("write_with_if_not_exists"):
                 options["if_not_exists"] = True
@@ -433,11 +442,13 @@ class OpendalFileSystem(Downloads):
                 f"mode {mode!r}: objects are read ('rb'), replaced ('wb'), created ('xb') or appended "
                 "to ('ab'), not changed in place"
             )
+        if callers.in_chained_open():
+            raise UnsupportedError(_CHAINED_ARCHIVE)
         connection, key = self._writable(path)
         if mode == "ab":
-            target = writer.appending(connection, key, **kwargs)
+            target = appending(connection, key, block_size=block_size, **kwargs)
         else:
-            target = writer.Writer(connection, key, exclusive=mode == "xb", **kwargs)
+            target = Writer(connection, key, exclusive=mode == "xb", block_size=block_size, **kwargs)
         return WriteFile(self, path, mode, target, autocommit)
 
     def open(
@@ -458,32 +469,49 @@ class OpendalFileSystem(Downloads):
         mode : str
             ``r``, ``w``, ``x`` (create, or fail) or ``a``, with ``b`` for bytes.
         block_size : int, optional
-            Bytes to read ahead.
+            Bytes to read ahead; for writing, of a part of a multipart upload.
         cache_options : dict, optional
             For fsspec's cache.
         compression : str, optional
             Such as ``"gzip"``; ``"infer"`` goes by the name.
         **kwargs
             ``cache_type``, ``version_id``, ``size`` (bytes; saves a request where the caller knows it) for
-            reading; ``content_type`` and the like for writing;
+            reading; for writing ``content_type`` and the like, ``chunksize`` (bytes of a part),
+            ``max_concurrency`` (parts in flight);
             ``encoding``, ``errors``, ``newline`` for text.
 
         Returns
         -------
         file-like
+            For writing, also in text mode and with compression, it has ``commit()``, which publishes at
+            once, and ``discard()``, which publishes nothing.
+
+        Raises
+        ------
+        FileNotFoundError
+            For reading, when there is none.
+        FileExistsError
+            For ``x``, when there is one.
+        UnsupportedError
+            For modes that change a file in place, and within a chained URL such as
+            ``zip://a::opendal+s3://b/c.zip``, whose archive only a finalizer would close.
+        OptionError
+            For an unknown option of a write.
         """
-        if "b" in mode and compression and mode[0] in "wxa":
-            raw = super().open(path, mode, block_size=block_size, **kwargs)
-            name = get_compression(path, compression)
-            return raw if name is None else CompressedWriteFile(compr[name](raw, mode="w"), raw)
-        return super().open(
-            path,
-            mode,
-            block_size=block_size,
-            cache_options=cache_options,
-            compression=compression,
-            **kwargs,
-        )
+        if mode[:1] not in ("w", "x", "a"):
+            return super().open(
+                path,
+                mode,
+                block_size=block_size,
+                cache_options=cache_options,
+                compression=compression,
+                **kwargs,
+            )
+        text = {name: kwargs.pop(name) for name in _TEXT if "b" not in mode and name in kwargs}
+        raw: WriteFile = super().open(path, f"{mode.strip('bt')}b", block_size=block_size, **kwargs)
+        name = get_compression(path, compression)
+        file = raw if name is None else CompressedWriteFile(compr[name](raw, mode="w"), raw)
+        return file if "b" in mode else TextWriteFile(file, **text)
 
     async def open_async(self, path: str, mode: str = "rb", **kwargs: Any) -> AsyncReadFile | AsyncWriteFile:
         """Open a file for use in coroutines.
@@ -515,7 +543,7 @@ class OpendalFileSystem(Downloads):
         if mode not in ("wb", "xb"):
             raise UnsupportedError(f"open_async takes the modes 'rb', 'wb' and 'xb', not {mode!r}")
         connection, key = self._writable(path)
-        target = await asyncio.to_thread(writer.Writer, connection, key, exclusive=mode == "xb", **kwargs)
+        target = await asyncio.to_thread(Writer, connection, key, exclusive=mode == "xb", **kwargs)
         return AsyncWriteFile(target, lambda: self.invalidate_cache(path))
 
 

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from fsspec.utils import other_paths, stringify_path
 
-from . import listing, writer
+from . import listing
+from .async_writer import put_copy, put_parts
 from .connection import Connection
 from .errors import UnsupportedError, redact
 from .fetching import fetch, gather
@@ -21,7 +22,9 @@ from .namespace import Namespace
 from .ranges import Range, split
 from .removal import check_removal
 from .services import Home
+from .staging import remove_leftovers, staged
 from .version import Version
+from .write_options import part_size
 
 __all__ = ["Layout"]
 
@@ -95,6 +98,7 @@ class Layout(Namespace):
             info = await self._info(path, refresh=True)
             if info["type"] == "file":
                 raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(path))
+        remove_leftovers(connection, key)
         await connection.delete(f"{key}/")
         self.invalidate_cache(path)
 
@@ -271,7 +275,7 @@ class Layout(Namespace):
             return True
         try:
             if source is target and source.can("copy"):
-                await writer.put_copy(source, key1, key2)
+                await put_copy(source, key1, key2)
             else:
                 await _stream(source, key1, target, key2)
         except OSError:
@@ -322,7 +326,7 @@ class Layout(Namespace):
     async def _mv_folder(self, path1: str, path2: str) -> bool:
         """Move a directory of a disk as it is, links and all; False when it is to be moved file by file."""
         source, key1 = self.locate(path1)
-        if not key1 or not writer.staged(source):
+        if not key1 or not staged(source):
             return False
         target = (await self._targets(path1, [self._strip_protocol(path1)], path2))[0]
         _check_outside(self._strip_protocol(path1), self._strip_protocol(target))
@@ -408,8 +412,8 @@ async def _stream(source: Connection, key1: str, target: Connection, key2: str) 
     if metadata.content_type and target.can("write_with_content_type"):
         options["content_type"] = metadata.content_type
     size = version.size
-    ranges = split(Range(0, size), writer.part_size(target, size))
-    await writer.put_parts(target, key2, _fetched(source, key1, ranges, version), size, **options)
+    ranges = split(Range(0, size), part_size(target, size))
+    await put_parts(target, key2, _fetched(source, key1, ranges, version), size, **options)
 
 
 async def _fetched(

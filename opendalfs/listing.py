@@ -18,6 +18,8 @@ from .errors import NoContainerError
 from .fetching import gather
 from .links import leads_to_folder
 from .services import Home
+from .staged_files import is_staged_name
+from .staging import staged
 from .sweep import sweep
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "entry_info",
     "order",
     "page",
+    "published",
     "remembered",
     "stat_info",
     "tree",
@@ -104,6 +107,26 @@ def stat_info(connection: Connection, key: str, metadata: Metadata) -> Info:
     return info
 
 
+def published(connection: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Leave out staged files: those of live writers, and those that killed ones left behind.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where they are.
+    entries : sequence of Entry
+        What OpenDAL has listed.
+
+    Returns
+    -------
+    sequence of Entry
+        The same where nothing is staged.
+    """
+    if not staged(connection):
+        return entries
+    return [e for e in entries if not is_staged_name(e.path.rpartition("/")[2])]
+
+
 def _listed_info(connection: Connection, entry: Entry) -> Info:
     info = entry_info(connection, entry.path, entry.metadata)
     if leads_to_folder(connection, entry):
@@ -160,7 +183,8 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
     entries = [e for e in listed if e.path.startswith(prefix)]
     if key and await _is_file_itself(connection, key, entries):
         return None
-    infos = [_listed_info(connection, e) for e in entries if e.path not in (prefix, "/")]
+    shown = (e for e in published(connection, entries) if e.path not in (prefix, "/"))
+    infos = [_listed_info(connection, e) for e in shown]
     if not entries and key:
         return None
     infos.sort(key=order)
@@ -280,7 +304,7 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
     links: set[str] = set()
     if not entries:
         return found
-    for entry in entries:
+    for entry in published(connection, entries):
         path = entry.path.lstrip("/")
         # Each look at an entry's metadata makes an object.
         metadata = entry.metadata

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -50,7 +49,6 @@ __all__ = [
     "same_server",
     "serves",
     "split",
-    "stage",
     "strip",
     "unstrip",
     "url_options",
@@ -376,19 +374,3 @@ def parent(service: Service | None, path: str) -> str:
 def as_options(value: dict[str, Any]) -> dict[str, Any]:
     """Copy options without the ones that are None."""
     return {k: v for k, v in value.items() if v is not None}
-
-
-def stage(path: str) -> str:
-    """Give a hidden name beside a local file, for what is to take its place.
-
-    Parameters
-    ----------
-    path : str
-        Of the file; of its name no more is kept than leaves room in the 255 bytes that disks allow.
-
-    Returns
-    -------
-    str
-    """
-    folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}.{name[:50]}.{uuid.uuid4().hex[:12]}.part"

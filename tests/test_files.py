@@ -369,12 +369,16 @@ def fail_in_compressed_open_file(place: Place, path: str, mode: str) -> None:
 
 def fail_before_finally(place: Place, path: str, mode: str) -> None:
     file = place.fs.open(path, mode)
-    with suppress(Boom):
+
+    def work() -> None:
         try:
             fill(file, mode)
             raise Boom
         finally:
             file.close()
+
+    with pytest.raises(OSError, match="Not published: closed while Boom was being handled"):
+        work()
 
 
 def fail_and_close_in_the_handler(place: Place, path: str, mode: str) -> None:
@@ -383,13 +387,14 @@ def fail_and_close_in_the_handler(place: Place, path: str, mode: str) -> None:
         fill(file, mode)
         raise Boom
     except Boom:
-        file.close()
+        with pytest.raises(OSError, match="Not published: closed while Boom was being handled"):
+            file.close()
 
 
 def discarded(place: Place, path: str, mode: str) -> None:
     file = place.fs.open(path, mode)
     fill(file, mode)
-    (file.buffer if "b" not in mode else file).discard()
+    file.discard()
     file.close()
 
 
@@ -474,11 +479,6 @@ def test_a_lost_file_warns(place: Place) -> None:
     del file
     with pytest.warns(ResourceWarning, match="never closed, so it was not published"):
         held.clear()
-
-
-def test_a_failed_write_leaves_a_word_in_the_log(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    fail_before_finally(place, place.path("new"), "wb")
-    assert "was not published: it was closed while Boom was passing" in caplog.text
 
 
 def test_a_close_outside_of_exceptions_publishes(place: Place) -> None:

@@ -22,7 +22,14 @@ import pytest
 from fsspec import AbstractFileSystem
 
 import opendalfs
-from opendalfs import ChangedError, OpendalFileSystem, UnsupportedError, fetching, filesystem, writer
+from opendalfs import (
+    ChangedError,
+    OpendalFileSystem,
+    UnsupportedError,
+    async_writer,
+    fetching,
+    filesystem,
+)
 from opendalfs.services import Home
 
 
@@ -129,16 +136,25 @@ def test_a_local_copy_that_fails_leaves_what_was_there(
 # Writing
 
 
-async def test_an_asynchronous_file_is_not_published_after_a_failed_write(memory: OpendalFileSystem) -> None:
-    file: Any = await memory.open_async("new", "wb")
+async def test_an_asynchronous_file_is_not_published_after_a_failed_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = opendalfs.OpendalFileSystem("fs", root=str(tmp_path))
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise TimeoutError
+
+    file: Any = await fs.open_async("new", "wb")
     await file.write(b"half")
-    with pytest.raises(TypeError):
-        await file.write("no bytes")
-    with pytest.raises(OSError, match="a write had failed") as info:
+    with monkeypatch.context() as patched:
+        patched.setattr(fs.locate("new")[0], "upload", fail)
+        with pytest.raises(TimeoutError):
+            await file.write(bytes(9 << 20))
+    with pytest.raises(OSError, match="a write of it has failed") as info:
         await file.close()
     assert info.value.filename == "new"
     assert file.closed
-    assert not memory.exists("new")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("value", [5, "text", None, [1, 2]])
@@ -186,7 +202,7 @@ def test_a_put_that_creates_fails_where_another_was_faster(
         return False
 
     disk.pipe_file("new", b"theirs")
-    monkeypatch.setattr(writer, "_is_there", nothing)
+    monkeypatch.setattr(async_writer, "_is_there", nothing)
     with pytest.raises(FileExistsError):
         disk.pipe_file("new", b"mine", mode="create")
     assert disk.cat_file("new") == b"theirs"

@@ -374,7 +374,8 @@ async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
     if pattern.flat:
         base = f"{pattern.folder}/" if pattern.folder else ""
         entries = await connection.list(base + pattern.prefix or "/") or []
-        return [listing.entry_info(connection, e.path, e.metadata) for e in entries]
+        shown = listing.published(connection, entries)
+        return [listing.entry_info(connection, e.path, e.metadata) for e in shown]
     return await listing.tree(connection, pattern.folder, prefix=pattern.prefix)
 
 

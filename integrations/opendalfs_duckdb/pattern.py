@@ -9,8 +9,6 @@ from typing import Final
 __all__ = ["Pattern", "is_pattern"]
 
 _WILD: Final = re.compile(r"[*?\[\\]")
-_OWN: Final = re.compile(r"(?:.*/)?\.[^/]+\.[0-9a-f]{12}\.part")
-"""Names under which the core stages a write on a local disk."""
 
 
 def is_pattern(key: str) -> bool:
@@ -61,8 +59,8 @@ class Pattern:
         return cls("/".join(names[:first]), literal, flat, re.compile(regex, re.DOTALL))
 
     def matches(self, key: str) -> bool:
-        """Tell whether a key is a match, and no write of ours that is under way."""
-        return self.regex.fullmatch(key) is not None and _OWN.fullmatch(key) is None
+        """Whether a key is a match."""
+        return self.regex.fullmatch(key) is not None
 
 
 def _name_regex(name: str, last: bool) -> str:
