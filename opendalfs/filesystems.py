@@ -168,10 +168,6 @@ class ServiceFileSystem(OpendalFileSystem):
             return True
         return await super()._isdir(path)
 
-    async def _isfile(self, path: str) -> bool:
-        # The root of all containers has no connection to ask.
-        return bool(self._strip_protocol(path)) and await super()._isfile(path)
-
     async def _root_info(self, connection: Connection, path: str) -> Info:
         if connection.container and connection.can("list"):
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 
 from opendal.types import Entry, Metadata
@@ -28,10 +29,10 @@ __all__ = [
     "children",
     "directory",
     "entry_info",
-    "order",
     "page",
     "published",
     "remembered",
+    "sort",
     "stat_info",
     "tree",
     "versions",
@@ -140,14 +141,15 @@ def by_name(infos: Iterable[Info]) -> dict[str, Info]:
     return {info["name"]: info for info in order}
 
 
-def order(info: Info) -> tuple[str, bool]:
-    """Return the sort key of a listing: by name, and of one name the file before the directory."""
-    return info["name"], info["type"] == "directory"
+def sort(infos: list[Info]) -> None:
+    """Sort a listing by name, and of one name the file before the directory."""
+    infos.sort(key=itemgetter("type"), reverse=True)
+    infos.sort(key=itemgetter("name"))
 
 
 def remembered(info: Info) -> Info:
     """Return an info as a listing of its directory has it: only recursive lists know of markers."""
-    return {name: value for name, value in info.items() if name != "marker"} if "marker" in info else info
+    return {name: value for name, value in info.items() if name != "marker"}
 
 
 def _prefix(key: str) -> str:
@@ -187,7 +189,7 @@ async def children(connection: Connection, key: str) -> list[Info] | None:
     infos = [_listed_info(connection, e) for e in shown]
     if not entries and key:
         return None
-    infos.sort(key=order)
+    sort(infos)
     return infos
 
 

@@ -302,6 +302,9 @@ class Namespace(AsyncFileSystem):
 
     async def _isfile(self, path: str) -> bool:
         path = self._strip_protocol(path)
+        if path == self.root_marker:
+            # Of all containers too, which has no connection to ask.
+            return False
         known = self._listed(path)
         if known is not None:
             is_file: bool = known["type"] == "file"
@@ -363,11 +366,11 @@ class Namespace(AsyncFileSystem):
             listed = [await self._info(path)]
         found = {info["name"]: info for info in listed if withdirs and info["type"] == "directory"}
         found.pop(self.root_marker, None)
-        # What is both, a file and a directory, is a file; who goes on to what lies below is to know.
-        for info in listed:
-            if info["type"] == "file":
-                name = info["name"]
-                found[name] = {**info, "is_prefix": True} if name in found else info
+        # What is both, a file and a directory, is a file; `_expand` goes on to what lies below it.
+        files = {info["name"]: info for info in listed if info["type"] == "file"}
+        for name in found.keys() & files.keys():
+            files[name] = {**files[name], "is_prefix": True}
+        found |= files
         return dict(sorted(found.items())) if detail else sorted(found)
 
     def _remember(self, path: str, listed: list[Info]) -> None:
@@ -380,9 +383,10 @@ class Namespace(AsyncFileSystem):
         for info in listed:
             name = info["name"]
             if name != path:
-                folders.setdefault(self._above(name), []).append(listing.remembered(info))
+                shown = listing.remembered(info) if "marker" in info else info
+                folders.setdefault(self._above(name), []).append(shown)
         for folder, infos in folders.items():
-            infos.sort(key=listing.order)
+            listing.sort(infos)
             self.dircache[folder] = infos
 
     async def _expand(
