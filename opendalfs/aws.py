@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from .errors import OptionError
 
 __all__ = ["endpoint", "profile_keys", "region"]
+
+Sections = Mapping[str, Mapping[str, str]]
 
 _CONFIG: Final = ("AWS_CONFIG_FILE", "~/.aws/config")
 _SHARED: Final = ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
@@ -103,7 +105,7 @@ def profile_keys(name: str) -> dict[str, str]:
         If there is no such profile, or if OpenDAL cannot get its credentials, and would use others.
     """
     config, shared = _section(_CONFIG, name), _section(_SHARED, name)
-    found = config | shared
+    found = {**config, **shared}
     if not found:
         raise OptionError(
             f"there is no AWS profile {name!r} in {_path(_CONFIG)} or {_path(_SHARED)}: give another profile="
@@ -141,41 +143,44 @@ def _static(section: Mapping[str, str]) -> dict[str, str]:
 def _profile(name: str | None) -> dict[str, str]:
     """Read a profile; without a name the one of the environment, or the default."""
     name = name or os.environ.get("AWS_PROFILE") or "default"
-    return _section(_CONFIG, name) | _section(_SHARED, name)
+    return {**_section(_CONFIG, name), **_section(_SHARED, name)}
 
 
-def _section(place: tuple[str, str], name: str) -> dict[str, str]:
-    parser = _parsed(place)
+def _section(place: tuple[str, str], name: str) -> Mapping[str, str]:
+    sections = _sections(place)
     # Only the configuration file writes "profile" before a name.
-    for section in (f"profile {name}", f'profile "{name}"') if place is _CONFIG else ():
-        if parser.has_section(section):
-            return dict(parser[section])
-    if (place is _SHARED or name == "default") and parser.has_section(name):
-        return dict(parser[name])
-    return {}
+    written = [f"profile {name}", f'profile "{name}"'] if place is _CONFIG else []
+    if place is _SHARED or name == "default":
+        written.append(name)
+    return next((sections[section] for section in written if section in sections), {})
 
 
 def _service(name: str | None) -> dict[str, str]:
     """Read what a ``services`` section says of S3, whose settings are indented below ``s3 =``."""
-    parser = _parsed(_CONFIG)
-    lines = parser.get(f"services {name}", "s3", fallback="").splitlines() if name else []
+    lines = _sections(_CONFIG).get(f"services {name}", {}).get("s3", "").splitlines() if name else []
     pairs = (line.partition("=") for line in lines)
     return {key.strip().lower(): value.strip() for key, mark, value in pairs if mark}
 
 
-def _parsed(place: tuple[str, str]) -> configparser.ConfigParser:
+def _sections(place: tuple[str, str]) -> Sections:
+    path = _path(place)
+    try:
+        found = os.stat(path)
+    except OSError:
+        return {}
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: str, modified: int, size: int) -> Sections:
+    """Parse a file; `modified` (nanoseconds) and `size` (bytes) are its version. A broken file is empty."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read(_path(place), "utf-8")
+        parser.read(path, "utf-8")
     except (OSError, UnicodeDecodeError, configparser.Error):
-        return configparser.ConfigParser()
-    return parser
+        return {}
+    return {name: dict(parser[name]) for name in parser.sections()}
 
 
-def _path(place: tuple[str, str]) -> Path:
-    path = Path(os.environ.get(place[0]) or place[1])
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        # No home directory.
-        return path
+def _path(place: tuple[str, str]) -> str:
+    return os.path.expanduser(os.environ.get(place[0]) or place[1])

@@ -151,7 +151,8 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
     service : Service
         Whose options they are.
     options : Mapping
-        Names of OpenDAL or of a peer library, values of any type; None stands for not given.
+        Names of OpenDAL or of a peer library, values of any type; None stands for not given. ``url_host``
+        is the account's host in a URL, which must agree with the other options.
     container : bool
         Whether the option that names the container is allowed here.
 

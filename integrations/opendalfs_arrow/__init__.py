@@ -24,7 +24,8 @@ def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs
         Name of a service (``"s3"``), a URL of it, or a filesystem. With none, paths are URLs of any service,
         and a bare path is local.
     **options
-        Of the service, as `opendalfs.filesystem` takes them.
+        Of the service, as `opendalfs.filesystem` takes them. For services whose URLs name a server,
+        credentials need ``endpoint`` beside them: a path does not choose who is sent them.
 
     Returns
     -------

@@ -74,7 +74,8 @@ class OpendalFileIO(PyArrowFileIO):
     ----------
     properties : dict
         Of the catalog or table. pyiceberg's own for S3, GCS, Azure and OSS are understood, and
-        ``opendal.<option>`` gives any option of the service, such as ``opendal.retries``.
+        ``opendal.<option>`` gives any option of the service, such as ``opendal.retries``. For services whose
+        URLs name a server, credentials need ``opendal.endpoint`` beside them.
 
     Examples
     --------

@@ -64,7 +64,8 @@ def register(
     replace : bool
         Take the place of what is registered under the same name; otherwise that is an error.
     **options
-        Of the service, as ``opendalfs.filesystem`` takes them.
+        Of the service, as ``opendalfs.filesystem`` takes them. For services whose URLs name a server,
+        credentials need ``endpoint`` beside them: a URL in a query does not choose who is sent them.
 
     Returns
     -------
