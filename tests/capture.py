@@ -50,6 +50,13 @@ class Capture:
             def log_message(self, *args: Any) -> None:
                 pass
 
+            def handle_one_request(self) -> None:
+                if self.rfile.peek(1)[:1] == b"\x16":
+                    # TLS, which is not spoken here.
+                    self.close_connection = True
+                    return
+                super().handle_one_request()
+
             def _take(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}

