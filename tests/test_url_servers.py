@@ -239,7 +239,7 @@ def conf() -> Iterator[dict[str, Any]]:
     found.update(before)
 
 
-@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"])
+@pytest.mark.parametrize("endpoint", [None, "http://me:hush-hush@127.0.0.1:9"])
 @pytest.mark.parametrize("road", [r for r in ROADS if r not in ("fsspec.filesystem",)])
 def test_credentials_of_the_environment_go_to_no_server_of_a_url(
     road: str, endpoint: str | None, capture: Capture, conf: dict[str, Any]
