@@ -25,15 +25,13 @@ from .blocking import run
 from .call import Call
 from .errors import UnsupportedError, redact, translated
 from .options import Tuning, secret_values
+from .paging import PAGE, Paging
 from .path_cache import PathCache
 from .services import Form, Service
 from .slots import Slots
 from .upload import AsyncUpload, Upload
 
 __all__ = ["PAGE", "Connection"]
-
-PAGE: Final = 1000
-"""Keys on a page of a listing: what S3 gives at most, and most others by default."""
 
 _PIECE: Final = 1 << 20
 _STARTED: Final = datetime.now(UTC)
@@ -274,18 +272,40 @@ class Connection:
         return AsyncUpload(self, key, file)
 
     async def pages(self, key: str, **options: Any) -> AsyncGenerator[list[Entry], None]:
-        """List below a key, a page at a time; a page that is not asked for is not fetched."""
+        """List below a key, a page at a time; a page that is not asked for is not fetched.
+
+        Raises
+        ------
+        OSError
+            When the server lists the same page again and again.
+        """
+        paging = Paging(self.service, self.name(key.strip("/")), options, PAGE)
         with Call(self, "list", key).awaited() as call:
             lister = await call.run_async(self.async_operator.list, key, **options)
-            full = 0
-            while True:
-                page = await call.run_async(_take, lister, PAGE)
-                if page or not full:
-                    call.moved(0, requests=full + 1)
+            page: list[Entry] = []
+            ended = False
+            while not ended:
+                wanted = paging.mark - len(page)
+                taken = await call.run_async(_take, lister, wanted)
+                page += taken
+                ended = len(taken) < wanted
+                if not ended and paging.fill(page):
+                    call.moved(0, requests=len(paging.pages))
                     yield page
-                if len(page) < PAGE:
+                    page = []
+            if page or not paging.pages:
+                call.moved(0, requests=len(paging.pages) + 1)
+                yield page
+                return
+        if paging.last is None or not self.capability.list_with_start_after:
+            return
+        # The answer to the next page may have been an error of status 200, which OpenDAL takes for the end.
+        async with aclosing(self.pages(key, **{**options, "start_after": paging.last})) as rest:
+            async for page in rest:
+                fresh = paging.unseen(page)
+                if not fresh:
                     return
-                full += 1
+                yield fresh
 
     async def page(self, key: str, **options: Any) -> list[Entry]:
         """List the first page below a key: all there is, when it is less than `PAGE` entries."""
