@@ -34,13 +34,13 @@ class Downloads(Layout):
     ) -> Any:
         """Download files and trees, by the rules of fsspec.
 
-        A local disk cannot hold a file and a directory of one name, as object stores can. Where the file is
-        empty, as the markers that some tools make for directories, its directory takes its place.
+        A local disk cannot hold a file and a directory of the same name, as object stores can. An empty
+        object of that kind is taken for a marker of the directory, which some tools write.
 
         Raises
         ------
         IsADirectoryError
-            When such a file is not empty, before anything is downloaded.
+            When such an object is not empty; nothing is downloaded then.
         """
         if isinstance(rpath, list) and isinstance(lpath, list):
             return await super()._get(rpath, lpath, callback=callback, **kwargs)
@@ -76,7 +76,7 @@ class Downloads(Layout):
             if info["size"]:
                 raise IsADirectoryError(
                     errno.EISDIR,
-                    "An object and a directory, which no local disk can hold: get_file() it to another name",
+                    "Is an object and a directory, which no disk can hold: use get_file() for the object",
                     redact(folder),
                 )
             found[folder] = listing.directory(folder)

@@ -379,6 +379,9 @@ class OpendalFileSystem(Downloads):
 
     async def _sign(self, path: str, expiration: int = 100, **kwargs: Any) -> str:
         connection, key = self.locate(path)
+        if not key:
+            # The URL would list the whole container.
+            raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
         return (await connection.presign_read(key, expiration)).url
 
     async def _url(

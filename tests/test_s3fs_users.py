@@ -190,6 +190,9 @@ def test_url_refuses_what_it_does_not_sign(fs: S3FileSystem, tree: str) -> None:
         fs.url(f"{tree}/new", client_method="put_object")
     with pytest.raises(UnsupportedError, match="ResponseContentType"):
         fs.url(f"{tree}/top.txt", ResponseContentType="text/plain")
+    with pytest.raises(IsADirectoryError, match="without a key"):
+        # It would be one to list the bucket by.
+        fs.url(tree.partition("/")[0])
     with pytest.raises(UnsupportedError, match="sign URLs"):
         opendalfs.filesystem("memory").url("key")
 
@@ -241,7 +244,7 @@ def test_get_of_one_file_asks_for_its_size_and_its_bytes_and_for_nothing_else(
 def test_get_of_a_tree_refuses_an_object_that_is_a_prefix_too_before_it_downloads_anything(
     fs: S3FileSystem, tree: str, path: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(IsADirectoryError, match=r"An object and a directory.*get_file.*both'"):
+    with pytest.raises(IsADirectoryError, match=r"Is an object and a directory.*get_file.*both'"):
         fs.get(tree + path, str(tmp_path / "out"), recursive=True)
     assert not (tmp_path / "out").exists()
 
