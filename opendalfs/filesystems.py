@@ -390,7 +390,8 @@ def _check_configuration(cls: type[ServiceFileSystem], told: dict[str, str]) -> 
     if secret is not None and not paths.same_server(endpoint or "none", told[cls.service.endpoint]):
         raise OptionError(
             f"the URL names the server {told[cls.service.endpoint]}, but fsspec's configuration has "
-            f"{secret} for {redact(str(endpoint or 'no server'))}: give {cls.service.endpoint} there too, or no {secret}"
+            f"{secret} for {redact(str(endpoint or 'no server'))}: "
+            f"give {cls.service.endpoint} there too, or no {secret}"
         )
 
 
