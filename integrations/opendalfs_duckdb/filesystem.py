@@ -97,6 +97,7 @@ class DuckDBFileSystem(AbstractFileSystem):
 
     # What is there
 
+    @callback
     def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> list[str]:
         """Find files: one stat for a plain URL, one list for a pattern, recursive where it is deep.
 
@@ -112,10 +113,6 @@ class DuckDBFileSystem(AbstractFileSystem):
         list of str
             URLs, sorted; empty where nothing is, for which DuckDB has a good message.
         """
-        with callback:
-            return self._glob(path)
-
-    def _glob(self, path: str) -> list[str]:
         asked = self._stats.now()
         _, connection, key = self.source.locate(path)
         found = self._match(path, connection, key) if is_pattern(key) else []
@@ -157,14 +154,14 @@ class DuckDBFileSystem(AbstractFileSystem):
         if known is not None:
             return known
         asked = self._stats.now()
-        with callback:
-            _, connection, key = self.source.locate(url)
-            version = self._ask(connection, key)
+        _, connection, key = self.source.locate(url)
+        version = self._ask(connection, key)
         if version is None:
             raise FileNotFoundError(errno.ENOENT, "No such file", redact(url))
         self._stats.put([(url, version)], asked)
         return version
 
+    @callback
     def info(self, path: str, **kwargs: Any) -> Info:
         """Describe a file or directory.
 
@@ -181,6 +178,7 @@ class DuckDBFileSystem(AbstractFileSystem):
             return {"name": path, "size": 0, "type": "directory"}
         return {"name": path, "size": version.size, "type": "file", "LastModified": version.modified}
 
+    @callback
     def size(self, path: str) -> int:
         """Give a file's size in bytes; of a new one that is being written, what was written so far."""
         try:
@@ -191,6 +189,7 @@ class DuckDBFileSystem(AbstractFileSystem):
                 raise
             return writing.tell()
 
+    @callback
     def modified(self, path: str) -> datetime:
         """Give the time of a file's last write, with its time zone.
 
@@ -198,6 +197,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         """
         return self._version(path).modified or datetime.now(UTC)
 
+    @callback
     def isfile(self, path: str) -> bool:
         """Tell whether there is a file."""
         if self._stats.get(path) is not None:
@@ -205,6 +205,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         _, connection, key = self.source.locate(path)
         return self._ask(connection, key) is not None
 
+    @callback
     def isdir(self, path: str) -> bool:
         """Tell whether there is a directory; a container's root counts as one unasked."""
         _, connection, key = self.source.locate(path)
@@ -221,6 +222,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         """Tell whether there is a file or a directory."""
         return self.isfile(path) or self.isdir(path)
 
+    @callback
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         """List a directory; a missing one is empty, as DuckDB asks right after a mkdir that needs none.
 
@@ -247,6 +249,7 @@ class DuckDBFileSystem(AbstractFileSystem):
 
     # Opening
 
+    @callback
     def open(self, path: str, mode: str = "rb", **kwargs: Any) -> ReadHandle | WriteHandle:
         """Open a file.
 
@@ -302,6 +305,7 @@ class DuckDBFileSystem(AbstractFileSystem):
 
     # Changing
 
+    @callback
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
         """Make a directory, where the service keeps any; object stores need none."""
         _, connection, key = self.source.locate(path)
@@ -312,6 +316,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         """Make a directory and those above it."""
         self.mkdir(path)
 
+    @callback
     def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
         """Make an empty file; one that exists is emptied, unless `truncate` is false."""
         if not truncate and self.isfile(path):
@@ -320,6 +325,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         connection.write_blocking(key, b"")
         self._forget(path)
 
+    @callback
     def rm_file(self, path: str) -> None:
         """Remove a file; a missing one is no error.
 
@@ -335,6 +341,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         connection.delete_blocking(key)
         self._forget(path)
 
+    @callback
     def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove a file, or with `recursive` a directory and all that is below it."""
         if recursive:
@@ -348,12 +355,14 @@ class DuckDBFileSystem(AbstractFileSystem):
                 return
         self.rm_file(path)
 
+    @callback
     def rmdir(self, path: str) -> None:
         """Remove an empty directory, where the service keeps any."""
         _, connection, key = self.source.locate(path)
         if key and connection.service.form is not Form.CONTAINER:
             connection.delete_blocking(f"{key}/")
 
+    @callback
     def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
         """Move a file over another: by a rename, a copy on the server, or through this process."""
         _, source, key1 = self.source.locate(path1)

@@ -34,8 +34,13 @@ _leaving = False
 _installed = False
 
 
-class _Callback:
-    """A context manager around each call of DuckDB's; has no state, so one serves all threads."""
+class _Callback(contextlib.ContextDecorator):
+    """A context manager, and a decorator, for each call of DuckDB's; has no state, so one serves all threads.
+
+    An exception leaves it without a traceback. DuckDB makes its error of the text that nanobind has for the
+    exception, in which frames come first, and nobody would see our message. No frame is added when the
+    ``with`` statement of the outermost function raises the exception again.
+    """
 
     __slots__ = ()
 
@@ -57,6 +62,8 @@ class _Callback:
         with _lock:
             _inside -= 1
             _last = time.monotonic()
+        if exc is not None:
+            exc.__traceback__ = None
 
 
 callback: Final = _Callback()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from opendalfs import paths
@@ -18,6 +20,9 @@ __all__ = ["ANY", "Source", "scheme_of"]
 
 ANY: Final = "opendal"
 """Name in DuckDB of the filesystem that serves every service."""
+
+_MOST_FILESYSTEMS: Final = 256
+"""Servers and accounts named by URLs whose filesystems are kept; another one is made again."""
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 
@@ -69,7 +74,7 @@ class Source:
         if isinstance(schemes, str):
             raise TypeError(f"schemes is a tuple of str: ({schemes!r},)")
         self._options = options
-        self._filesystems: dict[tuple[str, ...], OpendalFileSystem] = {}
+        self._filesystems: OrderedDict[tuple[str, ...], OpendalFileSystem] = OrderedDict()
         self._base = ""
         self._core: OpendalFileSystem | None = None
         self.service = self._take(source)
@@ -169,10 +174,15 @@ class Source:
         """Give the filesystem for a URL that itself tells the server or the account."""
         told = paths.url_options(service, url)
         key = (service.scheme, *(f"{k}={v}" for k, v in sorted(told.items())))
-        if key not in self._filesystems:
+        found = self._filesystems.get(key)
+        if found is None:
             require_server(service, self._options)
-            self._filesystems[key] = from_url(url, **self._options)
-        return self._filesystems[key]
+            found = self._filesystems[key] = from_url(url, **self._options)
+            while len(self._filesystems) > _MOST_FILESYSTEMS:
+                # Another thread of DuckDB's may remove the last one too many here.
+                with suppress(KeyError):
+                    self._filesystems.popitem(last=False)
+        return found
 
 
 def _serves(service: Service, scheme: str) -> bool:

@@ -13,6 +13,8 @@ from opendalfs.reader import Version
 __all__ = ["Stats"]
 
 _SECONDS: Final = 2.0
+_MOST: Final = 1 << 17
+"""Files, at some 500 bytes each; those that were found first are forgotten first."""
 
 
 class Stats:
@@ -66,6 +68,7 @@ class Stats:
     def get(self, url: str) -> Version | None:
         """Give what is known of a file, if it is fresh."""
         with self._lock:
+            self._expire()
             asked, version = self._found.get(url, (float("-inf"), None))
             return version if time.monotonic() - asked < self._seconds else None
 
@@ -79,10 +82,10 @@ class Stats:
                 self._found.pop(url, None)
 
     def _expire(self) -> None:
-        """Drop old entries; the oldest stand first."""
+        """Drop entries that are old or too many; the oldest stand first."""
         limit = time.monotonic() - self._seconds
         while self._found:
             url, (asked, _) = next(iter(self._found.items()))
-            if asked >= limit:
+            if asked >= limit and len(self._found) <= _MOST:
                 break
             del self._found[url]

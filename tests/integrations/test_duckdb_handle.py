@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 import opendalfs
 from benchmarks.proxy import DelayProxy
 from opendalfs.reader import Reader, Version
+from opendalfs_duckdb import source as source_module
+from opendalfs_duckdb import stats as stats_module
 from opendalfs_duckdb.ahead import ReadAhead
 from opendalfs_duckdb.handle import ReadHandle
 from opendalfs_duckdb.sink import parquet_is_whole
+from opendalfs_duckdb.source import Source
 from opendalfs_duckdb.stats import Stats
 from opendalfs_duckdb.text import TextEnd
 from tests.servers import S3Server
@@ -346,3 +349,29 @@ def test_gzip_is_read_only_where_somebody_asks() -> None:
     end = TextEnd("a.csv.gz", lambda: False)
     end.take(WHOLE[:20])
     assert end.whole is None
+
+
+def test_stats_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats_module, "_MOST", 10)
+    stats = Stats(seconds=1000)
+    stats.put([(str(i), Version(i)) for i in range(25)], stats.now())
+    assert stats.get("14") is None
+    assert [stats.get(str(i)) for i in range(15, 25)] == [Version(i) for i in range(15, 25)]
+    assert len(stats._found) == 10
+
+
+def test_a_look_at_old_stats_frees_them() -> None:
+    stats = Stats(seconds=0)
+    stats.put([("a", Version(1)), ("b", Version(2))], stats.now())
+    assert stats.get("a") is None
+    assert not stats._found
+
+
+def test_filesystems_of_urls_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "_MOST_FILESYSTEMS", 5)
+    source = Source()
+    first = source.locate("opendal+webdav://host-0/a")[0]
+    for i in range(20):
+        source.locate(f"opendal+webdav://host-{i}/a")
+    assert len(source._filesystems) == 5
+    assert source.locate("opendal+webdav://host-0/a")[0] == first
