@@ -33,6 +33,7 @@ OpenDAL drops leading slashes, repeated slashes and white space around a path, a
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -341,7 +342,7 @@ def _absolute(path: str, is_url: bool) -> str:
         whole = "/" + path.lstrip("/")
     else:
         whole = os.path.abspath(os.path.expanduser(path)) if path else "/"
-    return os.path.normpath(whole)
+    return posixpath.normpath(whole)
 
 
 def service_of(url: str) -> tuple[Service, str] | None:

@@ -7,18 +7,20 @@ The jobs for Windows and macOS run this folder. To do as they do::
 
 from __future__ import annotations
 
+import ntpath
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
 import pytest
 
 import opendalfs
-from opendalfs import OpendalFileSystem, UnsupportedError, filesystems
+from opendalfs import OpendalFileSystem, UnsupportedError, filesystems, paths
 
 MANY = bytes(range(256)) * 4096
 
@@ -86,6 +88,13 @@ def test_urls_need_no_import() -> None:
     with fsspec.open("opendal+memory://portable/key", "wb") as file:
         file.write(b"data")
     assert fsspec.filesystem("opendal+memory").cat_file("portable/key") == b"data"
+
+
+def test_the_url_of_a_drive_has_slashes_whatever_the_system_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = OpendalFileSystem("fs", root="C:/store")
+    monkeypatch.setattr(paths, "os", SimpleNamespace(path=ntpath))
+    assert fs.unstrip_protocol("a/b.bin") == "opendal+fs:///C:/store/a/b.bin"
+    assert fs._split(fs.unstrip_protocol("a/b.bin")) == ("", "a/b.bin")
 
 
 def test_a_process_ends_well_after_use() -> None:
