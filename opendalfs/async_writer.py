@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from .connection import Connection
 from .links import followed
 from .staging import Stage, staged
+from .verification import verify, verify_copy
 from .write_options import PARALLEL, part_size
 
 __all__ = ["file_parts", "put_bytes", "put_copy", "put_parts"]
@@ -35,13 +36,15 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
     """
     part = part_size(connection, len(data), chunk=options.pop("chunk", None))
     parallel = options.pop("concurrent", PARALLEL)
-    if connection.can("write_can_multi") and len(data) > part:
+    multi = connection.can("write_can_multi") and len(data) > part
+    if multi:
         options |= {"chunk": part, "concurrent": parallel}
     if not staged(connection):
         await connection.write(key, data, **options)
-        return
-    async with _staging(connection, key, options) as (place, stage):
-        await place.write(stage, data, **options)
+    else:
+        async with _staging(connection, key, options) as (place, stage):
+            await place.write(stage, data, **options)
+    await verify(connection, key, len(data), None if multi else data)
 
 
 @asynccontextmanager
@@ -87,7 +90,10 @@ async def put_copy(connection: Connection, source: str, key: str) -> None:
         Of the file, and of its copy.
     """
     if not staged(connection):
+        before = await connection.stat(source) if connection.tuning.verify_writes else None
         await connection.copy(source, key)
+        if before is not None:
+            await verify_copy(connection, before, source, key)
         return
     async with _staging(connection, key, {}) as (place, stage):
         # A link may lead the copy out of the root.
@@ -123,11 +129,13 @@ async def put_parts(
         data = b"".join([part async for part in parts])
         _check_size(len(data), size, key)
         await put_bytes(connection, key, data, **options)
-    elif not staged(connection):
+        return
+    if not staged(connection):
         await _upload_parts(connection, key, parts, size, options)
     else:
         async with _staging(connection, key, options) as (place, stage):
             await _upload_parts(place, stage, parts, size, options)
+    await verify(connection, key, size)
 
 
 async def _upload_parts(

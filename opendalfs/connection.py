@@ -84,6 +84,8 @@ class Connection:
         self.async_operator = build()
         self.capability = self.async_operator.capability()
         self._written = written
+        self.etags_are_md5 = True
+        """Until `verification` finds that they are not."""
 
     @cached_property
     def operator(self) -> opendal.Operator:

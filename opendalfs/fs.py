@@ -330,8 +330,11 @@ class OpendalFileSystem(Downloads):
         # A number is none, of which bytes() would make so many zeros.
         data = value if isinstance(value, bytes) else bytes(memoryview(value))
         options = await self._write_options(connection, key, path, mode, kwargs)
-        await async_writer.put_bytes(connection, key, data, **options)
-        self.invalidate_cache(path)
+        try:
+            await async_writer.put_bytes(connection, key, data, **options)
+        finally:
+            # A write that failed may have changed the object all the same.
+            self.invalidate_cache(path)
 
     async def _put_file(
         self,
@@ -351,11 +354,13 @@ class OpendalFileSystem(Downloads):
         options = await self._write_options(connection, key, rpath, mode, kwargs)
         size = os.path.getsize(lpath)
         callback.set_size(size)
-        with open(lpath, "rb") as source:
-            part = part_size(connection, size, chunk=options.get("chunk"))
-            parts = async_writer.file_parts(source, part, callback.relative_update)
-            await async_writer.put_parts(connection, key, parts, size, **options)
-        self.invalidate_cache(rpath)
+        try:
+            with open(lpath, "rb") as source:
+                part = part_size(connection, size, chunk=options.get("chunk"))
+                parts = async_writer.file_parts(source, part, callback.relative_update)
+                await async_writer.put_parts(connection, key, parts, size, **options)
+        finally:
+            self.invalidate_cache(rpath)
 
     async def _write_options(
         self, connection: Connection, key: str, path: str, mode: str, given: dict[str, Any]

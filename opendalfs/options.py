@@ -123,6 +123,9 @@ class Tuning:
         Size in bytes of the parts of a multipart upload.
     max_gap : int
         Hole in bytes up to which two ranges are fetched with one request.
+    verify_writes : bool
+        Stat each object after it was written or copied, and raise OSError when its size is another, or its
+        etag, where that is the MD5 of the content. One request more for each write, two for each copy.
     """
 
     retries: int = 4
@@ -135,6 +138,7 @@ class Tuning:
     read_chunk: int = 8 * MiB
     write_chunk: int = 8 * MiB
     max_gap: int = 256 * 1024
+    verify_writes: bool = False
 
 
 _TUNING: Final = {f.name: f.type for f in fields(Tuning)}
@@ -182,7 +186,8 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
     for name, value in given.items():
         own = _TUNING_PEERS.get(name, name)
         if own in _TUNING:
-            tuning[own] = _number(own, value)
+            is_flag = _TUNING[own] == "bool"
+            tuning[own] = _text(own, value, "bool") == "true" if is_flag else _number(own, value)
             continue
         known = service.peers.get(name, name)
         if known not in service.options:

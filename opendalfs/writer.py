@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .blocking import run
 from .connection import Connection
 from .links import followed
 from .ranges import Range, split
 from .reader import Reader, Version
 from .staging import Stage, staged
 from .upload import Upload
+from .verification import verify
 from .write_options import PARALLEL, part_size, write_options
 
 __all__ = ["State", "Writer", "appending"]
@@ -232,6 +234,9 @@ class Writer:
             self._stage.check()
             connection.publish_blocking(self._stage.key, self._key, self._exclusive)
             self._stage.published()
+        if connection.tuning.verify_writes:
+            whole = rest if self._upload is None and not self._appends else None
+            run(verify, connection, self._key, self.size, whole, grows=self._appends)
 
     def abort(self) -> bool:
         """Publish nothing and drop what was written; a second call does nothing.

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from fsspec import AbstractFileSystem
 
 from opendalfs import blocking, listing, paths
+from opendalfs.async_writer import put_copy
 from opendalfs.connection import Connection
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import OpendalFileSystem
@@ -391,7 +392,7 @@ async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
 def _copy(source: Connection, key1: str, target: Connection, key2: str) -> None:
     if source is target and source.can("copy"):
         try:
-            blocking.run(source.copy, key1, key2)
+            blocking.run(put_copy, source, key1, key2)
             return
         except OSError:
             if source.stat_blocking(key1).content_length <= _MOST_COPIED:
