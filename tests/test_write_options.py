@@ -1,0 +1,137 @@
+"""Options of one write, as users of s3fs, gcsfs and adlfs pass them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+import opendalfs
+from opendalfs import OptionError
+from tests.fault_server import Answer, FaultServer, Request
+from tests.servers import S3Server
+
+MiB = 1 << 20
+DATA = bytes(range(256)) * (11 * MiB // 256)
+"""Two parts of the default 8 MiB, three of the least that S3 takes, 5 MiB."""
+
+
+def parts_of(server: S3Server, path: str) -> int:
+    """Count the parts of an object; S3 has them in the etag. 1 when it was one PUT."""
+    bucket, _, key = path.partition("/")
+    etag: str = server.client.head_object(Bucket=bucket, Key=key)["ETag"]
+    return int(etag.strip('"').partition("-")[2] or 1)
+
+
+SIZES = [
+    ("chunksize", None, 2),
+    ("chunksize", 5 * MiB, 3),
+    ("blocksize", 6 * MiB, 2),
+    ("block_size", 20 * MiB, 1),
+    # S3 takes no less than 5 MiB.
+    ("block_size", 1, 3),
+]
+
+
+@pytest.mark.parametrize(("name", "size", "parts"), SIZES)
+@pytest.mark.parametrize("write", ["pipe", "put", "put_file", "open", "open_text", "open_async"])
+async def test_the_size_of_a_part_is_that_of_the_write(
+    s3_server: S3Server, prefix: str, tmp_path: Path, write: str, name: str, size: int | None, parts: int
+) -> None:
+    options = {name: size}
+    path = f"{prefix}/a"
+    fs: Any = opendalfs.S3FileSystem(**s3_server.s3_options)
+    if write.startswith("pipe"):
+        getattr(fs, write)(path, DATA, **options)
+    elif write.startswith("put"):
+        (tmp_path / "a").write_bytes(DATA)
+        getattr(fs, write)(str(tmp_path / "a"), path, **options)
+    elif write == "open":
+        with fs.open(path, "wb", **options) as file:
+            file.write(DATA)
+    elif write == "open_text":
+        with fs.open(path, "w", encoding="latin-1", newline="", **options) as file:
+            file.write(DATA.decode("latin-1"))
+    else:
+        other: Any = opendalfs.S3FileSystem(**s3_server.s3_options, asynchronous=True)
+        async with await other.open_async(path, "wb", **options) as file:
+            await file.write(DATA)
+    assert fs.cat_file(path) == DATA
+    assert parts_of(s3_server, path) == parts
+
+
+class Peak:
+    """Forwards to a server, and counts the parts that are in flight at the same time."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request) -> Answer:
+        if "partNumber" not in request.target:
+            return request.forward(self.endpoint)
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.1)
+        answer = request.forward(self.endpoint)
+        with self._lock:
+            self._now -= 1
+        return answer
+
+
+@pytest.mark.parametrize("write", ["pipe_file", "put_file", "open"])
+def test_no_more_parts_are_in_flight_than_a_write_asks_for(
+    s3_server: S3Server, prefix: str, tmp_path: Path, write: str
+) -> None:
+    data = bytes(25 * MiB)
+    options = {"chunksize": 5 * MiB, "max_concurrency": 1}
+    peak = Peak(s3_server.endpoint)
+    with FaultServer(peak) as server:
+        fs: Any = opendalfs.S3FileSystem(**{**s3_server.s3_options, "endpoint_url": server.endpoint})
+        if write == "pipe_file":
+            fs.pipe_file(f"{prefix}/a", data, **options)
+        elif write == "put_file":
+            (tmp_path / "a").write_bytes(data)
+            fs.put_file(str(tmp_path / "a"), f"{prefix}/a", **options)
+        else:
+            with fs.open(f"{prefix}/a", "wb", **options) as file:
+                file.write(data)
+        assert peak.most == 1
+        fs.pipe_file(f"{prefix}/a", data, chunksize=5 * MiB)
+        assert peak.most > 1
+    assert parts_of(s3_server, f"{prefix}/a") == 5
+
+
+@pytest.mark.parametrize("service", ["memory", "fs"])
+def test_services_that_need_no_parts_take_the_options_too(service: str, tmp_path: Path) -> None:
+    fs = opendalfs.filesystem(service)
+    options = {"chunksize": 1000, "max_concurrency": 2}
+    path = f"{tmp_path}/a"
+    fs.pipe_file(path, DATA, **options)
+    assert fs.cat_file(path) == DATA
+    with fs.open(path, "wb", block_size=100_000) as file:
+        file.write(DATA)
+    with fs.open(path, "ab", **options) as file:
+        file.write(b"more")
+    assert fs.cat_file(path) == DATA + b"more"
+    with fsspec.open(fs.unstrip_protocol(path), "wb", **dict(fs.storage_options)) as file:
+        file.write(b"x")
+    assert fs.cat_file(path) == b"x"
+
+
+@pytest.mark.parametrize("name", ["chunksize", "blocksize", "block_size", "max_concurrency"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "8MB", True])
+def test_a_size_is_a_whole_number_of_at_least_one(name: str, value: Any) -> None:
+    fs = opendalfs.filesystem("memory")
+    with pytest.raises(OptionError, match=f"{name} is .*: it takes a whole number of at least 1"):
+        fs.pipe_file("write-options/a", b"x", **{name: value})
+    with pytest.raises(OptionError, match=name):
+        fs.open("write-options/a", "wb", **{name: value})
+    assert not fs.exists("write-options/a")
