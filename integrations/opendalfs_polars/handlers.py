@@ -8,6 +8,7 @@ import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from email.utils import format_datetime
 from typing import Final
 
@@ -31,6 +32,9 @@ _READ_AHEAD: Final = 256 << 20
 """Bytes read ahead of the clients, of all requests together."""
 
 _AT_ONCE: Final = 8
+_CUT: Final = 64
+"""Parts that a range is cut into at one time."""
+
 _ONE_PIECE: Final = 64 * 1024
 """Bytes up to which head and body of an answer are copied together and sent as one packet."""
 
@@ -136,7 +140,7 @@ class Handlers:
         self._failures.raise_known(name)
         headers["Content-Length"] = str(whole.size)
         response = web.StreamResponse(status=status, headers=headers)
-        error = await self._stream(request, response, source, split(whole, source.part))
+        error = await self._stream(request, response, source, _parts(whole, source.part))
         if error is None:
             return response
         self._failures.add(name, error)
@@ -147,7 +151,7 @@ class Handlers:
         return response
 
     async def _stream(
-        self, request: web.BaseRequest, response: web.StreamResponse, source: Source, parts: list[Range]
+        self, request: web.BaseRequest, response: web.StreamResponse, source: Source, parts: Iterator[Range]
     ) -> OSError | None:
         """Send parts in order while later ones are fetched.
 
@@ -160,14 +164,15 @@ class Handlers:
             What storage raised, after which nothing more was sent.
         """
         ahead: deque[tuple[asyncio.Task[bytes], int]] = deque()
-        todo = deque(parts)
+        part = next(parts, None)
         try:
-            while ahead or todo:
-                while todo and len(ahead) < _AT_ONCE:
-                    held = self._budget.take(todo[0].size)
+            while ahead or part is not None:
+                while part is not None and len(ahead) < _AT_ONCE:
+                    held = self._budget.take(part.size)
                     if not held and ahead:
                         break
-                    ahead.append((asyncio.create_task(source.fetch(todo.popleft())), held))
+                    ahead.append((asyncio.create_task(source.fetch(part)), held))
+                    part = next(parts, None)
                 task, held = ahead[0]
                 try:
                     data = await task
@@ -287,6 +292,13 @@ class Handlers:
         await upload.complete(s3.finished_parts(await body.whole(request)))
         fields = (("Bucket", asked.bucket), ("Key", asked.key), ("ETag", f'"{upload.etag}"'))
         return web.Response(body=s3.document("CompleteMultipartUploadResult", *fields), content_type=_XML)
+
+
+def _parts(whole: Range, part: int) -> Iterator[Range]:
+    """Cut a range into parts, a few at a time: a service may claim any size."""
+    step = part * _CUT
+    for start in range(whole.start, whole.stop, step):
+        yield from split(Range(start, min(start + step, whole.stop)), part)
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+import opendalfs
 from opendalfs_polars import connections, upload, uploads
 from opendalfs_polars.gateway import Gateway
+from tests.fault_server import Answer, FaultServer, Request
 from tests.integrations.gateway_client import Mounted, status_of
 from tests.waiting import eventually
 
@@ -377,3 +379,25 @@ def test_a_forked_child_holds_no_socket_of_the_gateway(way: tuple[str, str]) -> 
     child, join = way
     done = run(FORK.replace("CHILD", child).replace("JOIN", join))
     assert (done.stdout, done.stderr) == ("refused b''\n", "")
+
+
+# Sizes
+
+LIE = 9 * 10**18
+
+
+@pytest.mark.parametrize("asked", [None, "bytes=0-", f"bytes=0-{LIE}", f"bytes={LIE // 2}-"])
+def test_a_size_that_cannot_be_costs_an_error(server: Gateway, asked: str | None) -> None:
+    def answer(request: Request) -> Answer:
+        if request.method == "HEAD":
+            return Answer(200, {"Content-Length": str(LIE), "ETag": '"1"'})
+        return Answer(206, {"Content-Length": "5", "ETag": '"1"'}, [b"12345"])
+
+    with FaultServer(answer) as storage:
+        options = {"endpoint_url": storage.endpoint, "key": "k", "secret": "s", "region": "r", "retries": 0}
+        mounted = Mounted(server, "lake", write=False, fs=opendalfs.filesystem("s3", **options))
+        with pytest.raises(ClientError) as error:
+            mounted.get("a", **({"Range": asked} if asked else {}))
+        # There is less than was told, so that it cannot be the object of which the size was told.
+        assert status_of(error) == 412
+        assert storage.count("GET") <= 10
