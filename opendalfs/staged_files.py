@@ -157,9 +157,18 @@ def stage_file(target: str, *, parents: bool = False, lock: bool = True) -> Stag
         When the file cannot be created; its ``filename`` is that of the staged file or of a directory above.
     """
     folder, name = os.path.split(target)
-    if parents and folder:
-        os.makedirs(folder, exist_ok=True)
-    staged = _stage_locked(folder, name) if lock and fcntl is not None else None
+    lock = lock and fcntl is not None
+    try:
+        return _stage(folder, name, lock)
+    except FileNotFoundError:
+        if not parents:
+            raise
+    os.makedirs(folder, exist_ok=True)
+    return _stage(folder, name, lock)
+
+
+def _stage(folder: str, name: str, lock: bool) -> StagedFile:
+    staged = _stage_locked(folder, name) if lock else None
     if staged is None:
         path = os.path.join(folder, _name(name, secrets.randbits(32)))
         staged = StagedFile(path, os.open(path, _CREATE, 0o666), locked=False)

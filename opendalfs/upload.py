@@ -29,18 +29,33 @@ class AsyncUpload:
         self._connection = connection
         self._key = key
         self._file = file
+        self._ended = False
 
     async def write(self, data: bytes) -> None:
-        """Write a part; wait while as many as may be are in flight."""
+        """Write a part; wait while as many as may be are in flight.
+
+        Raises
+        ------
+        ValueError
+            After `complete`, whether that was successful or not.
+        """
+        _check_open(self._ended, self._key)
         with Call(self._connection, "write", self._key).awaited() as call:
             await call.run_async(self._file.write, data)
             call.moved(len(data))
 
     async def complete(self) -> None:
-        """Publish the object."""
+        """Publish the object, once; ValueError afterwards, as OpenDAL calls a second time a success."""
+        _check_open(self._ended, self._key)
+        self._ended = True
         with Call(self._connection, "write", self._key).awaited() as call:
             await call.run_async(self._file.close)
         self._connection._touched(self._key)
+
+
+def _check_open(ended: bool, key: str) -> None:
+    if ended:
+        raise ValueError(f"the upload of {key!r} was completed, or that failed: begin another one")
 
 
 class Upload:
@@ -50,6 +65,7 @@ class Upload:
         self._connection = connection
         self._key = key
         self._remote: AsyncUpload | None = None
+        self._ended = False
         if connection.slots is not None:
             self._remote = run(connection.upload_async, key, **options)
             return
@@ -62,6 +78,7 @@ class Upload:
         if self._remote is not None:
             run(self._remote.write, data)
             return
+        _check_open(self._ended, self._key)
         with Call(self._connection, "write", self._key) as call:
             self._file.write(data)
             call.moved(len(data))
@@ -71,6 +88,8 @@ class Upload:
         if self._remote is not None:
             run(self._remote.complete)
             return
+        _check_open(self._ended, self._key)
+        self._ended = True
         with Call(self._connection, "write", self._key):
             self._file.close()
         self._connection._touched(self._key)

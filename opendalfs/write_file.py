@@ -86,16 +86,21 @@ class WriteFile(io.RawIOBase):
         OSError
             When a part could not be written; nothing will be published then.
         """
-        if self._swallows:
-            return memoryview(data).nbytes
         if self.closed:
             raise ValueError("I/O operation on closed file.")
+        if self._swallows:
+            return memoryview(data).nbytes
         return self._writer.write(data)
 
     @property
     def discarded(self) -> bool:
         """Whether it was discarded, so that nothing will be published."""
         return self._dropped
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is published or was discarded, so that a close has nothing to decide."""
+        return self._dropped or self._writer.state is State.COMMITTED
 
     def flush(self, force: bool = False) -> None:
         """Do nothing: parts go up when they are full, the rest at close.
@@ -121,7 +126,7 @@ class WriteFile(io.RawIOBase):
         if self.closed:
             return
         try:
-            if self._dropped or self._writer.state is State.COMMITTED:
+            if self.settled:
                 return
             if in_finalizer():
                 logger.warning("%s was not published: a finalizer closed it, not the program", self.path)
@@ -186,7 +191,7 @@ class WriteFile(io.RawIOBase):
         traceback: TracebackType | None,
     ) -> None:
         """Close; when the block failed publish nothing."""
-        if exc is not None and self._writer.state is not State.COMMITTED and not self._dropped:
+        if exc is not None and not self.settled:
             self._drop()
             if isinstance(exc, GeneratorExit):
                 super().close()
@@ -290,11 +295,16 @@ class CompressedWriteFile(io.BufferedIOBase):
         if details[1] is None:
             self._close(lambda: self._target.__exit__(*details))
             return
+        target, settled = self._target, self.closed or self._target.settled
+        if not settled:
+            target._drop()
         try:
-            self._target.__exit__(*details)
-        finally:
             self._compressor.close()
+        finally:
             super().close()
+            target.close()
+        if not settled and isinstance(details[1], GeneratorExit):
+            pass_on(details[1], redact(target.path))
 
     def _dealloc_warn(self, source: object) -> None:
         self._target._dealloc_warn(source)

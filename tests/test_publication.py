@@ -157,6 +157,19 @@ def test_an_abort_may_come_twice_and_never_removes_what_is_published(place: Plac
     assert place.fs.cat_file(place.path) == b"new"
 
 
+def test_an_upload_is_completed_once(place: Place) -> None:
+    connection, key = place.fs.locate(place.path)
+    if not connection.can("write_can_multi"):
+        return
+    upload = connection.upload(key, concurrent=2)
+    upload.write(b"x" * LARGE)
+    upload.complete()
+    for again in (upload.complete, lambda: upload.write(b"y")):
+        with pytest.raises(ValueError, match="was completed"):
+            again()
+    assert place.fs.size(place.path) == LARGE
+
+
 def test_bytes_of_a_wrong_type_leave_the_write_as_it_was(memory: Place) -> None:
     file = memory.fs.open(memory.path, "wb")
     file.write(b"a")
@@ -407,6 +420,16 @@ def test_a_block_publishes_when_it_ends_well_and_passes_on_its_own_exception(
 def test_a_block_within_a_handler_publishes(memory: Place, opening: Callable[[Place], Any]) -> None:
     succeeds_in_a_handler(opening(memory))
     assert memory.published
+
+
+@pytest.mark.parametrize("opening", [*FILES, open_file])
+def test_a_write_after_the_end_of_a_block_raises(memory: Place, opening: Callable[[Place], Any]) -> None:
+    for error in (None, Boom):
+        with suppress(Boom), opening(memory) as file:
+            if error is not None:
+                raise error
+        with pytest.raises(ValueError, match="closed"):
+            put(file)
 
 
 def test_a_block_that_fails_publishes_nothing_anywhere(place: Place) -> None:
