@@ -276,6 +276,11 @@ def _all(futures: Sequence[Future[None]]) -> None:
         except BaseException as exc:
             if error is None:
                 error = exc
+                if not isinstance(exc, Exception):
+                    # Ctrl-C: the others are cancelled or abandoned, not waited for.
+                    for other in futures:
+                        other.cancel()
+                    raise
                 for other in futures:
                     other.cancel()
     if error is not None:
