@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from .connection import Connection
 from .links import followed
+from .ranges import Range, split
 from .staging import Stage, staged
 from .verification import verify, verify_copy
 from .write_options import PARALLEL, part_size
@@ -34,17 +35,30 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
     **options
         OpenDAL's, as `write_options` returns them, and ``if_not_exists``.
     """
-    part = part_size(connection, len(data), chunk=options.pop("chunk", None))
-    parallel = options.pop("concurrent", PARALLEL)
-    multi = connection.can("write_can_multi") and len(data) > part
-    if multi:
-        options |= {"chunk": part, "concurrent": parallel}
+    part = part_size(connection, len(data), chunk=options.get("chunk"))
+    if len(data) > part and connection.can("write_can_multi") and not staged(connection):
+        # Each part has a timeout of its own, which one call of OpenDAL's for all of them would not have.
+        await put_parts(connection, key, _cut(data, part), len(data), **options)
+        return
+    _pop_parallel(options)
     if not staged(connection):
         await connection.write(key, data, **options)
     else:
         async with _staging(connection, key, options) as (place, stage):
             await place.write(stage, data, **options)
-    await verify(connection, key, len(data), None if multi else data)
+    await verify(connection, key, len(data), data)
+
+
+async def _cut(data: bytes, part: int) -> AsyncIterator[bytes]:
+    for piece in split(Range(0, len(data)), part):
+        yield data[piece.start : piece.stop]
+
+
+def _pop_parallel(options: dict[str, Any]) -> int:
+    """Remove the options of a multipart upload, and return how many of its parts are in flight at a time."""
+    options.pop("chunk", None)
+    parallel: int = options.pop("concurrent", PARALLEL)
+    return parallel
 
 
 @asynccontextmanager
@@ -141,8 +155,7 @@ async def put_parts(
 async def _upload_parts(
     connection: Connection, key: str, parts: AsyncIterator[bytes], size: int, options: dict[str, Any]
 ) -> None:
-    options.pop("chunk", None)
-    parallel = options.pop("concurrent", PARALLEL)
+    parallel = _pop_parallel(options)
     upload = await connection.upload_async(key, concurrent=parallel, **options)
     total = 0
     async for part in parts:

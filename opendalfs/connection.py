@@ -219,22 +219,22 @@ class Connection:
                 yield piece
 
     async def write(self, key: str, data: bytes, **options: Any) -> None:
-        """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
+        """Write an object with one request."""
         with Call(self, "write", key).awaited() as call:
             await call.run_async(self.async_operator.write, key, data, **options)
-            call.moved(len(data), requests=_parts(len(data), options))
+            call.moved(len(data))
             if not data and not self.capability.write_can_empty:
-                self._check_empty(key, await self._size(key))
+                self._check_empty(key, await call.run_async(self._size, key))
         self._touched(key)
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
-        """Write an object whole; with ``chunk`` and ``concurrent`` in parts."""
+        """Write an object with one request."""
         if self.slots is not None:
             run(self.write, key, data, **options)
             return
         with Call(self, "write", key) as call:
             self.operator.write(key, data, **options)
-            call.moved(len(data), requests=_parts(len(data), options))
+            call.moved(len(data))
             if not data and not self.capability.write_can_empty:
                 self._check_empty(key, self._size_blocking(key))
         self._touched(key)
@@ -347,6 +347,27 @@ class Connection:
         """Delete everything below a prefix, which must end in ``/`` or be empty."""
         if prefix and not prefix.endswith("/"):
             raise ValueError(f"{prefix!r} would also delete its siblings: it must end in '/'")
+        left: str | None = None
+        while True:
+            try:
+                await self._remove_all(prefix)
+            except TimeoutError:
+                # A large tree takes longer than one call may. It goes on for as long as keys disappear.
+                before, left = left, await self._first(prefix)
+                if left is None or left == before:
+                    raise
+            else:
+                return
+
+    async def _first(self, prefix: str) -> str | None:
+        """Return the first key below a prefix, if the server still answers at once."""
+        with suppress(OSError):
+            async with asyncio.timeout(self.tuning.timeout / 10):
+                page = await self.page(prefix or "/", recursive=True)
+                return page[0].path if page else None
+        return None
+
+    async def _remove_all(self, prefix: str) -> None:
         with Call(self, "delete", prefix).awaited() as call:
             if self._written is not None:
                 self._written.remove_below(prefix)
@@ -476,8 +497,3 @@ def _carry(link: str, target: str) -> None:
             raise
         os.symlink(os.readlink(link), target)
         os.unlink(link)
-
-
-def _parts(size: int, options: Mapping[str, Any]) -> int:
-    chunk = options.get("chunk")
-    return 1 if not chunk or size <= chunk else -(-size // chunk) + 2
