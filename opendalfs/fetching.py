@@ -135,9 +135,16 @@ async def read_all(
     bytes
     """
     if version is None and many:
-        data = await connection.read(key, 0, None)
-        tracing.wanted(len(data))
-        return data
+        try:
+            data = await connection.read(key, 0, None)
+        except TimeoutError:
+            # One timeout is meant for a part, and this may have been a larger object.
+            version = await _large(connection, key)
+            if version is None:
+                raise
+        else:
+            tracing.wanted(len(data))
+            return data
     if version is None:
         streamed = await _stream(connection, key)
         if isinstance(streamed, bytes):
@@ -145,6 +152,15 @@ async def read_all(
             return streamed
         version = streamed
     return (await fetch(connection, key, [(0, version.size)], version))[0]
+
+
+async def _large(connection: Connection, key: str) -> Version | None:
+    """Return the version of an object of more than one part, if the server still answers at once."""
+    with suppress(OSError):
+        async with asyncio.timeout(connection.tuning.timeout / 10):
+            version = Version.of(connection, key, await connection.stat(key))
+            return version if version.size > connection.tuning.read_chunk else None
+    return None
 
 
 async def _stream(connection: Connection, key: str) -> bytes | Version:

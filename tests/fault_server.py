@@ -161,10 +161,10 @@ def object_headers(size: int, **more: str) -> dict[str, str]:
     }
 
 
-def drip(request: Request, size: int, seconds: float) -> Iterator[bytes]:
-    """Yield a byte each so many seconds."""
-    for _ in range(size):
-        yield b"x"
+def drip(request: Request, size: int, seconds: float, piece: int = 1) -> Iterator[bytes]:
+    """Yield a piece of a body of `size` bytes each so many seconds."""
+    for start in range(0, size, piece):
+        yield b"x" * min(piece, size - start)
         if not request.pause(seconds):
             return
 

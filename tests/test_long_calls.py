@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import opendalfs
-from tests.fault_server import ETAG, Answer, FaultServer, Request
+from opendalfs.fetching import IN_FLIGHT
+from tests.fault_server import ETAG, Answer, FaultServer, Request, drip, object_headers
 
 PART = 5 << 20
 PAGE = 1000
@@ -90,6 +91,24 @@ def test_a_write_of_many_parts_may_take_longer_than_one_timeout() -> None:
         fs.pipe_file("bucket/large", b"x" * (6 * PART), max_concurrency=1)
         assert time.monotonic() - begun > 3
         assert server.count("PUT") >= 6
+
+
+def test_large_objects_read_many_at_a_time_may_take_longer_than_one_timeout() -> None:
+    size = 8 << 20
+
+    def answer(request: Request) -> Answer | None:
+        if request.method == "HEAD":
+            return Answer(200, object_headers(size))
+        first, count = request.range(size)
+        told = {**object_headers(count), "Content-Range": f"bytes {first}-{first + count - 1}/{size}"}
+        return Answer(206 if count < size else 200, told, drip(request, count, 0.1, 1 << 17))
+
+    with FaultServer(answer) as server:
+        # 6.4 s for the object, 0.8 s for each part.
+        fs = filesystem(server, io_timeout=5, read_chunk=1 << 20)
+        paths = [f"bucket/{i}" for i in range(IN_FLIGHT)]
+        found = fs.cat(paths)
+    assert {path: len(data) for path, data in found.items()} == dict.fromkeys(paths, size)
 
 
 def test_a_tree_may_take_longer_to_remove_than_one_timeout() -> None:
