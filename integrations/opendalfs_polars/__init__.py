@@ -15,9 +15,13 @@ has. A plan that goes through the gateway works in this process only; it cannot 
 A sink whose query fails publishes nothing, but with ``lazy=True``: nothing tells then that it has failed, and
 Polars may complete what was written so far.
 
-Without the hooks Polars takes ``opendal+s3://...`` for a local path, and a sink with ``mkdir=True``, a
-PartitionBy or ``partition_by=`` writes to a local folder of that name. The functions of this package never
-do.
+Without the hooks Polars takes ``opendal+s3://...`` for a local path, and opendalfs is not called. A read
+then raises "No such file or directory (os error 2)", or "expanded paths were empty" for a glob: call
+``opendalfs.polars()`` first. A sink with ``mkdir=True``, a PartitionBy or ``partition_by=`` writes to a local
+folder of that name. The functions of this package never do.
+
+The option ``retries`` says how often a request is retried, also through the gateway. Polars' errors cannot
+show why a CSV or NDJSON file failed ("424 Failed Dependency"); the log ``opendalfs.gateway`` has the reason.
 """
 
 from __future__ import annotations

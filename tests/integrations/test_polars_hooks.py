@@ -6,6 +6,7 @@ import base64
 import doctest
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -465,3 +466,28 @@ def test_secrets_are_in_no_repr_and_no_error(s3_server: S3Server) -> None:
     with pytest.raises(OSError, match="Access denied") as error:
         op.read_parquet(url, storage_options=options, backend="gateway")
     assert "not-the-right-one" not in str(error.value)
+
+
+# Without the hooks
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("a.parquet", FileNotFoundError, r"No such file or directory \(os error 2\)"),
+        ("*.parquet", pl.exceptions.ComputeError, "expanded paths were empty"),
+    ],
+)
+def test_without_hooks_polars_reads_a_local_path_as_the_readme_says(
+    path: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        pl.read_parquet(f"opendal+s3://lake/{path}")
+
+
+def test_without_hooks_polars_writes_to_a_local_folder_as_the_readme_says(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        DATA.lazy().sink_parquet("opendal+s3://lake/a.parquet")
+    DATA.lazy().sink_parquet("opendal+s3://lake/a.parquet", mkdir=True)
+    assert (tmp_path / "opendal+s3:" / "lake" / "a.parquet").exists()
+    shutil.rmtree(tmp_path / "opendal+s3:")
