@@ -141,6 +141,8 @@ class Connection:
             where=self.where,
             secrets=secret_values(self.native),
             pinned=pinned,
+            region=self.native.get("region"),
+            silent=self.service.silent,
         )
 
     def require(self, capability: str, operation: str) -> None:

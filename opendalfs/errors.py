@@ -106,7 +106,20 @@ _NO_CONTAINER: Final = _Rule(
 _OTHER_REGION: Final = _Rule(
     OptionError,
     errno.EINVAL,
-    "The bucket is in another region, which the cause may name: give it as `region`",
+    "The bucket is in another region: pass it as `region`; `aws s3api get-bucket-location` finds it",
+)
+_TIMED_OUT: Final = _Rule(
+    TimeoutError,
+    errno.ETIMEDOUT,
+    "No answer in time: check the endpoint, or raise `timeout` and `io_timeout` (seconds)",
+)
+_NO_CONNECTION: Final = _Rule(
+    TimeoutError,
+    errno.ETIMEDOUT,
+    "No connection in time: check that the server runs, and its address, user and password",
+)
+_LOGIN: Final = _Rule(
+    PermissionError, errno.EACCES, "The server refuses the login: check the user and the password"
 )
 
 # OpenDAL has one kind, Unexpected, for all that its services did not foresee, so the text must do.
@@ -115,11 +128,46 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     (re.compile(r"NoSuchBucket|ContainerNotFound|FilesystemNotFound", re.I), _NO_CONTAINER),
     (re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocation", re.I), _OTHER_REGION),
     (
-        re.compile(r"timed? ?out|deadline has elapsed|timeout", re.I),
+        # Of redis, PostgreSQL, MySQL and FTP.
+        re.compile(
+            r"\bNOAUTH\b|\bWRONGPASS\b|invalid password|password authentication failed|no password supplied|"
+            r"access denied for user|\[530\]",
+            re.I,
+        ),
+        _LOGIN,
+    ),
+    (re.compile(r"timed? ?out|deadline has elapsed|timeout", re.I), _TIMED_OUT),
+    (
+        re.compile(r"received corrupt message of type InvalidContentType", re.I),
         _Rule(
-            TimeoutError,
-            errno.ETIMEDOUT,
-            "No answer in time: check the endpoint, or raise `timeout` and `io_timeout` (seconds)",
+            ConnectionError,
+            errno.EPROTO,
+            "The server does not speak TLS at this port: write http:// for https://, or check the port",
+        ),
+    ),
+    (
+        # What an https port does to plain HTTP, and what a server does that is being stopped.
+        re.compile(r"connection closed before message completed", re.I),
+        _Rule(
+            ConnectionError,
+            errno.ECONNRESET,
+            "The server closed the connection: check that it runs, and http:// or https:// in the endpoint",
+        ),
+    ),
+    (
+        re.compile(r"invalid HTTP version parsed", re.I),
+        _Rule(
+            ConnectionError,
+            errno.EPROTO,
+            "The server does not answer in HTTP at this port: try https:// for http://, or check the port",
+        ),
+    ),
+    (
+        re.compile(r"invalid peer certificate", re.I),
+        _Rule(
+            ConnectionError,
+            errno.EPROTO,
+            "The server's certificate is not trusted: name its authority's file in SSL_CERT_FILE",
         ),
     ),
     (
@@ -159,6 +207,12 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     ),
 )
 
+# Also of a HEAD, whose answer has no body that could name the error.
+_REGION: Final = re.compile(r'"x-amz-bucket-region": "([\w-]+)"')
+_AZURE_CONTAINER: Final = re.compile(
+    r'"x-ms-error-code": "(?:ContainerNotFound|FilesystemNotFound|ShareNotFound)"'
+)
+_MOVED: Final = re.compile(r"response: Parts \{ status: (?:301|307|400)\b")
 # Services that OpenDAL has no kind for say so by their status; the second is FTP's.
 _PAST_THE_END: Final = re.compile(
     r"uri: \S+\s+response: Parts \{ status: 416\b|^\s*Invalid response: .* REST position", re.M
@@ -233,6 +287,8 @@ def translated(
     where: str,
     secrets: Iterable[str] = (),
     pinned: bool = False,
+    region: str | None = None,
+    silent: bool = False,
 ) -> OSError | None:
     """Turn an error of OpenDAL into an OSError that a person can act on.
 
@@ -250,6 +306,10 @@ def translated(
         Values that must not show.
     pinned : bool
         Whether the call asked for one version; a failed condition then means the object changed.
+    region : str, optional
+        The region that requests are signed for.
+    silent : bool
+        Whether the service's client hides why it cannot connect, as `Service.silent` says.
 
     Returns
     -------
@@ -260,16 +320,30 @@ def translated(
     if kind is None:
         return None
     text = redact(_BACKTRACE.sub("", str(exc)).strip(), secrets)
-    rule = _rule(kind, text, operation, pinned)
+    rule = _region_rule(text, region) or _rule(kind, text, operation, pinned)
+    if silent and rule is _TIMED_OUT:
+        rule = _NO_CONNECTION
     error = rule.raises(rule.errno, f"{rule.says} ({operation} on {where})", redact(path, secrets))
     error.__cause__ = getattr(native, kind, builtins.OSError)(text)
     error.__suppress_context__ = True
     return error
 
 
+def _region_rule(text: str, region: str | None) -> _Rule | None:
+    """Return the rule of an answer that names another region than the one asked."""
+    if region is None or not _MOVED.search(text):
+        return None
+    found = _REGION.search(text)
+    if found is None or found.group(1) == region:
+        return None
+    return _OTHER_REGION._replace(says=f"The bucket is in another region: pass region={found.group(1)!r}")
+
+
 def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
     if kind == "ConditionNotMatch":
         return _CHANGED if pinned or operation not in _WRITES else _EXISTS
+    if kind == "NotFound" and _AZURE_CONTAINER.search(text):
+        return _NO_CONTAINER
     if kind == "Unexpected" and _PAST_THE_END.search(text):
         return _RULES["RangeNotSatisfied"]
     if kind == "Unexpected" and _NOT_A_DIRECTORY.search(text):

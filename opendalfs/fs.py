@@ -178,6 +178,8 @@ class OpendalFileSystem(Downloads):
             if version_id is not None:
                 return await read(Version.from_info(await self._info(path, version_id=version_id)))
             data = await self._fresh(path, read)
+        except (TimeoutError, ConnectionError):
+            raise
         except OSError:
             # Services refuse to read a directory each in its own way.
             if not key or (not await self._isfile(path) and await self._is_folder(connection, key)):

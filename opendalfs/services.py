@@ -84,6 +84,8 @@ class Service:
     cancels : bool
         Whether a request may be dropped before its answer has come. Where the wheel then puts the connection
         back into its pool, the next request reads the answer to the one before: another key's bytes.
+    silent : bool
+        Whether its client tries to connect again and again until the timeout, and hides why it cannot.
     """
 
     scheme: str
@@ -101,6 +103,7 @@ class Service:
     appends: bool = False
     utf8_containers: bool = False
     cancels: bool = True
+    silent: bool = False
 
     @property
     def class_name(self) -> str:
@@ -222,14 +225,14 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("mini-moka", home=Home.PROCESS),
     Service("moka", home=Home.PROCESS),
     Service("mongodb", cancels=False),
-    Service("mysql", cancels=False),
+    Service("mysql", cancels=False, silent=True),
     Service("obs", _CONTAINER, "bucket"),
     Service("onedrive"),
     Service("oss", _CONTAINER, "bucket", peers=_OSS),
     Service("persy", home=Home.DISK),
-    Service("postgresql", native=("postgres",), cancels=False),
+    Service("postgresql", native=("postgres",), cancels=False, silent=True),
     Service("redb", home=Home.DISK),
-    Service("redis", _ENDPOINT, endpoint_scheme="redis", cancels=False),
+    Service("redis", _ENDPOINT, endpoint_scheme="redis", cancels=False, silent=True),
     Service("s3", _CONTAINER, "bucket", native=("s3a", "s3n", "r2"), peers=_KEYS),
     Service("seafile", _ENDPOINT, endpoint_scheme="https"),
     Service("sled", home=Home.DISK),

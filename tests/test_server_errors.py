@@ -1,0 +1,234 @@
+"""The first line of an error says what to do when a server is down, or reached or asked in a wrong way."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opendalfs
+from opendalfs import OptionError
+from opendalfs.errors import NoContainerError
+from tests.redis_server import Redis
+from tests.servers import Azurite
+from tests.web_servers import Pyftpdlib, WsgiDav
+
+BRIEF: dict[str, Any] = {"retries": 0, "timeout": 1, "io_timeout": 1, "skip_instance_cache": True}
+
+
+def first_line(fs: Any, path: str, kind: type[OSError]) -> str:
+    with pytest.raises(OSError, match=r".") as caught:
+        fs.cat_file(path)
+    assert type(caught.value) is kind
+    assert caught.value.filename == path
+    assert "hush" not in f"{caught.value!r} {caught.value} {caught.value.__cause__}"
+    return str(caught.value).splitlines()[0]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# Down, or the wrong password
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("redis", {"endpoint": "redis://127.0.0.1:{}", "password": "hush-hush"}),
+        ("mysql", {"connection_string": "mysql://u:hush@127.0.0.1:{}/d", "table": "t"}),
+        ("postgresql", {"connection_string": "postgresql://u:hush@127.0.0.1:{}/d", "table": "t"}),
+    ],
+)
+def test_a_server_that_is_down_behind_a_pool_says_what_to_check(
+    closed_port: int, scheme: str, options: dict[str, str]
+) -> None:
+    filled = {name: value.format(closed_port) for name, value in options.items()}
+    told = first_line(opendalfs.filesystem(scheme, **filled, **BRIEF), "key", TimeoutError)
+    assert "check that the server runs, and its address, user and password" in told
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "memcached"])
+def test_a_server_that_is_down_says_to_check_the_endpoint(closed_port: int, scheme: str) -> None:
+    protocol = {"ftp": "ftp", "memcached": "tcp"}[scheme]
+    fs = opendalfs.filesystem(scheme, endpoint=f"{protocol}://127.0.0.1:{closed_port}", **BRIEF)
+    assert "Cannot reach the server: check the endpoint" in first_line(fs, "key", ConnectionError)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"password": "hush-hush"}, {"user": "nobody"}, {"user": None, "password": None}]
+)
+def test_a_wrong_login_at_ftp_says_to_check_it(ftp_server: Pyftpdlib, wrong: dict[str, Any]) -> None:
+    fs = opendalfs.filesystem("ftp", **{**ftp_server.ftp_options, **wrong}, **BRIEF)
+    assert "check the user and the password" in first_line(fs, "key", PermissionError)
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[Redis]:
+    from tests.conftest import _started
+
+    yield from _started(Redis())
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(("wrong", "kind"), [("hush-hush", TimeoutError), (None, PermissionError)])
+def test_a_wrong_password_at_redis_says_to_check_it(
+    redis_server: Redis, wrong: str | None, kind: type[OSError]
+) -> None:
+    options = {**redis_server.redis_options, "password": wrong}
+    told = first_line(opendalfs.filesystem("redis", **options, **BRIEF), "key", kind)
+    assert "password" in told
+    right = opendalfs.filesystem("redis", **redis_server.redis_options, **BRIEF)
+    right.pipe_file("key", b"1")
+    assert right.cat_file("key") == b"1"
+
+
+# HTTP and HTTPS
+
+
+def test_https_to_an_http_port_says_so(wsgidav_server: WsgiDav) -> None:
+    endpoint = wsgidav_server.endpoint.replace("http:", "https:")
+    for scheme, path in (("webdav", "key"), ("s3", "lake/key")):
+        options = {"key": "hush-k", "secret": "hush-s"} if scheme == "s3" else {}
+        told = first_line(
+            opendalfs.filesystem(scheme, endpoint=endpoint, **options, **BRIEF), path, ConnectionError
+        )
+        assert "write http:// for https://" in told
+
+
+@pytest.fixture(scope="module")
+def https_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the endpoint of an HTTPS server whose certificate nobody has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(tmp_path_factory.mktemp("tls")))
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *args: Any) -> None:
+            pass
+
+    server = Server(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _certificate(folder: Path) -> Path:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
+    signed = builder.not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = folder / "server.pem"
+    file.write_bytes(secret + signed.public_bytes(pem))
+    return file
+
+
+def test_http_to_an_https_port_says_so(https_endpoint: str) -> None:
+    endpoint = https_endpoint.replace("https:", "http:")
+    told = first_line(opendalfs.filesystem("webdav", endpoint=endpoint, **BRIEF), "key", ConnectionError)
+    assert "http:// or https:// in the endpoint" in told
+
+
+def test_http_to_a_port_of_another_protocol_says_so(ftp_server: Pyftpdlib) -> None:
+    endpoint = ftp_server.endpoint.replace("ftp:", "http:")
+    told = first_line(opendalfs.filesystem("webdav", endpoint=endpoint, **BRIEF), "key", ConnectionError)
+    assert "does not answer in HTTP at this port" in told
+
+
+def test_a_certificate_that_nobody_signed_is_named(https_endpoint: str) -> None:
+    told = first_line(
+        opendalfs.filesystem("webdav", endpoint=https_endpoint, **BRIEF), "key", ConnectionError
+    )
+    assert "certificate is not trusted" in told
+
+
+# Regions and containers
+
+MOVED = b"<?xml version='1.0'?><Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>"
+MALFORMED = (
+    b"<?xml version='1.0'?><Error><Code>AuthorizationHeaderMalformed</Code>"
+    b"<Message>the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message></Error>"
+)
+
+
+@pytest.fixture(params=[(301, MOVED), (400, MALFORMED)], ids=["301", "400"])
+def elsewhere(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the endpoint of an S3 server that answers as AWS does for a bucket of another region."""
+    status, body = request.param
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+        def _answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(status)
+            self.send_header("x-amz-bucket-region", "eu-west-1")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_HEAD = do_PUT = _answer
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_bucket_of_another_region_names_the_region(elsewhere: str) -> None:
+    options = {"key": "hush-k", "secret": "hush-s", "endpoint_url": elsewhere, "region": "us-east-1"}
+    fs = opendalfs.filesystem("s3", **options, **BRIEF)
+    calls = (fs.info, fs.cat_file, fs.ls, fs.find, lambda path: fs.pipe_file(path, b"1"))
+    for call in calls:
+        with pytest.raises(OptionError, match="in another region: pass region='eu-west-1'"):
+            call("lake/key")
+
+
+def test_a_missing_container_of_azure_is_named(azure_server: Azurite) -> None:
+    fs = opendalfs.filesystem(
+        "azblob", **azure_server.azblob_options, **{**BRIEF, "timeout": 20, "io_timeout": 20}
+    )
+    calls = (
+        fs.info,
+        fs.cat_file,
+        fs.ls,
+        lambda path: fs.open(path).read(),
+        lambda path: fs.pipe_file(path, b"1"),
+    )
+    for call in calls:
+        with pytest.raises(NoContainerError, match="No such bucket or container"):
+            call("no-such-container/key")
+    assert not fs.exists("no-such-container/key")
+    with pytest.raises(FileNotFoundError) as caught:
+        fs.info(f"{azure_server.bucket}/key")
+    assert not isinstance(caught.value, NoContainerError)
