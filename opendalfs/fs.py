@@ -178,7 +178,7 @@ class OpendalFileSystem(Downloads):
             if version_id is not None:
                 return await read(Version.from_info(await self._info(path, version_id=version_id)))
             data = await self._fresh(path, read)
-        except (TimeoutError, ConnectionError):
+        except TimeoutError:
             raise
         except OSError:
             # Services refuse to read a directory each in its own way.
