@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -152,10 +153,33 @@ def test_http_to_an_https_port_says_so(https_endpoint: str) -> None:
     assert "http:// or https:// in the endpoint" in told
 
 
-def test_http_to_a_port_of_another_protocol_says_so(ftp_server: Pyftpdlib) -> None:
-    endpoint = ftp_server.endpoint.replace("ftp:", "http:")
-    told = first_line(opendalfs.filesystem("webdav", endpoint=endpoint, **BRIEF), "key", ConnectionError)
-    assert "does not answer in HTTP at this port" in told
+@pytest.fixture
+def chatting_port() -> Iterator[int]:
+    """Yield the port of a server that answers a request as an FTP server would."""
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"500 Command not understood.\r\n")
+            connection.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_http_to_a_port_of_another_protocol_says_so(chatting_port: int) -> None:
+    fs = opendalfs.filesystem("webdav", endpoint=f"http://127.0.0.1:{chatting_port}", **BRIEF)
+    assert "does not answer in HTTP at this port" in first_line(fs, "key", ConnectionError)
 
 
 def test_a_certificate_that_nobody_signed_is_named(https_endpoint: str) -> None:
