@@ -7,7 +7,6 @@ import errno
 import logging
 import socket
 from collections.abc import MutableMapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
@@ -60,9 +59,11 @@ class Connections:
             self._accepted.add(accepted)
             handler = server()
             self._await_key(loop, handler)
-            # A client may have gone already.
-            with suppress(OSError):
+            try:
                 await loop.connect_accepted_socket(partial(_same, handler), accepted)
+            except OSError:
+                # The client has gone already.
+                accepted.close()
 
     def _await_key(self, loop: asyncio.AbstractEventLoop, handler: web.RequestHandler) -> None:
         while len(self._without_key) >= _MOST_WITHOUT_KEY:

@@ -87,6 +87,11 @@ class Upload:
         return self._held + (self._writer.buffered if self._writer is not None else 0)
 
     @property
+    def is_writing(self) -> bool:
+        """Whether storage is being written to, however long that takes."""
+        return self._pump is not None and not self._pump.done()
+
+    @property
     def is_over(self) -> bool:
         """Whether it was completed; it stays known for a while, as its client may ask again."""
         return self._finish is not None

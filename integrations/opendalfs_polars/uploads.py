@@ -88,6 +88,8 @@ class Uploads:
         for name, upload in sorted(unfinished.items(), key=lambda item: item[1].touched):
             if (count <= _MOST and size <= _MOST_BYTES) or upload.touched > limit:
                 break
+            if upload.is_writing:
+                continue
             count, size = count - 1, size - upload.memory
             await self.abort(name)
 
