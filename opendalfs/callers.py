@@ -28,7 +28,7 @@ _FLUSH: Final = 4
 """Frames in which `ZipFileSystem.close` is looked for: our own, zipfile's two, and itself."""
 
 _OPEN: Final = 16
-"""Frames in which ``fsspec.open_files`` is looked for: those of two filesystems, and itself."""
+"""Frames in which whoever opens a file is looked for: those of two filesystems, and itself."""
 
 
 def fails_block(exc: BaseException) -> bool:
@@ -59,9 +59,20 @@ def fails_block(exc: BaseException) -> bool:
     return names[-1:] == ["WITH_EXCEPT_START"]
 
 
-def in_finalizer() -> bool:
-    """Whether a ``__del__`` is calling, such as that of pyarrow's ParquetWriter, or the interpreter exits."""
-    return sys.is_finalizing() or any(code.co_name == "__del__" for code in _callers(_WRAPPERS))
+def in_finalizer(opens: bool = False) -> bool:
+    """Whether a ``__del__`` is calling, such as that of pyarrow's ParquetWriter, or the interpreter exits.
+
+    Parameters
+    ----------
+    opens : bool
+        Whether a file is being opened, which takes more frames than a close.
+
+    Returns
+    -------
+    bool
+    """
+    frames = _callers(_OPEN if opens else _WRAPPERS)
+    return sys.is_finalizing() or any(code.co_name == "__del__" for code in frames)
 
 
 def in_archive_close() -> bool:

@@ -54,6 +54,8 @@ class WriteFile(io.RawIOBase):
         self._writer = writer
         self._base = writer.size
         self._opening = Opening()
+        # A finalizer that opens a file and closes it means to publish it.
+        self._of_finalizer = in_finalizer(opens=True)
         # Whoever dropped it knows; until then a close must not return as if all were well.
         self._dropped = False
         self._swallows = False
@@ -128,7 +130,7 @@ class WriteFile(io.RawIOBase):
         try:
             if self.settled:
                 return
-            if in_finalizer():
+            if not self._of_finalizer and in_finalizer():
                 logger.warning("%s was not published: a finalizer closed it, not the program", self.path)
                 self._drop()
                 return

@@ -813,6 +813,20 @@ def test_a_file_that_a_finalizer_closes_is_not_published_and_logged(
     assert not memory.published
 
 
+@pytest.mark.parametrize("opening", FILES)
+def test_a_file_that_a_finalizer_opens_and_closes_is_published(
+    memory: Place, opening: Callable[[Place], Any]
+) -> None:
+    class Owner:
+        def __del__(self) -> None:
+            with opening(memory) as file:
+                put(file)
+
+    owners = [Owner()]
+    owners.clear()
+    assert memory.published
+
+
 # Archives of fsspec
 
 
