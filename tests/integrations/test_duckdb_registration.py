@@ -236,3 +236,13 @@ def test_a_url_may_name_its_server(con: duckdb.DuckDBPyConnection, s3_server: S3
     assert one(con, f"SELECT x FROM '{url}/*.csv'") == 5
     opendalfs_duckdb.register(con, "webdav", name="dav", endpoint=webdav)
     assert one(con, "SELECT x FROM 'opendal+dav://duckdb-webdav/a.csv'") == 5
+
+
+def test_a_connection_without_the_registration_takes_the_url_for_a_local_path(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    """As the README says where it shows the registration."""
+    with pytest.raises(duckdb.IOException, match="No files found that match the pattern"):
+        con.sql("SELECT * FROM 'opendal+s3://bucket/x.parquet'")
+    with pytest.raises(duckdb.IOException, match="Cannot open file"):
+        con.execute("COPY (SELECT 1) TO 'opendal+s3://bucket/x.csv'")
