@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from . import tracing
 from .connection import Connection
@@ -14,6 +15,9 @@ __all__ = ["Assembly", "Slice", "cut", "grouped", "only_fetch", "planned", "spre
 
 Slice = tuple[int | None, int | None]
 """Start (inclusive) and stop (exclusive), as in a Python slice."""
+
+_MOST: Final = 1 << 40
+"""Bytes that one call reads into memory at most: a server may claim any size, and each part is planned."""
 
 
 class Assembly:
@@ -68,7 +72,10 @@ class Assembly:
 def planned(connection: Connection, ranges: Sequence[Slice], size: int, gap: int | None) -> Assembly:
     """Decide which requests serve ranges of an object of known size; their bytes go into what is returned."""
     wanted = [clamp(a, b, size) for a, b in ranges]
-    tracing.wanted(sum(r.size for r in wanted))
+    total = sum(r.size for r in wanted)
+    if total > _MOST:
+        raise OSError(errno.EFBIG, f"{total} bytes do not fit into memory: read the object in parts")
+    tracing.wanted(total)
     return Assembly(wanted, _fetches(connection, wanted, gap))
 
 
@@ -76,6 +83,8 @@ def only_fetch(connection: Connection, ranges: Sequence[Slice], gap: int | None)
     """Give the one request that serves ranges of an object of unknown size, if there is one."""
     known = [Range(a or 0, b) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0]
     if len(known) < len(ranges):
+        return None
+    if any(r.size > connection.tuning.read_chunk for r in known):
         return None
     fetches = _fetches(connection, known, gap)
     return fetches[0].range if len(fetches) == 1 else None

@@ -221,6 +221,8 @@ _PAST_THE_END: Final = re.compile(
 _NOT_A_DIRECTORY: Final = re.compile(
     r"service_operation: Propfind\s+uri: \S*/\s+response: Parts \{ status: 400\b"
 )
+# HTTP's "range not satisfiable", which some services pass on as an answer that they did not expect.
+_PAST_END: Final = re.compile(r"response: Parts \{ status: 416\b")
 # Such as a full disk: the number that the operating system gave.
 _SYSTEM: Final = re.compile(r"\(os error (\d+)\)")
 _KIND: Final = re.compile(r"^(\w+) \((?:temporary|persistent|permanent)\)")
@@ -351,6 +353,8 @@ def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
     if kind in ("Unexpected", "ConfigInvalid"):
         # The context names the path and the URL, which may hold any word.
         reason = _CONTEXT.sub("", text)
+        if operation == "read" and _PAST_END.search(text):
+            return _RULES["RangeNotSatisfied"]
         for pattern, rule in _TEXTS:
             if pattern.search(reason):
                 return rule

@@ -12,6 +12,7 @@ import stat
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 from opendal.types import Metadata
@@ -288,7 +289,7 @@ async def _download_parts(
 
     parts = split(Range(0, version.size), max(connection.tuning.read_chunk // 2, 1))
     await gather(one, parts, _TO_DISK)
-    if parts and compares(connection, version):
+    if version.size and compares(connection, version):
         compare(connection, key, version, await connection.stat(key))
 
 
@@ -335,7 +336,7 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
     function : coroutine function
         Called with an item when its turn comes.
     items : iterable
-        Its arguments.
+        Its arguments, taken one at a time when there is a limit.
     limit : int
         How many run at a time; all of them when it is less than 1, as fsspec's "no limit" is -1.
 
@@ -344,12 +345,13 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
     list
         Results in the order of the items.
     """
-    todo = list(items)
-    if len(todo) == 1:
-        return [await function(todo[0])]
-    count = len(todo) if limit < 1 else min(limit, len(todo))
+    rest = iter(items)
+    first = list(rest if limit < 1 else islice(rest, max(limit, 2)))
+    if len(first) == 1:
+        return [await function(first[0])]
+    count = len(first) if limit < 1 else min(limit, len(first))
     results: dict[int, U] = {}
-    turn = iter(enumerate(todo))
+    turn = enumerate(chain(first, rest))
 
     async def work() -> None:
         for i, item in turn:
@@ -363,4 +365,4 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
             worker.cancel()
         await _settled(workers)
         raise
-    return [results[i] for i in range(len(todo))]
+    return [results[i] for i in range(len(results))]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from glob import has_magic
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from fsspec.utils import other_paths, stringify_path
@@ -417,10 +418,10 @@ async def _stream(source: Connection, key1: str, target: Connection, key2: str) 
 
 
 async def _fetched(
-    source: Connection, key: str, ranges: Sequence[Range], version: Version
+    source: Connection, key: str, ranges: Iterator[Range], version: Version
 ) -> AsyncIterator[bytes]:
-    for i in range(0, len(ranges), _COPY_PARTS):
-        for data in await fetch(source, key, ranges[i : i + _COPY_PARTS], version):
+    while some := list(islice(ranges, _COPY_PARTS)):
+        for data in await fetch(source, key, some, version):
             yield data
 
 

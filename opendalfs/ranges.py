@@ -5,7 +5,7 @@ A range is ``(start, stop)`` in bytes, the start inclusive, the stop exclusive, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 __all__ = ["Fetch", "Range", "clamp", "coalesce", "plan", "split"]
@@ -102,8 +102,8 @@ def coalesce(ranges: Sequence[Range], gap: int) -> list[Fetch]:
     return merged
 
 
-def split(whole: Range, part: int) -> list[Range]:
-    """Cut a range into parts of near equal size.
+def split(whole: Range, part: int) -> Iterator[Range]:
+    """Cut a range into parts of near equal size, one at a time: a server may claim any size.
 
     Parameters
     ----------
@@ -112,28 +112,26 @@ def split(whole: Range, part: int) -> list[Range]:
     part : int
         Largest part in bytes, at least 1.
 
-    Returns
-    -------
-    list of Range
-        In order, without holes; empty for an empty range. Sizes differ by one byte at most, so that
+    Yields
+    ------
+    Range
+        In order, without holes; none for an empty range. Sizes differ by one byte at most, so that
         parts fetched at the same time end at the same time.
 
     Examples
     --------
-    >>> split(Range(0, 10), 4)
+    >>> list(split(Range(0, 10), 4))
     [Range(start=0, stop=4), Range(start=4, stop=7), Range(start=7, stop=10)]
     """
     if whole.size <= 0:
-        return []
+        return
     count = -(-whole.size // part)
     base, longer = divmod(whole.size, count)
-    parts = []
     start = whole.start
     for i in range(count):
         stop = start + base + (1 if i < longer else 0)
-        parts.append(Range(start, stop))
+        yield Range(start, stop)
         start = stop
-    return parts
 
 
 def plan(ranges: Iterable[Range], *, gap: int, part: int) -> list[Fetch]:
@@ -157,7 +155,7 @@ def plan(ranges: Iterable[Range], *, gap: int, part: int) -> list[Fetch]:
     wanted = list(ranges)
     fetches: list[Fetch] = []
     for whole, members in coalesce(wanted, gap):
-        pieces = split(whole, part)
+        pieces = list(split(whole, part))
         for piece, inside in zip(pieces, _members(wanted, members, pieces), strict=True):
             # With a gap wider than a part, a whole part may lie in a hole.
             if inside:

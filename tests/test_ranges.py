@@ -61,7 +61,7 @@ def test_coalescing_fetches_no_hole_wider_than_the_gap(ranges: list[Range], gap:
 
 @given(spans, parts)
 def test_split_covers_the_range_in_parts_of_near_equal_size(whole: Range, part: int) -> None:
-    cut = split(whole, part)
+    cut = list(split(whole, part))
     assert [i for r in cut for i in range(r.start, r.stop)] == list(range(whole.start, whole.stop))
     sizes = [r.size for r in cut]
     assert len(cut) == -(-whole.size // part)

@@ -1,0 +1,138 @@
+"""Servers that claim sizes and ranges which are not theirs: an error, and no memory or hours."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opendalfs
+from opendalfs.fetching import gather
+from opendalfs.ranges import Range, split
+from tests.fault_server import Answer, FaultServer, Request, object_headers
+from tests.web_servers import Nginx
+
+REAL = 100_000
+CLAIMED = [10**15, 9_200_000_000_000_000_000]
+
+
+def options(server: FaultServer) -> dict[str, Any]:
+    return {"key": "k", "secret": "s", "endpoint_url": server.endpoint, "timeout": 30, "io_timeout": 30}
+
+
+@contextmanager
+def claiming(size: int) -> Iterator[FaultServer]:
+    """Start a server whose objects have `REAL` bytes, and whose HEAD tells another size."""
+
+    def answer(request: Request) -> Answer:
+        if request.method == "HEAD":
+            return Answer(200, object_headers(size))
+        first, _ = request.range(size)
+        count = min(request.range(size)[1], REAL - first)
+        if count <= 0:
+            return Answer(416, object_headers(0, Content_Range=f"bytes */{REAL}"))
+        headers = object_headers(count, Content_Range=f"bytes {first}-{first + count - 1}/{REAL}")
+        return Answer(206, headers, [b"x" * count])
+
+    with FaultServer(answer) as server:
+        yield server
+
+
+READS: dict[str, Callable[[Any, Path], object]] = {
+    "a file": lambda fs, _: fs.open("b/k").read(),
+    "a reader": lambda fs, _: (lambda reader: reader.read(0, reader.size))(fs.reader("b/k")),
+    "all but the first byte": lambda fs, _: fs.cat_file("b/k", 1),
+    "cat_ranges": lambda fs, _: fs.cat_ranges(["b/k"], [1], [None], on_error="raise"),
+    "get_file": lambda fs, directory: fs.get_file("b/k", str(directory / "k")),
+    "an appended file": lambda fs, _: fs.open("b/k", "ab"),
+    "arrow": lambda fs, _: opendalfs.arrow(fs).open_input_file("b/k").read(),
+}
+
+
+@pytest.mark.parametrize("claimed", CLAIMED)
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_size_that_is_not_true_costs_an_error(
+    read: Callable[[Any, Path], object], claimed: int, tmp_path: Path
+) -> None:
+    with claiming(claimed) as server:
+        fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server))
+        tracemalloc.start()
+        try:
+            with pytest.raises((OSError, MemoryError, OverflowError)):
+                read(fs, tmp_path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 200 << 20
+        assert len(server.requests) < 200
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_of_a_range_are_made_one_at_a_time() -> None:
+    assert list(islice(split(Range(0, 10**18), 4), 2)) == [Range(0, 4), Range(4, 8)]
+
+
+async def test_gather_takes_its_items_one_at_a_time() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for i in range(10**9):
+            taken = i
+            yield i
+
+    async def fail(i: int) -> int:
+        await asyncio.sleep(0)
+        if i == 5:
+            raise ZeroDivisionError
+        return i
+
+    with pytest.raises(ZeroDivisionError):
+        await gather(fail, items(), 3)
+    assert taken < 20
+
+
+# Ranges past the end
+
+
+PAST: dict[str, Callable[[Any, str], object]] = {
+    "cat_file": lambda fs, path: fs.cat_file(path, 10, 20),
+    "cat_file to the end": lambda fs, path: fs.cat_file(path, 10),
+    "cat_ranges": lambda fs, path: fs.cat_ranges([path], [10], [20], on_error="raise")[0],
+    "a reader": lambda fs, path: fs.reader(path).read(10, 10),
+    "a file": lambda fs, path: fs.open(path).read_at(10, 10),
+}
+SERVICES: dict[str, tuple[dict[str, Any], str]] = {
+    "s3": ({"key": "k", "secret": "s"}, "b/k"),
+    "azblob": ({"account_name": "a", "account_key": "aw=="}, "b/k"),
+    "swift": ({"token": "t"}, "b/k"),
+    "http": ({}, "k"),
+}
+
+
+@pytest.mark.parametrize("size", [0, 5])
+@pytest.mark.parametrize("scheme", SERVICES)
+def test_a_range_past_the_end_is_empty(scheme: str, size: int) -> None:
+    def answer(request: Request) -> Answer:
+        if request.method == "HEAD":
+            return Answer(200, object_headers(size))
+        return Answer(416, object_headers(0, Content_Range=f"bytes */{size}"))
+
+    more, path = SERVICES[scheme]
+    with FaultServer(answer) as server:
+        fs = opendalfs.filesystem(scheme, skip_instance_cache=True, endpoint=server.endpoint, **more)
+        assert {name: read(fs, path) for name, read in PAST.items()} == dict.fromkeys(PAST, b"")
+
+
+def test_a_range_past_the_end_is_empty_on_nginx(nginx_server: Nginx) -> None:
+    fs = opendalfs.filesystem("webdav", **nginx_server.webdav_options)
+    for name, data in (("empty", b""), ("short", b"12345")):
+        fs.pipe_file(name, data)
+        assert {call: read(fs, name) for call, read in PAST.items()} == dict.fromkeys(PAST, b"")
+        assert fs.cat_file(name, 3, 20) == data[3:]
