@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench bench-smoke build clean
+.PHONY: help demo test services check format bench bench-smoke build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,11 @@ demo: $(READY) ## read real Parquet from a real S3 server on this machine, next 
 
 test: $(READY) ## all tests but the long soak tests
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+services: $(READY) ## tests against servers of the operating system, which it installs as far as it can
+	@tests/install_servers.sh
+	@PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH" \
+		$(PY) -m pytest -n $(WORKERS) --dist loadfile -m services $(ARGS)
 
 check: $(READY) ## formatting, lint and types
 	@$(PY) -m ruff format --check .

@@ -20,6 +20,16 @@ settings.register_profile("opendalfs", deadline=None)
 settings.load_profile("opendalfs")
 
 
+_OF_THE_SYSTEM = {"azure_server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose server the operating system or npm installs."""
+    for item in items:
+        if _OF_THE_SYSTEM & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.services)
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """Give SeaweedFS, or the user's own server where the environment names one."""

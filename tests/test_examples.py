@@ -45,7 +45,8 @@ def test_the_quickstart_runs_on_a_storage_of_the_users_own(tmp_path: Path) -> No
     assert not list(tmp_path.rglob("*.parquet"))
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# The blocks of upstream.md build upon each other: tests/test_upstream.py runs them.
+PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {ROOT / "docs/upstream.md"})]
 
 RUN_BLOCKS = """
 import json, sys

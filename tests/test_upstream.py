@@ -1,0 +1,31 @@
+"""Each block of docs/upstream.md shows something that the pinned wheel does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parent.parent / "docs" / "upstream.md").read_text()
+SERVER, *BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+TITLES = [section.partition("\n")[0] for section in PAGE.split("\n## ")[1:] if "```python" in section]
+
+
+def test_every_block_has_a_title_and_a_promise() -> None:
+    assert len(BLOCKS) == len(TITLES) >= 7
+    assert PAGE.count("*Meanwhile:*") == len(PAGE.split("\n## ")[1:]) - 1
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=TITLES)
+def test_the_wheel_does_what_the_page_says(block: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{SERVER}\n{block}\nimport os\nos._exit(0)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
