@@ -14,7 +14,8 @@ it. That is safe:
 - Two machines never share a name, as locks may not reach across a network disk.
 - It removes only files of its own user.
 
-Where there are no locks nothing is removed, and the number is random.
+Where there are no locks nothing is removed, and the number is random. That holds for SMB too: its locks keep
+all other descriptors from writing, and OpenDAL writes with its own (flock(2), "CIFS details").
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ _KEPT: Final = 50
 _STAGED: Final = re.compile(r"\.(?P<name>.{1,50})\.(?P<digest>[0-9a-f]{8})[0-9a-f]{12}\.part", re.DOTALL)
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_usable: dict[int, bool] = {}
+"""Whether locks can be used, by device."""
+
 _LOOK: Final = os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -157,7 +161,6 @@ def stage_file(target: str, *, parents: bool = False, lock: bool = True) -> Stag
         When the file cannot be created; its ``filename`` is that of the staged file or of a directory above.
     """
     folder, name = os.path.split(target)
-    lock = lock and fcntl is not None
     try:
         return _stage(folder, name, lock)
     except FileNotFoundError:
@@ -168,11 +171,42 @@ def stage_file(target: str, *, parents: bool = False, lock: bool = True) -> Stag
 
 
 def _stage(folder: str, name: str, lock: bool) -> StagedFile:
-    staged = _stage_locked(folder, name) if lock else None
+    staged = _stage_locked(folder, name) if lock and _locks_usable(folder) else None
     if staged is None:
         path = os.path.join(folder, _name(name, secrets.randbits(32)))
         staged = StagedFile(path, os.open(path, _CREATE, 0o666), locked=False)
     return staged
+
+
+def _locks_usable(folder: str) -> bool:
+    """Whether a locked file of this directory can be written with another descriptor, and told from others.
+
+    A file is locked to find out, once for each device.
+    """
+    if fcntl is None:
+        return False
+    device = os.stat(folder or os.curdir).st_dev
+    if device not in _usable:
+        path = os.path.join(folder, _name("lock", secrets.randbits(32)))
+        _usable[device] = _try_lock(path)
+    return _usable[device]
+
+
+def _try_lock(path: str) -> bool:
+    assert fcntl is not None
+    descriptor = os.open(path, _CREATE, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Some disks report a refused write only when the file is closed.
+        with open(path, "r+b", buffering=0) as other:
+            other.write(b"x")
+        return _leads_to(path, descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def _stage_locked(folder: str, name: str) -> StagedFile | None:
@@ -232,9 +266,9 @@ def remove_leftover(path: str) -> bool:
     bool
         False when its writer is alive, or nothing tells that it is dead.
     """
-    if fcntl is None:
-        return False
     try:
+        if fcntl is None or not _locks_usable(os.path.dirname(path)):
+            return False
         descriptor = os.open(path, _LOOK)
     except FileNotFoundError:
         return True
@@ -257,7 +291,7 @@ def remove_leftover(path: str) -> bool:
 def _leads_to(path: str, descriptor: int) -> bool:
     try:
         there, ours = os.lstat(path), os.fstat(descriptor)
-    except FileNotFoundError:
+    except OSError:
         return False
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 

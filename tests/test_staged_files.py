@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,6 +244,54 @@ def test_without_locks_nothing_is_removed(fs: Any, tmp_path: Path, monkeypatch: 
         file.write(bytes(LARGE))
     assert sorted(os.listdir(tmp_path)) == sorted([*left, "a", "b"])
     assert fs.find(tmp_path) == [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+
+def smb_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked file cannot be written with another descriptor: see flock(2), "CIFS details"."""
+
+    class Locked(io.FileIO):
+        def write(self, data: Any) -> int:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(staged_files, "open", lambda path, *_, **__: Locked(path, "r+"), raising=False)
+
+
+def changing_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells whether a path still leads to an open file, as on some FUSE disks."""
+    monkeypatch.setattr(staged_files, "_leads_to", lambda *_: False)
+
+
+@pytest.mark.parametrize("disk", [smb_locks, changing_inodes])
+def test_locks_that_hinder_a_writer_are_not_used(
+    fs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    leave_behind(tmp_path / "a")
+    left = staged_in(tmp_path)
+    monkeypatch.setattr(staged_files, "_usable", {})
+    disk(monkeypatch)
+    with fs.open(f"{tmp_path}/a", "wb") as file:
+        file.write(bytes(LARGE))
+        (staged,) = set(staged_in(tmp_path)) - set(left)
+        with open(tmp_path / staged, "rb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert (tmp_path / "a").stat().st_size == LARGE
+    assert staged_in(tmp_path) == left
+    fs.rm(f"{tmp_path}/a")
+    with pytest.raises(OSError, match="not empty"):
+        fs.rmdir(tmp_path)
+    assert staged_in(tmp_path) == left
+
+
+def test_a_write_ends_when_a_file_has_taken_the_place_of_its_directory(fs: Any, tmp_path: Path) -> None:
+    kept, dropped = (fs.open(f"{tmp_path}/d/{name}", "wb") for name in "ab")
+    for file in (kept, dropped):
+        file.write(bytes(LARGE))
+    shutil.rmtree(tmp_path / "d")
+    (tmp_path / "d").write_bytes(b"")
+    dropped.discard()
+    with pytest.raises(OSError, match="another program removed or replaced the staged file") as info:
+        kept.close()
+    assert info.value.filename == f"{tmp_path}/d/a"
 
 
 def test_a_directory_with_leftovers_is_removed(fs: Any, tmp_path: Path) -> None:
