@@ -34,7 +34,7 @@ if [ -n "$packages" ] && command -v apt-get >/dev/null; then
     # No service is to start by itself: the tests start their own.
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
     # shellcheck disable=SC2086
-    { "${run[@]}" apt-get update -qq && "${run[@]}" apt-get install -qq --no-install-recommends $packages; } \
+    { timeout 60 "${run[@]}" apt-get update -qq && timeout 240 "${run[@]}" apt-get install -qq --no-install-recommends $packages; } \
         >/dev/null || echo "apt-get could not install all of: $(echo $packages)" >&2
 fi
 if has npm && ! [ -x .cache/azurite/node_modules/.bin/azurite-blob ]; then
