@@ -131,7 +131,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         # Of redis, PostgreSQL, MySQL and FTP.
         re.compile(
             r"\bNOAUTH\b|\bWRONGPASS\b|invalid password|password authentication failed|no password supplied|"
-            r"access denied for user|\[530\]",
+            r"access denied for user|role .{1,80} does not exist|\[530\]",
             re.I,
         ),
         _LOGIN,

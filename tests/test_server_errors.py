@@ -17,11 +17,12 @@ import pytest
 import opendalfs
 from opendalfs import OptionError
 from opendalfs.errors import NoContainerError
+from tests.kv_servers import MariaDB, PostgreSQL
 from tests.redis_server import Redis
 from tests.servers import Azurite
 from tests.web_servers import Pyftpdlib, WsgiDav
 
-BRIEF: dict[str, Any] = {"retries": 0, "timeout": 1, "io_timeout": 1, "skip_instance_cache": True}
+BRIEF: dict[str, Any] = {"retries": 0, "timeout": 2, "io_timeout": 2, "skip_instance_cache": True}
 
 
 def first_line(fs: Any, path: str, kind: type[OSError]) -> str:
@@ -92,6 +93,28 @@ def test_a_wrong_password_at_redis_says_to_check_it(
     right = opendalfs.filesystem("redis", **redis_server.redis_options, **BRIEF)
     right.pipe_file("key", b"1")
     assert right.cat_file("key") == b"1"
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(
+    ("scheme", "server", "right", "wrong"),
+    [
+        ("mysql", MariaDB, "tester:tester@", "tester:hush@"),
+        ("postgresql", PostgreSQL, "postgres@", "nobody:hush@"),
+    ],
+)
+def test_a_wrong_login_at_a_database_says_to_check_it(
+    scheme: str, server: type[MariaDB | PostgreSQL], right: str, wrong: str
+) -> None:
+    from tests.conftest import _started
+
+    for started in _started(server()):
+        options = started.options
+        assert right in options["connection_string"]
+        assert not opendalfs.filesystem(scheme, **options, **BRIEF).exists("key")
+        options = {**options, "connection_string": options["connection_string"].replace(right, wrong)}
+        told = first_line(opendalfs.filesystem(scheme, **options, **BRIEF), "key", PermissionError)
+        assert "check the user and the password" in told
 
 
 # HTTP and HTTPS
