@@ -1,16 +1,16 @@
-"""AWS's shared files: the region, the endpoint and the keys that a profile stands for, as in boto3."""
+"""AWS's shared files: the region, the endpoint and the credentials of a profile, as in boto3."""
 
 from __future__ import annotations
 
 import configparser
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .errors import OptionError
 
-__all__ = ["endpoint", "profile_keys", "region"]
+__all__ = ["endpoint", "profile_options", "region"]
 
 Sections = Mapping[str, Mapping[str, str]]
 
@@ -22,13 +22,15 @@ _KEYS: Final = {
     "aws_session_token": "session_token",
 }
 _ROLES: Final = ("role_arn", "web_identity_token_file")
-# What OpenDAL would take before or instead of a profile's single sign-on.
+# What OpenDAL would take before or instead of a profile's single sign-on: the role of a container is the
+# machine's, which is also meant where a profile has no credentials of its own.
+_OTHERS: Final = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
 _BEFORE_SSO: Final = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    *_OTHERS,
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
+_NO_METADATA: Final = {"disable_ec2_metadata": "true"}
 # Read by OpenDAL itself; the last two are known to no other tool.
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT")
 
@@ -85,8 +87,10 @@ def _public(profile: str | None) -> str:
     return f"https://s3.{place}.amazonaws.com{'.cn' if place.startswith('cn-') else ''}"
 
 
-def profile_keys(name: str) -> dict[str, str]:
-    """Return the keys of a profile, which OpenDAL reads only when the environment holds none.
+def profile_options(name: str) -> dict[str, str]:
+    """Return the options that make OpenDAL use the credentials of a profile and no others.
+
+    OpenDAL reads a profile only when the environment holds no keys.
 
     Parameters
     ----------
@@ -96,8 +100,9 @@ def profile_keys(name: str) -> dict[str, str]:
     Returns
     -------
     dict of str
-        ``access_key_id``, ``secret_access_key`` and, where there is one, ``session_token``. Empty for
-        single sign-on, which OpenDAL does itself.
+        ``access_key_id``, ``secret_access_key`` and, where there is one, ``session_token``. No keys for single
+        sign-on, which OpenDAL does itself. Empty for a profile without credentials, which stands for those of
+        the machine: the role of an instance or a container.
 
     Raises
     ------
@@ -117,13 +122,8 @@ def profile_keys(name: str) -> dict[str, str]:
                 "pass role_arn= and, as profile=, the source_profile"
             )
     if "sso_session" in found or "sso_start_url" in found:
-        before = next((variable for variable in _BEFORE_SSO if os.environ.get(variable)), None)
-        if before is not None:
-            raise OptionError(
-                f"the AWS profile {name!r} signs on at a server, but OpenDAL would use {before} instead: "
-                "unset it, or pass the keys as options"
-            )
-        return {}
+        _check_environment(_BEFORE_SSO, f"the AWS profile {name!r} signs on at a server")
+        return _NO_METADATA
     keys = _static(shared)
     if not keys and "credential_process" in found:
         raise OptionError(
@@ -131,9 +131,21 @@ def profile_keys(name: str) -> dict[str, str]:
             "pass what it prints as key=, secret= and token="
         )
     keys = keys or _static(config)
+    if not keys:
+        _check_environment(_OTHERS, f"the AWS profile {name!r} has no credentials of its own")
+        return {}
     if not {"access_key_id", "secret_access_key"} <= keys.keys():
         raise OptionError(f"the AWS profile {name!r} has no access key and secret: give another profile=")
-    return keys
+    return keys | _NO_METADATA
+
+
+def _check_environment(variables: Sequence[str], says: str) -> None:
+    """Raise when OpenDAL would use credentials of the environment instead of a profile's."""
+    found = next((variable for variable in variables if os.environ.get(variable)), None)
+    if found is not None:
+        raise OptionError(
+            f"{says}, and OpenDAL would use {found} of the environment: unset it, or pass the keys as options"
+        )
 
 
 def _static(section: Mapping[str, str]) -> dict[str, str]:

@@ -52,15 +52,14 @@ def _s3(native: dict[str, str]) -> dict[str, str]:
             native["endpoint"] = endpoint
     if _is_anonymous(native):
         return native
-    keys = [name for name in ("access_key_id", "secret_access_key", "session_token") if name in native]
-    if keys and not {"access_key_id", "secret_access_key"} <= native.keys():
+    keys = [f"{name}=" for name in ("access_key_id", "secret_access_key", "session_token") if name in native]
+    missing = [f"{name}=" for name in ("access_key_id", "secret_access_key") if name not in native]
+    if keys and missing:
         raise OptionError(
-            f"{' and '.join(keys)} need access_key_id and secret_access_key beside them: "
-            "OpenDAL would use other credentials"
+            f"{' and '.join(keys)} is given without {' and '.join(missing)}: OpenDAL would use other credentials"
         )
     if not keys and "profile" in native and reads_files:
-        native |= aws.profile_keys(native["profile"])
-        native["disable_ec2_metadata"] = "true"
+        native |= aws.profile_options(native["profile"])
     return native
 
 

@@ -190,13 +190,13 @@ def test_the_keys_of_the_options_sign(
         ({"profile": "process"}, "credential_process"),
         ({"profile": "role"}, "assumes a role"),
         ({"profile": "web"}, "assumes a role"),
-        ({"profile": "sso"}, "would use AWS_ACCESS_KEY_ID instead"),
-        ({"profile": "session"}, "would use AWS_ACCESS_KEY_ID instead"),
-        ({"profile": "nothing"}, "has no access key and secret"),
+        ({"profile": "sso"}, "signs on at a server, and OpenDAL would use AWS_ACCESS_KEY_ID"),
+        ({"profile": "session"}, "signs on at a server, and OpenDAL would use AWS_ACCESS_KEY_ID"),
+        ({"profile": "nothing"}, "has no credentials of its own, and OpenDAL would use AWS_ACCESS_KEY_ID"),
         ({"profile": "half"}, "has no access key and secret"),
-        ({"key": "OPTKEY"}, "access_key_id need access_key_id and secret_access_key"),
-        ({"secret": "opt-secret"}, "need access_key_id and secret_access_key"),
-        ({"token": "opt-token"}, "session_token need access_key_id"),
+        ({"key": "OPTKEY"}, "access_key_id= is given without secret_access_key="),
+        ({"secret": "opt-secret"}, "secret_access_key= is given without access_key_id="),
+        ({"token": "opt-token"}, "session_token= is given without access_key_id= and secret_access_key="),
     ],
 )
 @pytest.mark.usefixtures("files")
@@ -208,6 +208,20 @@ def test_what_opendal_would_pass_over_is_an_error_rather_than_another_account(
         first_request(capture, "s3", endpoint_url=capture.url, **options)
     assert not re.search("opt-secret|opt-token|HALFKEY|OPTKEY", str(caught.value))
     assert capture.requests == []
+
+
+@pytest.mark.usefixtures("files")
+def test_a_profile_without_credentials_takes_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an instance or in a container of AWS a profile often holds no more than a region."""
+    role = {"AccessKeyId": "ROLE", "SecretAccessKey": "s", "Token": "t", "Expiration": "2099-01-01T00:00:00Z"}
+    role_text = json.dumps(role).encode()
+    with Capture(lambda request: (200, role_text) if request.target == "/role" else (404, b"")) as server:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{server.url}/role")
+        fs = opendalfs.S3FileSystem(endpoint_url=server.url, profile="nothing", retries=0, timeout=10)
+        with suppress(OSError):
+            fs.info("lake/key")
+    assert signer(server.requests[-1]) == ("ROLE", "some-region", "t")
+    assert "disable_ec2_metadata" not in fs.native
 
 
 @pytest.mark.usefixtures("files")
