@@ -26,7 +26,8 @@ _SUFFIXES: Final = (
     "fabric.microsoft.com",
 )
 _HOST: Final = re.compile(
-    r"(?P<account>[a-z0-9][a-z0-9-]*)\.(?:z\d{1,2}\.)?(?:blob|dfs|file)\."
+    # "-secondary" is the account's read-only copy in another region. Hyphens stand in names of OneLake alone.
+    r"(?P<account>[a-z0-9][a-z0-9-]*?)(?:-secondary)?\.(?:z\d{1,2}\.)?(?:blob|dfs|file)\."
     rf"(?:{'|'.join(map(re.escape, _SUFFIXES))})",
     re.ASCII,
 )

@@ -121,6 +121,8 @@ def test_hosts_that_look_like_azure_s_are_refused(scheme: str, host: str) -> Non
         ("acct.blob.core.usgovcloudapi.net", "acct"),
         ("acct.blob.core.cloudapi.de", "acct"),
         ("acct.z07.blob.storage.azure.net", "acct"),
+        ("acct-secondary.blob.core.windows.net", "acct"),
+        ("acct-secondary.z07.blob.storage.azure.net", "acct"),
         ("onelake.dfs.fabric.microsoft.com", "onelake"),
         ("westus-onelake.blob.fabric.microsoft.com", "westus-onelake"),
     ],
