@@ -322,6 +322,8 @@ def translated(
     if kind is None:
         return None
     text = redact(_BACKTRACE.sub("", str(exc)).strip(), secrets)
+    # It becomes the context of the new error, which tracebacks leave out and other reports do not.
+    exc.args = (text,)
     rule = _region_rule(text, region) or _rule(kind, text, operation, pinned)
     if silent and rule is _TIMED_OUT:
         rule = _NO_CONNECTION

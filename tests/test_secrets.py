@@ -23,7 +23,7 @@ from opendalfs import OpendalFileSystem
 from opendalfs.errors import redact, translated
 from opendalfs.options import is_secret, secret_values
 from opendalfs.services import SERVICES
-from tests.capture import Capture
+from tests.capture import Capture, Request
 
 # Options that reprs and messages may show; user and password in a URL are cut out of it.
 SHOWN_TEXT = """
@@ -184,6 +184,28 @@ def test_the_file_name_of_an_error_is_redacted_as_its_text_is() -> None:
     assert error.filename == "b/k.csv?X-Amz-Credential=***&X-Amz-Signature=***&x=***"
     assert "hush" not in everything(error)
     assert "hush" not in everything(pickle.loads(pickle.dumps(error)))
+
+
+def echo(request: Request) -> tuple[int, bytes]:
+    return 403, f"<Error><Message>{request.text}</Message></Error>".encode()
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_the_error_of_opendal_that_was_replaced_holds_no_secret(blocking: bool) -> None:
+    """Tools that report errors to a server send the whole chain, with what a traceback leaves out."""
+    with Capture(echo) as server:
+        fs = opendalfs.WebdavFileSystem(endpoint=server.url, token="hush-hush", retries=0)
+        connection = fs.locate("k")[0]
+        with pytest.raises(PermissionError) as info:
+            connection.read_blocking("k", 0, 1) if blocking else fs.cat_file("k")
+    assert "hush-hush" in server.requests[0].text
+    error: BaseException | None = info.value
+    seen = []
+    while error is not None:
+        seen += [str(error), repr(error), repr(error.args)]
+        error = error.__context__
+    assert len(seen) > 3
+    assert "hush" not in "".join(seen)
 
 
 @pytest.mark.parametrize("name", ["design=5/a.csv", "a/b.csv", "year=2026/signal=x/c.csv"])
