@@ -100,9 +100,9 @@ def profile_options(name: str) -> dict[str, str]:
     Returns
     -------
     dict of str
-        ``access_key_id``, ``secret_access_key`` and, where there is one, ``session_token``. No keys for single
-        sign-on, which OpenDAL does itself. Empty for a profile without credentials, which stands for those of
-        the machine: the role of an instance or a container.
+        ``access_key_id``, ``secret_access_key`` and, where there is one, ``session_token``. No keys for
+        single sign-on, which OpenDAL does itself. Empty for a profile without credentials, which stands for
+        those of the machine: the role of an instance or a container.
 
     Raises
     ------

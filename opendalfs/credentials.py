@@ -56,7 +56,8 @@ def _s3(native: dict[str, str]) -> dict[str, str]:
     missing = [f"{name}=" for name in ("access_key_id", "secret_access_key") if name not in native]
     if keys and missing:
         raise OptionError(
-            f"{' and '.join(keys)} is given without {' and '.join(missing)}: OpenDAL would use other credentials"
+            f"{' and '.join(keys)} is given without {' and '.join(missing)}: "
+            "OpenDAL would use other credentials"
         )
     if not keys and "profile" in native and reads_files:
         native |= aws.profile_options(native["profile"])
