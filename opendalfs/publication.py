@@ -34,10 +34,17 @@ class Opening:
 
     def __init__(self) -> None:
         self._handled = sys.exc_info()[1]
+        # Whether it is opened in an ``__exit__``, which the exception of the block reaches by itself.
+        self._in_exit = self._handled is not None and fails_block(self._handled)
 
     def failure(self) -> BaseException | None:
-        """Return the exception that is being handled now; None when it began before the file was opened."""
+        """Return the exception that is being handled now; None when it began before the file was opened.
+
+        One that began before and is raised again in the block that writes is a failure of that block.
+        """
         current = sys.exc_info()[1]
+        if current is not None and current is self._handled and not self._in_exit and fails_block(current):
+            return current
         earlier, seen = self._handled, set[int]()
         while earlier is not None and id(earlier) not in seen:
             if earlier is current:

@@ -416,6 +416,38 @@ def test_a_block_publishes_when_it_ends_well_and_passes_on_its_own_exception(
     assert memory.published == (error is None)
 
 
+@pytest.mark.parametrize("opening", OPENINGS)
+def test_a_block_that_raises_the_handled_exception_again_publishes_nothing(
+    memory: Place, opening: Callable[[Place], Any]
+) -> None:
+    def report() -> None:
+        try:
+            raise Boom
+        except Boom as exc:
+            with opening(memory) as file:
+                put(file)
+                raise exc
+
+    with pytest.raises(Boom):
+        report()
+    assert not memory.published
+
+
+def test_a_file_that_is_opened_and_closed_in_an_exit_is_published(memory: Place) -> None:
+    class Report:
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *details: object) -> None:
+            file = stock_buffer(memory)
+            put(file)
+            file.close()
+
+    with pytest.raises(Boom), Report():
+        raise Boom
+    assert memory.published
+
+
 @pytest.mark.parametrize("opening", [binary, text, compressed, compressed_text, zipped, open_file, gzip_file])
 def test_a_block_within_a_handler_publishes(memory: Place, opening: Callable[[Place], Any]) -> None:
     succeeds_in_a_handler(opening(memory))
