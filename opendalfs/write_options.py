@@ -43,6 +43,8 @@ _SIZES: Final = {
 }
 """The names that s3fs, gcsfs and adlfs have for the bytes of a part and for the parts in flight."""
 
+_BLOCKS: Final = frozenset({"blocksize", "block_size"})
+
 
 def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[str, Any]:
     """Check the options of one write.
@@ -55,7 +57,8 @@ def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[st
         ``content_type``, ``content_disposition``, ``content_encoding``, ``cache_control``,
         ``metadata`` (a dict of str), ``if_match`` (an etag), or the same in s3fs's names;
         ``chunksize`` (bytes of a part, at least what the service asks for; also ``blocksize`` and
-        ``block_size``) and ``max_concurrency`` (parts in flight). None stands for not given.
+        ``block_size``) and ``max_concurrency`` (parts in flight). None stands for not given, and so does
+        0 as a ``blocksize`` or ``block_size``, by which fsspec's callers ask for no buffer.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[st
     for name, value in options.items():
         if name not in _NAMES and name not in _SIZES:
             raise OptionError(f"a write takes no option {name!r}; it takes {', '.join((*_NAMES, *_SIZES))}")
-        if value is None:
+        if value is None or (name in _BLOCKS and value is not False and value == 0):
             continue
         if name in _SIZES:
             checked[_SIZES[name]] = _size(name, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,14 @@ def test_services_that_need_no_parts_take_the_options_too(service: str, tmp_path
     assert fs.cat_file(path) == b"x"
 
 
-@pytest.mark.parametrize("name", ["chunksize", "blocksize", "block_size", "max_concurrency"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "8MB", True])
+SIZE_NAMES = ["chunksize", "blocksize", "block_size", "max_concurrency"]
+WRONG_SIZES: list[Any] = [-1, 1.5, "8MB", True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*product(SIZE_NAMES, WRONG_SIZES), ("chunksize", 0), ("max_concurrency", 0)],
+)
 def test_a_size_is_a_whole_number_of_at_least_one(name: str, value: Any) -> None:
     fs = opendalfs.filesystem("memory")
     with pytest.raises(OptionError, match=f"{name} is .*: it takes a whole number of at least 1"):
@@ -135,3 +142,11 @@ def test_a_size_is_a_whole_number_of_at_least_one(name: str, value: Any) -> None
     with pytest.raises(OptionError, match=name):
         fs.open("write-options/a", "wb", **{name: value})
     assert not fs.exists("write-options/a")
+
+
+@pytest.mark.parametrize("name", ["blocksize", "block_size"])
+def test_a_block_of_no_bytes_leaves_the_size_of_a_part_as_it_is(name: str) -> None:
+    fs = opendalfs.filesystem("memory")
+    with fs.open("write-options/b", "wb", **{name: 0}) as file:
+        file.write(b"x")
+    assert fs.cat_file("write-options/b") == b"x"
