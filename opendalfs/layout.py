@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from glob import has_magic
@@ -122,7 +121,7 @@ class Layout(Namespace):
     ) -> list[str]:
         """Remove files and trees; return the paths removed, where a whole tree is named by its root."""
         limit = batch_size or self.batch_size
-        path = path if isinstance(path, (str, os.PathLike)) else list(path)
+        path = _paths(path)
         self._check_removal(path, recursive)
         if maxdepth is not None:
             found = await self._expand(path, recursive, maxdepth, follow=False)
@@ -134,10 +133,10 @@ class Layout(Namespace):
         await gather(self._rm_tree if recursive else self._rm_file, named, limit)
         return named
 
-    def _check_removal(self, path: Any, recursive: bool) -> None:
+    def _check_removal(self, path: str | list[str], recursive: bool) -> None:
         """Raise for paths that must not be removed or moved, before anything is."""
         for one in path if isinstance(path, list) else [path]:
-            check_removal(*self.locate(one), stringify_path(one), recursive=recursive)
+            check_removal(*self.locate(one), one, recursive=recursive)
 
     async def _rm_listed(self, found: dict[str, Info | None], limit: int) -> list[str]:
         infos = [info or await self._info(path) for path, info in found.items()]
@@ -298,9 +297,10 @@ class Layout(Namespace):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
+        path1, path2 = _paths(path1), _paths(path2)
         if recursive:
             # A pattern loses nothing: what it matches is moved.
-            listed = path1 if isinstance(path1, list) else [stringify_path(path1)]
+            listed = path1 if isinstance(path1, list) else [path1]
             self._check_removal([one for one in listed if not has_magic(one)], recursive)
         if isinstance(path1, str) and isinstance(path2, str) and not has_magic(path1):
             if await self._mv_one(path1, path2):
@@ -390,6 +390,12 @@ class Layout(Namespace):
             self.invalidate_cache(path1)
             self.invalidate_cache(path2)
         return True
+
+
+def _paths(path: Any) -> str | list[str]:
+    """Return one path or several as strings, whatever kind of path or collection they come as."""
+    one = stringify_path(path)
+    return one if isinstance(one, str) else [stringify_path(each) for each in path]
 
 
 async def _renamed(connection: Connection, key1: str, key2: str) -> bool:

@@ -144,3 +144,23 @@ def test_the_root_of_a_filesystem_of_local_paths_is_refused(path: str) -> None:
     fs = opendalfs.filesystem("fs")
     with pytest.raises(PermissionError, match="the root of the disk"):
         check_removal(*fs.locate(path), path, recursive=True)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda path: path, lambda path: [path], lambda path: (one for one in [path])]
+)
+def test_paths_of_pathlib_are_removed(wrap: Callable[[Path], Any], tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "file").write_bytes(b"1")
+    fs = opendalfs.filesystem("fs")
+    fs.rm(wrap(tmp_path / "d" / "file"))
+    assert not (tmp_path / "d" / "file").exists()
+    fs.rm(wrap(tmp_path / "d"), recursive=True)
+    assert not (tmp_path / "d").exists()
+
+
+def test_paths_of_pathlib_are_moved_with_all_below(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "file").write_bytes(b"1")
+    opendalfs.filesystem("fs").mv(tmp_path / "d", tmp_path / "e", recursive=True)
+    assert (tmp_path / "e" / "file").exists()
