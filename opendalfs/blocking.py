@@ -42,16 +42,27 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     False
     """
 
-    async def call() -> T:
-        return await function(*args, **kwargs)
+    async def call() -> tuple[T, None] | tuple[None, Exception]:
+        # As an exception of the future a TimeoutError would lose its filename and its cause.
+        try:
+            return await function(*args, **kwargs), None
+        except Exception as exc:
+            return None, exc
 
     future = asyncio.run_coroutine_threadsafe(call(), _loop())
     try:
-        return future.result()
+        result, error = future.result()
     except BaseException:
-        # Ctrl-C, or an error of the call's own, after which there is nothing to cancel.
+        # Such as Ctrl-C.
         future.cancel()
         raise
+    if error is not None:
+        try:
+            raise error
+        finally:
+            # The traceback holds this frame, which holds the error.
+            error = None
+    return result  # type: ignore[return-value]  # None goes with an error only
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -83,6 +83,8 @@ class Call:
         traceback: TracebackType | None,
     ) -> None:
         lifecycle.end(self.task)
+        if self.deadline is not None and self.connection.slots is not None:
+            self.connection.slots.give_back()
         error = None
         if kind is GeneratorExit:
             # Whoever reads piece by piece has seen enough.
@@ -115,7 +117,8 @@ class Call:
         slots = connection.slots
         if slots is None:
             return await function(*args, **kwargs)
-        await slots.take_async()
+        if self.deadline is None:
+            await slots.take_async()
         try:
             if not connection.service.cancels:
                 return await self._let_end(asyncio.ensure_future(function(*args, **kwargs)))
@@ -124,7 +127,8 @@ class Call:
         except TimeoutError:
             raise self._late() from None
         finally:
-            slots.give_back()
+            if self.deadline is None:
+                slots.give_back()
 
     async def _let_end(self, request: asyncio.Future[T]) -> T:
         """Wait for a request that must not be cancelled; cancellation passes on when it has ended."""
@@ -145,9 +149,11 @@ class Call:
             _drop(request)
         raise cancelled or TimeoutError
 
-    def bound_all(self) -> None:
-        """Let what `run_async` is called for take one timeout in all, as the pieces of one body do."""
-        self.deadline = self._ends()
+    async def hold(self) -> None:
+        """Take one slot, and one timeout, for all that the call does: the pieces of one body."""
+        if self.connection.slots is not None:
+            await self.connection.slots.take_async()
+            self.deadline = self._ends()
 
     def _ends(self) -> float:
         return self.deadline or asyncio.get_running_loop().time() + self._seconds
