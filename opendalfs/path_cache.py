@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 __all__ = ["PathCache"]
 
@@ -54,6 +56,7 @@ class PathCache(Generic[T]):
         self._next_look = math.inf
         # The tree of all paths: by each path that has some below it, those one level down.
         self._below: dict[str, set[str]] = {}
+        _caches.add(self)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -164,3 +167,24 @@ class PathCache(Generic[T]):
                 return
             self._below.pop(above, None)
             path = above
+
+    def _reopen(self) -> None:
+        """Start empty, with a new lock, if another thread was changing the cache as the process forked."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            return
+        self._lock = threading.RLock()
+        self.clear()
+
+
+_caches: WeakSet[PathCache[Any]] = WeakSet()
+
+
+def _reopen_all() -> None:
+    # In a forked child nobody is left to release a lock: a call would hang, before ForkError could be raised.
+    for cache in _caches:
+        cache._reopen()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reopen_all)

@@ -243,6 +243,20 @@ def test_a_forked_child_of_one_that_only_constructed_works(runner: Runner, befor
     assert runner.run(FORKED.format(before=before, inside=inside)) == "5000"
 
 
+@fork
+@pytest.mark.parametrize(("held", "says"), [(True, "ForkError True"), (False, "1")])
+def test_a_cache_in_use_as_the_process_forks_does_not_hang_the_child(
+    runner: Runner, held: bool, says: str
+) -> None:
+    before = "fs.ls(path.rpartition('/')[0])"
+    if held:
+        hold = "(fs.dircache._listings._lock.acquire(), taken.set(), time.sleep(60))"
+        start = f"threading.Thread(target=lambda: {hold}, daemon=True).start()"
+        before += f"; taken = threading.Event(); {start}; taken.wait()"
+    inside = "print(len(asyncio.run(fs._ls(path.rpartition('/')[0]))), flush=True)"
+    assert runner.run(FORKED.format(before=before, inside=inside)) == says
+
+
 def read_in_worker(fs: opendalfs.OpendalFileSystem, path: str) -> int:
     return len(fs.cat_file(path))
 
