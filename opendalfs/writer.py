@@ -94,6 +94,7 @@ class Writer:
         self._buffer = bytearray()
         self._upload: Upload | None = None
         self._parts = 0
+        self._part = part_size(connection, chunk=self._chunk)
         self._stage: Stage | None = None
         appends = append_to is not None
         if appends:
@@ -165,7 +166,7 @@ class Writer:
 
     def _take(self, view: memoryview) -> None:
         self.size += view.nbytes
-        part = part_size(self._connection, number=self._parts, chunk=self._chunk)
+        part = self._part
         if not self._multi or len(self._buffer) + view.nbytes < part:
             self._buffer += view
             return
@@ -197,6 +198,7 @@ class Writer:
                 self._upload = self._connection.upload(target, concurrent=self._parallel, **self._options)
             self._upload.write(part)
         self._parts += 1
+        self._part = part_size(self._connection, number=self._parts, chunk=self._chunk)
 
     def commit(self) -> None:
         """Publish what was written.
