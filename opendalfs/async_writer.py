@@ -13,10 +13,9 @@ from typing import Any, BinaryIO
 
 from .connection import Connection
 from .links import followed
-from .ranges import Range, split
 from .staging import Stage, staged
 from .verification import verify, verify_copy
-from .write_options import PARALLEL, part_size
+from .write_options import PARALLEL, part_ranges, part_size
 
 __all__ = ["file_parts", "put_bytes", "put_copy", "put_parts"]
 
@@ -50,7 +49,7 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
 
 
 async def _cut(data: bytes, part: int) -> AsyncIterator[bytes]:
-    for piece in split(Range(0, len(data)), part):
+    for piece in part_ranges(len(data), part):
         yield data[piece.start : piece.stop]
 
 

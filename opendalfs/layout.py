@@ -19,12 +19,12 @@ from .errors import UnsupportedError, redact
 from .fetching import fetch, gather
 from .listing import Info
 from .namespace import Namespace
-from .ranges import Range, split
+from .ranges import Range
 from .removal import check_removal
 from .services import Home
 from .staging import remove_leftovers, staged
 from .version import Version
-from .write_options import part_size
+from .write_options import part_ranges, part_size
 
 __all__ = ["Layout"]
 
@@ -419,7 +419,7 @@ async def _stream(source: Connection, key1: str, target: Connection, key2: str) 
     if metadata.content_type and target.can("write_with_content_type"):
         options["content_type"] = metadata.content_type
     size = version.size
-    ranges = split(Range(0, size), part_size(target, size))
+    ranges = part_ranges(size, part_size(target, size))
     await put_parts(target, key2, _fetched(source, key1, ranges, version), size, **options)
 
 

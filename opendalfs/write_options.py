@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .connection import Connection
 from .errors import OptionError
+from .ranges import Range
 
-__all__ = ["PARALLEL", "part_size", "write_options"]
+__all__ = ["PARALLEL", "part_ranges", "part_size", "write_options"]
 
 PARALLEL: Final = 8
 """Parts of one object in flight; with parts of 8 MiB that is 64 MiB of memory."""
@@ -125,3 +126,22 @@ def part_size(
     elif number >= _GROWS_AT:
         part <<= 1 + (number - _GROWS_AT) // _GROWS_EVERY
     return min(part, most)
+
+
+def part_ranges(size: int, part: int) -> Iterator[Range]:
+    """Cut an object into the parts of its upload.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the object.
+    part : int
+        Bytes of a part.
+
+    Yields
+    ------
+    Range
+        In order. All but the last have one size, as Cloudflare's R2 demands, and S3 takes none below 5 MiB.
+    """
+    for start in range(0, size, part):
+        yield Range(start, min(start + part, size))

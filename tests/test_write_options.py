@@ -7,6 +7,7 @@ import time
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import fsspec
 import pytest
@@ -63,6 +64,37 @@ async def test_the_size_of_a_part_is_that_of_the_write(
             await file.write(DATA)
     assert fs.cat_file(path) == DATA
     assert parts_of(s3_server, path) == parts
+
+
+@pytest.mark.parametrize("write", ["pipe_file", "put_file", "open", "copy"])
+def test_all_parts_but_the_last_have_the_size_of_a_part(
+    s3_server: S3Server, prefix: str, bucket: str, tmp_path: Path, write: str
+) -> None:
+    # Cloudflare's R2 completes no other upload.
+    sizes: dict[int, int] = {}
+
+    def answer(request: Request) -> Answer:
+        number = parse_qs(urlsplit(request.target).query).get("partNumber")
+        if number:
+            sizes[int(number[0])] = len(request.body)
+        return request.forward(s3_server.endpoint)
+
+    part = 8 * MiB
+    data = bytes(2 * part + MiB)
+    with FaultServer(answer) as server:
+        fs: Any = opendalfs.S3FileSystem(**{**s3_server.s3_options, "endpoint_url": server.endpoint})
+        if write == "pipe_file":
+            fs.pipe_file(f"{prefix}/a", data)
+        elif write == "put_file":
+            (tmp_path / "a").write_bytes(data)
+            fs.put_file(str(tmp_path / "a"), f"{prefix}/a")
+        elif write == "copy":
+            s3_server.client.put_object(Bucket=bucket, Key="b", Body=data)
+            fs.cp_file(f"{bucket}/b", f"{prefix}/a")
+        else:
+            with fs.open(f"{prefix}/a", "wb") as file:
+                file.write(data)
+    assert [sizes[number] for number in sorted(sizes)] == [part, part, MiB]
 
 
 class Peak:
