@@ -63,9 +63,10 @@ def _check_name(service: Service, name: str) -> None:
     pattern = _UTF8_NAME if service.utf8_containers else _NAME
     if name in _DOTS or not pattern.fullmatch(name):
         letters = "letters" if service.utf8_containers else "ASCII letters"
+        hint = ". For an access point write its alias" if name.startswith("arn:") else ""
         raise ValueError(
             f"{redact(name)!r} is no name of a {service.scheme} {service.container}: "
-            f"it takes {letters}, digits, '.', '_', '-' and '$'"
+            f"it takes {letters}, digits, '.', '_', '-' and '$'{hint}"
         )
 
 

@@ -257,3 +257,11 @@ def test_errors_name_the_characters_and_no_secret(tmp_path: Path) -> None:
         opendalfs.S3FileSystem().locate("b?X-Amz-Signature=hush-hush/k")
     assert not isinstance(caught.value, OptionError)
     assert "hush-hush" not in str(caught.value)
+
+
+def test_the_arn_of_an_access_point_is_refused_with_what_to_write(capture: Capture) -> None:
+    """OpenDAL would sign for a bucket of that name; s3fs takes both, so its users come with an ARN."""
+    fs = opendalfs.S3FileSystem(endpoint_url=capture.url, key="k", secret="s", retries=0)
+    with pytest.raises(ValueError, match="For an access point write its alias"):
+        fs.info("arn:aws:s3:us-east-1:123456789012:accesspoint/name/key")
+    assert capture.requests == []
