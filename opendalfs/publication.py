@@ -17,6 +17,9 @@ never                                       nothing is published; ResourceWarnin
 
 A generator that is closed at a ``yield`` in a ``with`` block may have come to its end or not, and its
 GeneratorExit reaches nobody. So the close raises there as well.
+
+A destructor in C++ leaves no trace in Python. So a stream of Arrow with a buffer or compression, which Arrow
+closes when it is lost, is published as if the program had closed it.
 """
 
 from __future__ import annotations

@@ -314,7 +314,13 @@ class Handler(pafs.FileSystemHandler):
     # Writing
 
     def open_output_stream(self, path: str, metadata: Any = None) -> pa.NativeFile:
-        """Open a file for writing; it is published when it is closed without a failure."""
+        """Open a file for writing; it is published when it is closed without a failure.
+
+        Notes
+        -----
+        Use ``with``, or close it. A stream with ``buffer_size`` or ``compression`` (also by the suffix of the
+        path) that is never closed is published nevertheless, as Arrow's C++ destructor closes it.
+        """
         return self._output(path, "wb", metadata)
 
     def open_append_stream(self, path: str, metadata: Any = None) -> pa.NativeFile:

@@ -119,6 +119,20 @@ class TestFailures:
         collected()
         assert files(place) == []
 
+    def test_a_stream_with_a_buffer_that_nobody_closed_is_closed_by_arrow(self) -> None:
+        # A fact of pyarrow that the documentation of open_output_stream states: a plain one is not closed.
+        place = Place("memory", opendalfs.arrow("memory"), uuid.uuid4().hex)
+        for name, options in (
+            ("plain", {}),
+            ("buffer", {"buffer_size": 100}),
+            ("gz", {"compression": "gzip"}),
+        ):
+            out = place.fs.open_output_stream(place.path(name), **options)
+            out.write(b"half")
+            del out
+            collected()
+        assert sorted(files(place)) == ["buffer", "gz"]
+
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_a_source_that_fails_publishes_no_part_of_a_dataset(self, place: Place) -> None:
         with pytest.raises(Stop):
