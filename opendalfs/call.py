@@ -41,7 +41,18 @@ T = TypeVar("T")
 class Call:
     """A context manager around one call to OpenDAL, by either transport."""
 
-    __slots__ = ("connection", "deadline", "key", "offset", "operation", "pinned", "record", "size", "task")
+    __slots__ = (
+        "connection",
+        "deadline",
+        "key",
+        "loop",
+        "offset",
+        "operation",
+        "pinned",
+        "record",
+        "size",
+        "task",
+    )
 
     def __init__(
         self,
@@ -59,6 +70,7 @@ class Call:
         self.offset = offset
         self.size = size
         self.task: asyncio.Task[object] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.deadline: float | None = None
         self.record: tracing.Request | None = None
 
@@ -84,7 +96,7 @@ class Call:
     ) -> None:
         lifecycle.end(self.task)
         if self.deadline is not None and self.connection.slots is not None:
-            self.connection.slots.give_back()
+            self.connection.slots.give_back(self.loop)
         error = None
         if kind is GeneratorExit:
             # Whoever reads piece by piece has seen enough.
@@ -118,7 +130,7 @@ class Call:
         if slots is None:
             return await function(*args, **kwargs)
         if self.deadline is None:
-            await slots.take_async()
+            self.loop = await slots.take_async()
         try:
             if not connection.service.cancels:
                 return await self._let_end(asyncio.ensure_future(function(*args, **kwargs)))
@@ -128,7 +140,7 @@ class Call:
             raise self._late() from None
         finally:
             if self.deadline is None:
-                slots.give_back()
+                slots.give_back(self.loop)
 
     async def _let_end(self, request: asyncio.Future[T]) -> T:
         """Wait for a request that must not be cancelled; cancellation passes on when it has ended."""
@@ -152,7 +164,7 @@ class Call:
     async def hold(self) -> None:
         """Take one slot, and one timeout, for all that the call does: the pieces of one body."""
         if self.connection.slots is not None:
-            await self.connection.slots.take_async()
+            self.loop = await self.connection.slots.take_async()
             self.deadline = self._ends()
 
     def _ends(self) -> float:

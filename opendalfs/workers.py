@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from . import lifecycle
 
-__all__ = ["MOST_ABANDONED", "Pool", "abandoned", "each", "run"]
+__all__ = ["MOST_ABANDONED", "Pool", "abandoned", "each", "run", "start"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -194,6 +194,11 @@ def run(function: Callable[[], T], seconds: float) -> T:
     job = _Job(function)
     _team().start(job)
     return job.wait(seconds)
+
+
+def start(function: Callable[[], object]) -> None:
+    """Call a function in a worker, and do not wait for it; its result and its error are dropped."""
+    _team().start(_Job(function))
 
 
 def abandoned() -> int:

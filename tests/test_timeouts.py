@@ -207,6 +207,34 @@ def test_a_cancelled_wait_for_a_turn_gives_the_turn_to_the_next() -> None:
         assert asyncio.run(main()) == [b"x" * 10] * 2
 
 
+def test_a_blocking_call_gets_a_turn_while_the_loop_that_has_them_all_is_blocked() -> None:
+    """As a query of an engine is in ``async def``: the loop returns no turn before the query has ended."""
+
+    def answer(request: Request) -> Answer | None:
+        return ranged(request, iter([b"x" * request.range(SIZE)[1]]))
+
+    with FaultServer(answer) as server:
+        more = {"timeout": 60, "io_timeout": 60, "concurrency": 2}
+        fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint, **more))
+        connection, key = fs.locate("b/k")
+
+        async def main() -> list[bytes]:
+            tasks = [asyncio.ensure_future(connection.read(key, i, 10)) for i in range(6)]
+            await asyncio.sleep(0)
+            blocking = [connection.read_blocking(key, 0, 10), fs.cat_file("b/k", 0, 10)]
+            return [*blocking, *await asyncio.gather(*tasks)]
+
+        found: list[bytes] = []
+        # Not waited for where it hangs.
+        thread = threading.Thread(target=lambda: found.extend(asyncio.run(main())), daemon=True)
+        thread.start()
+        thread.join(LATE)
+        assert found == [b"x" * 10] * 8
+        slots = connection.slots
+        assert slots is not None
+        assert slots._free == 2
+
+
 # A stalled part of an upload
 
 PARTS = os.urandom(11 << 20)
