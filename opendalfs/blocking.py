@@ -35,6 +35,12 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     object
         What it returns. Ctrl-C cancels the call.
 
+    Raises
+    ------
+    RuntimeError
+        When called by what runs on the loop itself, such as a finalizer, which would wait for ever; and when
+        no thread can be started.
+
     Examples
     --------
     >>> import opendalfs
@@ -49,7 +55,10 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         except Exception as exc:
             return None, exc
 
-    future = asyncio.run_coroutine_threadsafe(call(), _loop())
+    loop = _loop()
+    if asyncio._get_running_loop() is loop:
+        raise RuntimeError("a blocking call cannot be made from the event loop that it would wait for")
+    future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
         result, error = future.result()
     except BaseException:
@@ -70,6 +79,12 @@ def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if pid not in _loops:
             _loops.clear()
-            _loops[pid] = loop = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="opendalfs-loop", daemon=True).start()
+            loop = asyncio.new_event_loop()
+            try:
+                threading.Thread(target=loop.run_forever, name="opendalfs-loop", daemon=True).start()
+            except RuntimeError:
+                # No more threads just now. Callers would wait for ever for a loop that does not run.
+                loop.close()
+                raise
+            _loops[pid] = loop
         return _loops[pid]

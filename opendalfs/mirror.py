@@ -74,21 +74,29 @@ def _iterating(name: str, like: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wait(fs: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     task: asyncio.Task[Any] | None = None
+    left = False
 
     async def call() -> Any:
         nonlocal task
         task = asyncio.current_task()
-        return await function(*args, **kwargs)
+        if left:
+            raise asyncio.CancelledError
+        try:
+            return await function(*args, **kwargs)
+        except asyncio.CancelledError as exc:
+            # fsspec would return None, and the caller of a write would take it for done.
+            raise RuntimeError(f"{function.__name__} was cancelled: the interpreter exits") from exc
 
     try:
         return sync(fs.loop, call)
-    except KeyboardInterrupt:
-        # fsspec lets the coroutine go on, so that a write might still be published.
-        if task is not None:
-            fs.loop.call_soon_threadsafe(task.cancel)
-        raise
     except FSTimeoutError as exc:
         told = exc.__cause__
         if not isinstance(told, TimeoutError):
             raise
         raise told from told.__cause__
+    except BaseException:
+        # Ctrl-C, or what a signal handler raises. fsspec lets the coroutine go on, and might still publish.
+        left = True
+        if task is not None and not task.done():
+            fs.loop.call_soon_threadsafe(task.cancel)
+        raise

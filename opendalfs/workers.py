@@ -74,7 +74,7 @@ class _Job(Generic[T]):
         team = _team()
         team.waiting.add(self)
         try:
-            if not self._done.acquire(timeout=seconds):
+            if not self._done.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
                 raise TimeoutError
             if self._broken and not self.finished:
                 raise RuntimeError("storage cannot be used while the interpreter exits")

@@ -13,14 +13,16 @@ import textwrap
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import opendalfs
+from opendalfs import blocking
 from tests.servers import S3Server
+from tests.waiting import eventually
 
 SETUP = """
 import asyncio, os, sys, threading, time, opendalfs
@@ -187,6 +189,26 @@ def test_an_exit_with_a_read_that_does_not_end_is_quick(silent_server: str) -> N
     assert time.monotonic() - begun < 4
 
 
+def test_a_write_that_the_exit_cancels_is_no_success(silent_server: str) -> None:
+    code = """
+        import atexit
+        def work():
+            try:
+                fs.pipe_file(path, b"x")
+            except RuntimeError as exc:
+                print(exc, flush=True)
+            else:
+                print("written", flush=True)
+        thread = threading.Thread(target=work, daemon=True)
+        # Runs last, as it is registered first.
+        atexit.register(thread.join)
+        thread.start()
+        time.sleep(0.5)
+    """
+    out = Runner(silent(silent_server), "b/k").run(code)
+    assert out == "_pipe_file was cancelled: the interpreter exits"
+
+
 # Fork
 
 fork = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system does not fork")
@@ -344,6 +366,58 @@ def test_one_filesystem_works_from_many_threads(s3_server: S3Server, path: str) 
 
     with ThreadPoolExecutor(12) as threads:
         assert set(threads.map(work, range(60))) == {5000}
+
+
+def waiting(call: Callable[[], object]) -> object:
+    """Return the result or the error of a call; fail when it hangs."""
+    found: list[object] = []
+
+    def work() -> None:
+        try:
+            found.append(call())
+        except Exception as exc:
+            found.append(exc)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found, "it hangs"
+    return found[0]
+
+
+async def one() -> int:
+    return 1
+
+
+def test_a_loop_that_could_not_be_started_is_started_by_the_next_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(blocking, "_loops", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            blocking.run(one)
+    assert waiting(lambda: blocking.run(one)) == 1
+    loop = blocking._loop()
+    loop.call_soon_threadsafe(loop.stop)
+    assert eventually(lambda: not loop.is_running())
+    loop.close()
+
+
+def test_a_blocking_call_from_its_own_loop_raises_and_does_not_hang() -> None:
+    async def nested() -> int:
+        return blocking.run(one)
+
+    assert "event loop" in str(waiting(lambda: blocking.run(nested)))
+
+
+def test_a_timeout_may_be_of_any_length(s3_server: S3Server, path: str) -> None:
+    longest = {"timeout": 1e12, "io_timeout": 1e12}
+    fs = opendalfs.S3FileSystem(skip_instance_cache=True, **longest, **s3_server.s3_options)
+    assert (fs.reader(path).read(0, 5), fs.cat_file(path, 0, 5)) == (b"alive", b"alive")
 
 
 def test_a_cancelled_task_drops_its_connection() -> None:
