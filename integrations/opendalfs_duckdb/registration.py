@@ -54,7 +54,7 @@ def register(
     schemes : iterable of str
         URL schemes to serve besides, such as ``"s3"``; needs no httpfs. Read by them, but replace CSV and
         JSON by ``opendal+s3://``: over an existing object DuckDB writes beside it there, in place here, where
-        not every COPY that fails can be told from a good one (`opendalfs_duckdb.sink`).
+        a COPY raises an error when it cannot be told from one that has failed (`opendalfs_duckdb.sink`).
     cache : bool
         Turn on DuckDB's own caches of file blocks and of Parquet metadata. These settings are of the whole
         database and of everything it reads, local files too: ``cache_local_files``,

@@ -5,18 +5,18 @@ alone does not mean success. What tells:
 
 - *a write of ours failed*, or the file is removed before it is closed: nothing is published.
 - *Parquet*: a whole file ends with its magic; anything else is not published.
-- *text over an object that exists, whose last line has no end*: see `text.TextEnd`.
+- *text over an object that exists, whose end is missing or uncertain*: see `text.TextEnd`. Text in zstd is
+  always uncertain, and so is now and then a whole file that several threads wrote.
 - *nothing was written over an object that exists*: so most failed copies of CSV and JSON end (DuckDB writes
   8 MiB at a time).
 
 In each case nothing is published and the close raises as well: DuckDB ignores that while it cleans up, and
 reports it if it believes the file to be good.
 
-What cannot be told is a late failure of a table that several threads copy to CSV or to lines of JSON, and of
-zstd. There DuckDB itself helps: it removes a new file again, and over an existing one it writes to
-``tmp_<name>`` first and renames. But it writes in place under schemes that it counts as remote, such as
-``s3://``, and into folders (PARTITION_BY, PER_THREAD_OUTPUT). With OVERWRITE it removes what is in the folder
-before it begins.
+Where no object exists DuckDB itself helps: it removes a new file again after a failure, and over an existing
+one it writes to ``tmp_<name>`` first and renames. But it writes in place under schemes that it counts as
+remote, such as ``s3://``, and into folders (PARTITION_BY, PER_THREAD_OUTPUT). With OVERWRITE it removes
+what is in the folder before it begins.
 """
 
 from __future__ import annotations
@@ -182,15 +182,15 @@ class WriteHandle:
         if parquet_is_whole(self._head, self._tail, size, self.name) is False:
             raise OSError(errno.EIO, "Not published: the Parquet file has no end", self._shown)
         if not size and self._exists():
-            raise self._like_a_failed_copy("nothing was written", "to be empty")
+            raise self._like_a_failed_copy("nothing was written")
         if self._text.whole is False and self._exists():
-            raise self._like_a_failed_copy("the last line has no end", "to end so")
+            raise self._like_a_failed_copy(self._text.doubt)
 
-    def _like_a_failed_copy(self, found: str, meant: str) -> OSError:
+    def _like_a_failed_copy(self, found: str) -> OSError:
         return OSError(
             errno.EIO,
             f"Not published: {found}, which over an existing object cannot be told from a failed COPY. "
-            f"If it is {meant}, remove it first",
+            "If the COPY itself is right, remove it first (in a folder: OVERWRITE)",
             self._shown,
         )
 

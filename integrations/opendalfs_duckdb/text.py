@@ -1,4 +1,4 @@
-"""Tells whether a text file has its end: a COPY that failed leaves off in the middle of one."""
+"""Whether a text file has its end: a COPY that failed leaves off in the middle of one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _WITH_HEADER: Final = zlib.MAX_WBITS | 16
+_FULL: Final = 8 << 20
+"""Bytes of the smallest write of text before the end; the last write of a whole file is mostly smaller."""
 
 
 class TextEnd:
     r"""Follows the bytes of a CSV or JSON file, in gzip or not.
 
     DuckDB writes the end of a line when it begins the next one, and that of the last line when all is
-    done. So a file that it left off in the middle has a last line without an end, with two exceptions: a
-    table that several threads copy in its order ends in a whole line wherever DuckDB 2.0 leaves off, and
-    so does a file of one column that leaves off at a NULL.
+    done. So a file that it left off in the middle has a last line without an end, but not always: with
+    several threads, with PARTITION_BY, and at a NULL of a file with one column the buffer that was written
+    last may end with a whole line. Before the end DuckDB writes full buffers only, so a file whose last write
+    is a full buffer is not taken for whole either, though now and then it is.
 
     Parameters
     ----------
@@ -46,12 +49,15 @@ class TextEnd:
         self._asked = asked
         self._begun = False
         self._gzip: zlib._Decompress | None = None
+        self._zstd = False
         self._last = b""
+        self._full = False
 
     def take(self, data: bytes) -> None:
-        """Take the bytes that come next."""
+        """Take the bytes that come next, of one write."""
         if not self._begun:
             self._begin(data)
+        self._full = len(data) >= _FULL
         if self._gzip is not None:
             try:
                 data = self._gzip.decompress(data)
@@ -63,14 +69,31 @@ class TextEnd:
     def _begin(self, data: bytes) -> None:
         self._begun = True
         if data.startswith(_ZSTD):
-            self._known = False
+            self._zstd = True
         elif self._known and data.startswith(_GZIP):
             self._known = self._asked()
             self._gzip = zlib.decompressobj(_WITH_HEADER) if self._known else None
 
     @property
     def whole(self) -> bool | None:
-        """Whether the last line has its end; None where that cannot be told."""
+        """Whether the text has its end; False where that is uncertain, None for other files."""
         if not self._known or not self._begun:
             return None
-        return self._last in (b"\n", b"\r") and (self._gzip is None or self._gzip.eof)
+        if self._zstd:
+            return False
+        if self._gzip is not None:
+            return self._gzip.eof and self._ends
+        return self._ends and not self._full
+
+    @property
+    def doubt(self) -> str:
+        """Why `whole` is False."""
+        if self._zstd:
+            return "the end of text in zstd is not checked"
+        if self._gzip is None and self._ends:
+            return "it ends with a full buffer"
+        return "the last line has no end"
+
+    @property
+    def _ends(self) -> bool:
+        return self._last in (b"\n", b"\r")

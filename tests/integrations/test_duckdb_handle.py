@@ -315,6 +315,7 @@ def test_text_is_no_parquet_file(text: bytes) -> None:
     assert parquet_is_whole(text[:8], text[-4:], len(text)) is None
 
 
+FULL = b"x" * (8 << 20) + b"\n"
 WHOLE = gzip.compress(b"x\n1\n")
 
 
@@ -333,7 +334,11 @@ WHOLE = gzip.compress(b"x\n1\n")
         ("a.json.gz", [gzip.compress(b"")], False),
         ("a.json.gz", [b"plain\n"], True),
         ("a.json.gz", [b"\x1f\x8bno gzip"], None),
-        ("a.csv.zst", [b"\x28\xb5\x2f\xfd..."], None),
+        ("a.json", [FULL], False),
+        ("a.json", [FULL, b"1\n"], True),
+        ("a.json.gz", [WHOLE + bytes(8 << 20)], True),
+        ("a.csv.zst", [b"\x28\xb5\x2f\xfd..."], False),
+        ("a.bin", [b"\x28\xb5\x2f\xfd..."], None),
     ],
 )
 def test_text_is_whole_with_the_end_of_its_last_line(

@@ -11,6 +11,7 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
+from opendalfs_duckdb.sink import WriteHandle
 from tests.servers import S3Server
 
 FORMATS = ("parquet", "csv", "json", "csv.gz")
@@ -132,6 +133,43 @@ def test_a_failed_copy_leaves_the_old_objects_of_a_folder(
     with pytest.raises(duckdb.Error, match="deliberate"):
         con.execute(f"COPY (SELECT i, 'x' AS p FROM ({FAILS_LATE})) {copy}")
     assert fs.cat(fs.find(prefix)) == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_duckdb_writes_full_buffers_only_before_the_end_of_text(
+    con: Any, prefix: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed COPY never makes the small write that ends a whole file."""
+    sizes: list[int] = []
+
+    def write(handle: WriteHandle, data: bytes) -> int:
+        sizes.append(len(data))
+        return len(data)
+
+    monkeypatch.setattr(WriteHandle, "write", write)
+    with pytest.raises(duckdb.Error, match="deliberate"):
+        con.execute(f"COPY ({FAILS_LATE}) TO 's3://{prefix}/new.{kind}'")
+    assert sizes
+    assert min(sizes) >= 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.json", b"x" * (8 << 20) + b"\n"), ("a.csv.zst", b"\x28\xb5\x2f\xfd...")],
+    ids=["full buffer", "zstd"],
+)
+def test_text_that_may_be_cut_short_replaces_no_object(fs: Any, prefix: str, name: str, data: bytes) -> None:
+    files = opendalfs_duckdb.DuckDBFileSystem(fs)
+    fs.pipe_file(f"{prefix}/{name}", b"old")
+    handle = files.open(f"opendal+s3://{prefix}/{name}", "wb")
+    handle.write(data)
+    with pytest.raises(OSError, match="remove it first"):
+        handle.close()
+    assert fs.cat_file(f"{prefix}/{name}") == b"old"
+    new = files.open(f"opendal+s3://{prefix}/new-{name}", "wb")
+    new.write(data)
+    new.close()
+    assert fs.cat_file(f"{prefix}/new-{name}") == data
 
 
 def test_an_array_of_json_that_threads_copy_in_order(con: Any, fs: Any, prefix: str) -> None:
