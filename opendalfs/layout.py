@@ -419,8 +419,12 @@ async def _stream(source: Connection, key1: str, target: Connection, key2: str) 
     if metadata.content_type and target.can("write_with_content_type"):
         options["content_type"] = metadata.content_type
     size = version.size
-    ranges = part_ranges(size, part_size(target, size))
-    await put_parts(target, key2, _fetched(source, key1, ranges, version), size, **options)
+    part = part_size(target, size)
+    if source.service.scheme == "ftp" and size <= part:
+        # A read of a range leaves the server's 226 unread, which the write may take for its own answer.
+        await put_parts(target, key2, source.stream(key1), size, **options)
+        return
+    await put_parts(target, key2, _fetched(source, key1, part_ranges(size, part), version), size, **options)
 
 
 async def _fetched(

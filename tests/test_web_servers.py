@@ -112,6 +112,15 @@ def test_moving_a_tree_leaves_no_directory_behind(ftp: tuple[OpendalFileSystem, 
     assert not fs.exists(f"{root}/tree", refresh=True)
 
 
+def test_many_copies_on_ftp_all_succeed(ftp: tuple[OpendalFileSystem, str]) -> None:
+    """The wheel keeps connections on which the end of a ranged read is unread; the next write fails there."""
+    fs, root = ftp
+    fs.pipe_file(f"{root}/source", b"2")
+    for number in range(200):
+        fs.cp_file(f"{root}/source", f"{root}/{number}")
+    assert fs.cat_file(f"{root}/199") == b"2"
+
+
 def test_listing_a_file_of_ftp_shows_the_file(ftp: tuple[OpendalFileSystem, str]) -> None:
     fs, root = ftp
     fs.pipe({f"{root}/file": b"1", f"{root}/same/same": b"12"})
