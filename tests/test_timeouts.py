@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from polars.testing import assert_frame_equal
 
 import opendalfs
+import opendalfs_polars as op
 from opendalfs import workers
 from opendalfs.errors import UnsupportedError
 from tests.fault_server import Answer, FaultServer, Request, drip, endless, object_headers
@@ -314,6 +317,17 @@ def test_a_stalled_part_of_a_copy_of_duckdb_is_sent_again(s3_server: S3Server, p
         con.sql(f"copy ({query}) to '{path}' (format parquet, compression uncompressed)")
         assert fault.stalled >= 2
         assert con.sql(f"select count(*), sum(i) from '{path}'").fetchall() == [(700_000, 244_999_650_000)]
+
+
+def test_a_stalled_part_of_a_sink_of_polars_is_sent_again(s3_server: S3Server, prefix: str) -> None:
+    fault = StalledPart(s3_server.endpoint)
+    url = f"opendal+s3://{prefix}/sink.parquet"
+    rows = pl.LazyFrame({"i": pl.int_range(1_500_000, eager=True)}).select(pl.col("i").hash(seed=3))
+    with FaultServer(fault) as server:
+        through = {**s3_server.s3_options, "endpoint_url": server.endpoint, **PATIENT}
+        op.sink_parquet(rows, url, compression="uncompressed", storage_options=through, backend="gateway")
+        assert fault.stalled >= 2
+    assert_frame_equal(op.read_parquet(url, storage_options=s3_server.s3_options), rows.collect())
 
 
 def test_a_stalled_part_of_a_copy_between_buckets_is_sent_again(
