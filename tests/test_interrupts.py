@@ -106,3 +106,31 @@ def test_an_interrupted_write_is_published_by_no_later_attempt() -> None:
         begun = interrupt(process)
         check_end(process, begun + 3)
         assert server.count("PUT") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGUSR1")
+def test_a_write_that_a_signal_handler_ends_is_published_by_no_later_attempt() -> None:
+    """As one that raises SystemExit for SIGTERM; the server would take a second attempt."""
+
+    def answer(request: Request) -> Answer | None:
+        first = sum(other.target == request.target for other in server.requests) == 1
+        return request.stall() if first else Answer(200, {"Content-Length": "0"})
+
+    with FaultServer(answer) as server:
+        code = """
+    import signal
+    def leave(*details):
+        raise TimeoutError("too long")
+    signal.signal(signal.SIGUSR1, leave)
+    threading.Timer(1, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+    try:
+        opendalfs.S3FileSystem(**{**options, "io_timeout": 6}).pipe_file("b/k", b"x")
+    except TimeoutError as exc:
+        print(exc, flush=True)
+    time.sleep(3)
+"""
+        process = start(code.strip(), server.endpoint)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert out.splitlines() == ["go", "too long"]
+        assert server.count("PUT") == 1
