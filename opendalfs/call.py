@@ -145,6 +145,9 @@ class Call:
     async def _let_end(self, request: asyncio.Future[T]) -> T:
         """Wait for a request that must not be cancelled; cancellation passes on when it has ended."""
         loop = asyncio.get_running_loop()
+        if isinstance(request, asyncio.Task):
+            # So that `asyncio.run`, which cancels all tasks at its end, waits for this one instead.
+            asyncio._unregister_task(request)
         deadline = self._ends()
         cancelled: asyncio.CancelledError | None = None
         while not request.done() and (left := deadline - loop.time()) > 0:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import opendalfs
+from opendalfs.call import Call
 from opendalfs.services import SERVICES
 from tests.kv_servers import MariaDB, Memcached, PostgreSQL
 from tests.server_base import Unavailable
@@ -111,6 +112,32 @@ def test_a_loop_that_ends_during_reads_leaves_a_pool_that_works(service: tuple[s
 def silent_memcached() -> Iterator[Memcached]:
     with started(Memcached) as server:
         yield server
+
+
+def test_a_loop_that_ends_during_a_call_of_several_requests_lets_them_end() -> None:
+    """As the pages of a list are: a task of its own, which the end of the loop would cancel."""
+    connection, key = opendalfs.filesystem("memcached", endpoint="tcp://127.0.0.1:1").locate("key")
+    ended: list[str] = []
+
+    async def requests() -> None:
+        try:
+            await asyncio.sleep(0.3)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        ended.append("done")
+
+    async def call() -> None:
+        with Call(connection, "list", key).awaited() as made:
+            await made.run_async(requests)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(call())
+        await asyncio.sleep(0.05)
+        assert not task.done()
+
+    asyncio.run(main())
+    assert ended == ["done"]
 
 
 def test_a_server_that_answers_again_is_read_again(silent_memcached: Memcached) -> None:
