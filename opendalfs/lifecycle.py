@@ -31,7 +31,8 @@ _DRAIN_SECONDS: Final = 1.0
 
 _SETTLE_SECONDS: Final = 0.05
 
-_lock = threading.Lock()
+# Reentrant: the garbage collector may close a suspended coroutine, which ends its call, anywhere.
+_lock = threading.RLock()
 _owner: int | None = None
 _closing = False
 _awaited = False

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs import blocking
+from opendalfs import blocking, lifecycle
 from tests.servers import S3Server
 from tests.waiting import eventually
 
@@ -412,6 +412,16 @@ def test_a_blocking_call_from_its_own_loop_raises_and_does_not_hang() -> None:
         return blocking.run(one)
 
     assert "event loop" in str(waiting(lambda: blocking.run(nested)))
+
+
+def test_a_call_that_the_garbage_collector_ends_does_not_wait_for_one_that_begins() -> None:
+    def collected() -> str:
+        with lifecycle._lock:
+            lifecycle.begin()
+            lifecycle.end()
+        return "ended"
+
+    assert waiting(collected) == "ended"
 
 
 def test_a_timeout_may_be_of_any_length(s3_server: S3Server, path: str) -> None:
