@@ -10,7 +10,10 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
+
+from . import interrupts
 
 __all__ = ["run"]
 
@@ -60,7 +63,7 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         raise RuntimeError("a blocking call cannot be made from the event loop that it would wait for")
     future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
-        result, error = future.result()
+        result, error = _interruptible(future) if interrupts.engaged() else future.result()
     except BaseException:
         # Such as Ctrl-C.
         future.cancel()
@@ -72,6 +75,23 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
             # The traceback holds this frame, which holds the error.
             error = None
     return result  # type: ignore[return-value]  # None goes with an error only
+
+
+def _interruptible(future: Future[T]) -> T:
+    """Wait for a call for an engine, which ends with KeyboardInterrupt on Ctrl-C."""
+    pressed = threading.Event()
+
+    def end() -> None:
+        pressed.set()
+        future.cancel()
+
+    try:
+        with interrupts.ending(end):
+            return future.result()
+    except CancelledError:
+        if pressed.is_set():
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _loop() -> asyncio.AbstractEventLoop:

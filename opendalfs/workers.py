@@ -14,10 +14,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
-from . import lifecycle
+from . import interrupts, lifecycle
 
 __all__ = ["MOST_ABANDONED", "Pool", "abandoned", "each", "run", "start"]
 
@@ -35,12 +35,14 @@ _MOST_IDLE: Final = 128
 class _Job(Generic[T]):
     """One call: what to do, and what came of it."""
 
-    __slots__ = ("_broken", "_done", "_error", "_result", "finished", "function")
+    __slots__ = ("_broken", "_done", "_engaged", "_error", "_interrupted", "_result", "finished", "function")
 
     def __init__(self, function: Callable[[], T]) -> None:
         self.function = function
         self.finished = False
         self._broken = False
+        self._interrupted = False
+        self._engaged = interrupts.engaged()
         self._result: T | None = None
         self._error: BaseException | None = None
         self._done = threading.Lock()
@@ -49,9 +51,17 @@ class _Job(Generic[T]):
     def run(self) -> None:
         """Make the call."""
         try:
-            self._result = self.function()
+            if self._engaged:
+                with interrupts.Engaged():
+                    self._result = self.function()
+            else:
+                self._result = self.function()
         except BaseException as exc:
             self._error = exc
+
+    def detach(self) -> None:
+        """Run calls of several callers, each of which sets its own scope."""
+        self._engaged = False
 
     def end(self) -> None:
         """Wake the caller."""
@@ -64,6 +74,11 @@ class _Job(Generic[T]):
         self._broken = True
         self._wake()
 
+    def interrupt(self) -> None:
+        """Wake the caller of an engine, who raises KeyboardInterrupt."""
+        self._interrupted = True
+        self._wake()
+
     def _wake(self) -> None:
         # Released already where the call ends and fails in the same moment.
         with suppress(RuntimeError):
@@ -74,8 +89,10 @@ class _Job(Generic[T]):
         team = _team()
         team.waiting.add(self)
         try:
-            if not self._done.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            if not self._wait(min(seconds, threading.TIMEOUT_MAX)):
                 raise TimeoutError
+            if self._interrupted and not self.finished:
+                raise KeyboardInterrupt
             if self._broken and not self.finished:
                 raise RuntimeError("storage cannot be used while the interpreter exits")
         except BaseException:
@@ -93,6 +110,12 @@ class _Job(Generic[T]):
                 # The traceback holds this frame, which holds the error.
                 self._error = error = None
         return self._result  # type: ignore[return-value]  # set where there is no error
+
+    def _wait(self, seconds: float) -> bool:
+        if not self._engaged:
+            return self._done.acquire(timeout=seconds)
+        with interrupts.ending(self.interrupt):
+            return self._done.acquire(timeout=seconds)
 
 
 class _Worker(threading.Thread):
@@ -229,12 +252,14 @@ class Pool(Executor):
         """Call a function in a worker, at the latest when those before it are done."""
         future: Future[U] = Future()
         context = contextvars.copy_context() if lifecycle.closing() else None
+        scope = interrupts.Engaged() if interrupts.engaged() else nullcontext()
 
         def work() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                result = context.run(function, *args, **kwargs) if context else function(*args, **kwargs)
+                with scope:
+                    result = context.run(function, *args, **kwargs) if context else function(*args, **kwargs)
             except BaseException as exc:
                 future.set_exception(exc)
             else:
@@ -245,7 +270,9 @@ class Pool(Executor):
                 self._queue.append(work)
                 return future
             self._running += 1
-        _team().start(_Job(lambda: self._go_on(work)))
+        job = _Job(lambda: self._go_on(work))
+        job.detach()
+        _team().start(job)
         return future
 
     def _go_on(self, work: Callable[[], None] | None) -> None:

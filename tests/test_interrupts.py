@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -134,3 +135,57 @@ def test_a_write_that_a_signal_handler_ends_is_published_by_no_later_attempt() -
         assert process.returncode == 0, err
         assert out.splitlines() == ["go", "too long"]
         assert server.count("PUT") == 1
+
+
+ENGINES = """
+import asyncio, io, os, sys, threading, time
+import duckdb, polars as pl, opendalfs_duckdb, opendalfs_polars as op
+options = {{"key": "k", "secret": "s", "endpoint_url": {endpoint!r}, "timeout": 60, "io_timeout": 60}}
+gateway = {{"storage_options": options, "backend": "gateway"}}
+con = duckdb.connect()
+opendalfs_duckdb.register(con, "s3", **options)
+con.execute("SET threads = 4")
+timer = threading.Timer(0.5, lambda: print("go", flush=True))
+timer.daemon = True
+timer.start()
+{code}
+"""
+
+QUERIES = {
+    "DuckDB, Parquet": "con.execute(\"FROM 'opendal+s3://b/k.parquet'\").fetchall()",
+    "DuckDB, CSV": "con.execute(\"FROM 'opendal+s3://b/k.csv'\").fetchall()",
+    "DuckDB, COPY": "con.execute(\"COPY (SELECT 1 AS i) TO 'opendal+s3://b/new.csv'\")",
+    "DuckDB, large COPY": "con.execute(\"COPY (FROM range(5000000)) TO 'opendal+s3://b/new.parquet'\")",
+    "Polars, Parquet": "op.scan_parquet('opendal+s3://b/k.parquet', **gateway).collect()",
+    "Polars, CSV": "op.read_csv('opendal+s3://b/k.csv', **gateway)",
+    "Polars, sink": "op.sink_parquet(pl.LazyFrame({'a': [1]}), 'opendal+s3://b/new.parquet', **gateway)",
+}
+
+
+def silent_but_for_new(request: Request) -> Answer | None:
+    if request.method == "HEAD" and "new" in request.target:
+        return Answer(404, {"Content-Length": "0"})
+    return silent_reads(request)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [(silent_but_for_new, [*QUERIES]), (Request.stall, ["DuckDB, Parquet", "Polars, Parquet"])],
+    ids=["GET", "HEAD"],
+)
+def test_an_interrupt_ends_queries_that_wait_in_threads_of_engines(answer: Any, names: list[str]) -> None:
+    with FaultServer(answer) as server, ThreadPoolExecutor(2) as threads:
+
+        def one(name: str) -> None:
+            program = ENGINES.format(code=QUERIES[name], endpoint=server.endpoint)
+            pipe = subprocess.PIPE
+            process = subprocess.Popen([sys.executable, "-c", program], stdout=pipe, stderr=pipe, text=True)
+            begun = interrupt(process)
+            _, err = process.communicate(timeout=60)
+            assert time.monotonic() - begun < 2 * PROMISED + SLACK, name
+            # Which error it is depends on the engine, and on which of its threads is the first to fail.
+            assert process.returncode, (name, err)
+            assert "Fatal" not in err
+
+        list(threads.map(one, names))

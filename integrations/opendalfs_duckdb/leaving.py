@@ -15,6 +15,8 @@ import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from opendalfs import interrupts
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -32,6 +34,7 @@ _inside = 0
 _last = 0.0
 _leaving = False
 _installed = False
+_engaged = interrupts.Engaged()
 
 
 class _Callback(contextlib.ContextDecorator):
@@ -51,6 +54,7 @@ class _Callback(contextlib.ContextDecorator):
             if _leaving:
                 raise RuntimeError("storage cannot be used while the interpreter exits")
             _inside += 1
+        _engaged.__enter__()
 
     def __exit__(
         self,
@@ -59,6 +63,7 @@ class _Callback(contextlib.ContextDecorator):
         traceback: TracebackType | None,
     ) -> None:
         global _inside, _last
+        _engaged.__exit__()
         with _lock:
             _inside -= 1
             _last = time.monotonic()
@@ -70,8 +75,9 @@ callback: Final = _Callback()
 
 
 def install() -> None:
-    """Take part in the interpreter's exit; any number of times."""
+    """Take part in Ctrl-C and in the interpreter's exit; any number of times."""
     global _installed
+    interrupts.watch()
     with _lock:
         if not _installed:
             _installed = True

@@ -79,6 +79,12 @@ def register(
     OptionError
         For an unknown option.
 
+    Notes
+    -----
+    Ctrl-C ends a query that waits for storage, with an error of DuckDB's. It takes up to ``io_timeout`` when
+    SIGINT has a handler other than Python's own, when `register` was not called in the main thread, and when
+    trio or an event loop with handlers of signals uses `signal.set_wakeup_fd`.
+
     Examples
     --------
     >>> import duckdb, opendalfs_duckdb

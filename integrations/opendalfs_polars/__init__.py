@@ -20,6 +20,11 @@ then raises "No such file or directory (os error 2)", or "expanded paths were em
 ``opendalfs.polars()`` first. A sink with ``mkdir=True``, a PartitionBy or ``partition_by=`` writes to a local
 folder of that name. The functions of this package never do.
 
+Ctrl-C ends a query that waits for storage through the gateway. Through Polars' own store Polars itself
+decides, and may wait for its own timeouts. The gateway's bound is ``io_timeout`` when SIGINT has a handler
+other than Python's own, when the query was made in another thread than the main one, and when trio or an
+event loop with handlers of signals uses `signal.set_wakeup_fd`.
+
 The option ``retries`` says how often a request is retried, also through the gateway. Polars' errors cannot
 show why a CSV or NDJSON file failed ("424 Failed Dependency"); the log ``opendalfs.gateway`` has the reason.
 """

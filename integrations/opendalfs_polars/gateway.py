@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent import futures
 from contextlib import suppress
@@ -25,7 +26,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from opendalfs import lifecycle
+from opendalfs import interrupts, lifecycle
 from opendalfs.filesystems import ServiceFileSystem
 
 from . import s3
@@ -93,12 +94,14 @@ class Gateway:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._stopped = False
+        self._requests: dict[asyncio.Task[Any], float] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="opendalfs-gateway", daemon=True)
         self._thread.start()
         if not self._ready.wait(_START_SECONDS):
             raise RuntimeError("the gateway did not start")
         atexit.register(self.stop)
+        interrupts.on_interrupt(self.interrupt)
 
     def __repr__(self) -> str:
         return f"Gateway({self.endpoint!r}, {len(self._mounts)} mounts)"
@@ -151,6 +154,7 @@ class Gateway:
             What the URLs of objects in it begin with. The bucket is the same for the same directory, so that
             a client keeps its connections; what follows is another one each time.
         """
+        interrupts.watch()
         bucket, mount, scan = self._mounts.open(filesystem, root, write=write, keep=hold)
         if write:
             self._uploads.allow(mount, scan, hold=hold)
@@ -199,6 +203,9 @@ class Gateway:
             if not self._stopped:
                 raise
             return False
+        except KeyboardInterrupt:
+            self._uploads.interrupt()
+            raise
         finally:
             # After a Ctrl-C nobody waits for it any more.
             done.cancel()
@@ -224,6 +231,16 @@ class Gateway:
         """Close what a forked child has inherited; the thread stayed with the parent."""
         atexit.unregister(self.stop)
         self._connections.close_inherited()
+
+    def interrupt(self, before: float) -> bool:
+        """Drop the requests that began before a time of `time.monotonic`; return whether there was any."""
+        found = [task for task, began in list(self._requests.items()) if began < before]
+        loop = self._loop
+        for task in found:
+            if loop is not None:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(task.cancel)
+        return bool(found)
 
     def _run(self) -> None:
         asyncio.run(self._serve())
@@ -261,6 +278,15 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever comes of it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._requests[task] = time.monotonic()
+        try:
+            return await self._try_to_answer(request)
+        finally:
+            del self._requests[task]
+
+    async def _try_to_answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             given = s3.key_id(request.headers.get("Authorization", ""))
             if not s3.same(given, self._key_id):

@@ -6,7 +6,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Final, TypeVar
 
 from opendalfs.writer import Writer
@@ -49,7 +49,7 @@ class Upload:
         Gives the writer; called in a thread.
     finish : coroutine function
         Publishes what a writer has written, now or at the end of its sink; aborts the writer when it fails.
-    threads : ThreadPoolExecutor
+    threads : Executor
         Where the writer works.
     room : Room
         Of all uploads.
@@ -61,7 +61,7 @@ class Upload:
         key: str,
         make: Callable[[], Writer],
         finish: Callable[[Mount, str, Writer], Awaitable[None]],
-        threads: ThreadPoolExecutor,
+        threads: Executor,
         room: Room,
     ) -> None:
         self.mount = mount

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from opendalfs import interrupts, workers
 from opendalfs.connection import Connection
 from opendalfs.writer import Writer
 
@@ -57,7 +58,9 @@ class Uploads:
         self._open: dict[str, Upload] = {}
         self._scans: dict[tuple[Mount, str], Hold | None] = {}
         self._room = Room()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="opendalfs-upload")
+        # Not a ThreadPoolExecutor, whose threads Python joins at exit before anything can end their calls.
+        self._threads = workers.Pool(_THREADS)
+        self._committing: set[int] = set()
 
     def __len__(self) -> int:
         return sum(not upload.is_over for upload in self._open.values())
@@ -197,12 +200,28 @@ class Uploads:
 
     async def _commit(self, mount: Mount, key: str, writer: Writer) -> None:
         try:
-            await self._run(writer.commit)
+            await self._run(partial(self._commit_in_thread, writer))
         except Exception:
             # Not when this task is cancelled: the thread goes on with the commit then.
             await self._abort(writer)
             raise
         mount.wrote(key)
+
+    def _commit_in_thread(self, writer: Writer) -> None:
+        thread = threading.get_ident()
+        self._committing.add(thread)
+        try:
+            with interrupts.Engaged():
+                writer.commit()
+        except KeyboardInterrupt:
+            # It would end the event loop.
+            raise InterruptedError(errno.EINTR, "Not published: interrupted by Ctrl-C") from None
+        finally:
+            self._committing.discard(thread)
+
+    def interrupt(self) -> None:
+        """Cancel the commits in flight; from any thread."""
+        interrupts.end(set(self._committing))
 
     async def _abort(self, writer: Writer) -> None:
         # The error that led here is the one to report.
@@ -229,5 +248,5 @@ class Uploads:
         await self._finish(mount, key, target)
 
     def close(self) -> None:
-        """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Forget the uploads."""
+        self._open.clear()
