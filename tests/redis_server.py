@@ -19,7 +19,7 @@ class Redis(Server):
     password = "pw-of-the-tests"
 
     @property
-    def redis_options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Options in the names of OpenDAL's redis service."""
         return {"endpoint": f"redis://{HOST}:{self.port}", "password": self.password}
 

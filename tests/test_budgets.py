@@ -191,8 +191,9 @@ def test_thousands_of_keys(fs: S3FileSystem, root: str, proxy: DelayProxy, moto_
         proxy.reset()
         with opendalfs.trace() as trace:
             assert len([path for path in call() if path != f"{root}/many"]) >= 5_000
-        assert trace.requests <= 6
-        assert proxy.counters().requests <= 6
+        # Five pages, the names of directories beside the second, and what follows a last page that is full.
+        assert trace.requests <= 7
+        assert proxy.counters().requests <= 7
     fs.invalidate_cache()
     proxy.reset()
     with opendalfs.trace() as trace:

@@ -16,12 +16,18 @@ import opendalfs
 from opendalfs.call import Call
 from opendalfs.services import SERVICES
 from tests.kv_servers import MariaDB, Memcached, PostgreSQL
+from tests.redis_server import Redis
 from tests.server_base import Unavailable
 
 COUNT = 30
 """More than the connections of a pool."""
 
-SERVERS: dict[str, Any] = {"memcached": Memcached, "postgresql": PostgreSQL, "mysql": MariaDB}
+SERVERS: dict[str, Any] = {
+    "memcached": Memcached,
+    "postgresql": PostgreSQL,
+    "mysql": MariaDB,
+    "redis": Redis,
+}
 
 
 @contextmanager
@@ -36,7 +42,7 @@ def started(kind: type[Any]) -> Iterator[Any]:
         server.stop()
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.services) for name in SERVERS])
 def service(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, Any]]]:
     with started(SERVERS[request.param]) as server:
         yield request.param, server.options

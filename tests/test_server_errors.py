@@ -87,10 +87,10 @@ def redis_server() -> Iterator[Redis]:
 def test_a_wrong_password_at_redis_says_to_check_it(
     redis_server: Redis, wrong: str | None, kind: type[OSError]
 ) -> None:
-    options = {**redis_server.redis_options, "password": wrong}
+    options = {**redis_server.options, "password": wrong}
     told = first_line(opendalfs.filesystem("redis", **options, **BRIEF), "key", kind)
     assert "password" in told
-    right = opendalfs.filesystem("redis", **redis_server.redis_options, **BRIEF)
+    right = opendalfs.filesystem("redis", **redis_server.options, **BRIEF)
     right.pipe_file("key", b"1")
     assert right.cat_file("key") == b"1"
 
