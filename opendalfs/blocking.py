@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
-from . import interrupts
+from . import interrupts, workers
 
 __all__ = ["run"]
 
@@ -63,7 +63,7 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         raise RuntimeError("a blocking call cannot be made from the event loop that it would wait for")
     future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
-        result, error = _interruptible(future) if interrupts.engaged() else future.result()
+        result, error = _interruptible(future) if interrupts.engaged() else workers.result(future)
     except BaseException:
         # Such as Ctrl-C.
         future.cancel()
@@ -87,7 +87,7 @@ def _interruptible(future: Future[T]) -> T:
 
     try:
         with interrupts.ending(end):
-            return future.result()
+            return workers.result(future)
     except CancelledError:
         if pressed.is_set():
             raise KeyboardInterrupt from None

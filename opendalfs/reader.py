@@ -272,7 +272,7 @@ def _all(futures: Sequence[Future[None]]) -> None:
         if future.cancelled():
             continue
         try:
-            future.result()
+            workers.result(future)
         except BaseException as exc:
             if error is None:
                 error = exc

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
@@ -19,7 +20,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from . import interrupts, lifecycle
 
-__all__ = ["MOST_ABANDONED", "Pool", "abandoned", "each", "run", "start"]
+__all__ = ["MOST_ABANDONED", "SLICE", "Pool", "abandoned", "each", "result", "run", "start"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +28,10 @@ U = TypeVar("U")
 
 MOST_ABANDONED: Final = 16
 """Abandoned calls at a time; see `abandoned`."""
+
+SLICE: Final = 0.25
+"""Seconds that a thread waits at a time. Once Polars is imported, Ctrl-C does not wake a thread that waits
+for a lock: Polars' handler restarts system calls (pola-rs/polars#21739)."""
 
 _MOST_IDLE: Final = 128
 """Workers that wait for the next call; more of them end."""
@@ -113,9 +118,18 @@ class _Job(Generic[T]):
 
     def _wait(self, seconds: float) -> bool:
         if not self._engaged:
-            return self._done.acquire(timeout=seconds)
+            return self._wait_in_slices(seconds)
         with interrupts.ending(self.interrupt):
-            return self._done.acquire(timeout=seconds)
+            return self._wait_in_slices(seconds)
+
+    def _wait_in_slices(self, seconds: float) -> bool:
+        if self._done.acquire(timeout=min(seconds, SLICE)):
+            return True
+        deadline = time.monotonic() + seconds - SLICE
+        while (left := deadline - time.monotonic()) > 0:
+            if self._done.acquire(timeout=min(left, SLICE)):
+                return True
+        return False
 
 
 class _Worker(threading.Thread):
@@ -224,6 +238,17 @@ def start(function: Callable[[], object]) -> None:
     _team().start(_Job(function))
 
 
+def result(future: Future[T]) -> T:
+    """Return the result of a future; wait for it so that Ctrl-C ends the wait (`SLICE`)."""
+    while True:
+        try:
+            return future.result(SLICE)
+        except TimeoutError:
+            # The wait's, or the future's own.
+            if future.done():
+                return future.result()
+
+
 def abandoned() -> int:
     """Count the calls that still run though nobody waits for them.
 
@@ -304,7 +329,7 @@ def each(function: Callable[[T], U], items: Iterable[T], most: int) -> list[U]:
     pool = Pool(most)
     futures = [pool.submit(function, item) for item in items]
     try:
-        return [future.result() for future in futures]
+        return [result(future) for future in futures]
     except BaseException:
         for future in futures:
             future.cancel()

@@ -22,6 +22,7 @@ SLACK = 3.0
 
 SETUP = """
 import asyncio, os, sys, threading, time, opendalfs
+{before}
 options = {{"key": "k", "secret": "s", "endpoint_url": {endpoint!r}, "timeout": 60, "io_timeout": 60}}
 fs = opendalfs.S3FileSystem(**options)
 threading.Timer(0.5, lambda: print("go", flush=True)).start()
@@ -34,6 +35,8 @@ except KeyboardInterrupt:
 
 SIZE = 50_000_000
 
+BEFORE = {"a read once Polars is imported": "import polars"}
+
 BLOCKED = {
     "cat_file": "fs.cat_file('b/k')",
     "a file": "fs.open('b/k').read()",
@@ -44,6 +47,10 @@ BLOCKED = {
     "a written file": "f = fs.open('b/k', 'wb'); f.write(b'x' * 1000); f.close()",
     "a large written file": "f = fs.open('b/k', 'wb'); f.write(b'x' * 20_000_000); f.close()",
     "a coroutine": "asyncio.run(fs._cat_file('b/k'))",
+    "a read once Polars is imported": "fs.cat_file('b/k')",
+    "a Parquet file in Arrow's threads": (
+        "import pyarrow.parquet as pq; pq.ParquetFile('b/k', filesystem=opendalfs.arrow(fs)).read()"
+    ),
     "a Parquet file": "import pyarrow.parquet as pq; pq.read_table('b/k', filesystem=opendalfs.arrow(fs))",
 }
 
@@ -60,8 +67,8 @@ def interrupt(process: subprocess.Popen[str]) -> float:
     return time.monotonic()
 
 
-def start(code: str, endpoint: str, then: str = "pass") -> subprocess.Popen[str]:
-    program = SETUP.format(code=code, endpoint=endpoint, then=then)
+def start(code: str, endpoint: str, then: str = "pass", before: str = "") -> subprocess.Popen[str]:
+    program = SETUP.format(code=code, endpoint=endpoint, then=then, before=before)
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, "-c", program], stdout=pipe, stderr=pipe, text=True)
 
@@ -81,7 +88,7 @@ def test_an_interrupt_ends_what_waits_and_the_process() -> None:
     with FaultServer(silent_reads) as server, ThreadPoolExecutor(4) as threads:
 
         def one(name: str) -> None:
-            process = start(BLOCKED[name], server.endpoint)
+            process = start(BLOCKED[name], server.endpoint, before=BEFORE.get(name, ""))
             check_end(process, interrupt(process))
 
         list(threads.map(one, BLOCKED))

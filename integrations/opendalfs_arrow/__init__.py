@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from opendalfs import filesystems
+from opendalfs import filesystems, interrupts
 from opendalfs.fs import OpendalFileSystem
 
 from .handler import Handler
@@ -31,6 +31,11 @@ def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs
     -------
     pyarrow.fs.PyFileSystem
 
+    Notes
+    -----
+    Ctrl-C ends a read that waits for storage. For reads in Arrow's own threads it takes up to ``io_timeout``
+    when SIGINT has a handler other than Python's own, or when another library uses `signal.set_wakeup_fd`.
+
     Examples
     --------
     >>> import pyarrow as pa, pyarrow.parquet as pq, opendalfs
@@ -39,6 +44,7 @@ def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs
     >>> pq.read_table("tables/x.parquet", filesystem=fs).num_rows
     3
     """
+    interrupts.watch()
     if source is None:
         return pafs.PyFileSystem(Handler(None, options))
     return pafs.PyFileSystem(Handler(filesystems.from_source(source, **options)))

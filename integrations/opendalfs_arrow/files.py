@@ -15,6 +15,7 @@ from opendalfs.errors import ChangedError
 from opendalfs.fs import OpendalFileSystem
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader, failed
+from opendalfs.workers import result
 
 from .asked import asked_of
 from .gate import called
@@ -202,7 +203,7 @@ class _Ahead:
             self._fill(offset)
             try:
                 for _, future in self._parts:
-                    future.result()
+                    result(future)
             except BaseException:
                 self.drop()
                 raise
@@ -217,7 +218,7 @@ class _Ahead:
                 # It failed before anybody waited for it.
                 future = self.reader.submit(part)
                 self._parts[0] = part, future
-            data = memoryview(future.result())
+            data = memoryview(result(future))
             stop = min(part.stop, wanted.stop)
             if stop > at:
                 pieces.append(data[at - part.start : stop - part.start])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from opendalfs.errors import ChangedError
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader, failed, submit
+from opendalfs.workers import result
 
 __all__ = ["Chunk", "Footer", "Tail"]
 
@@ -205,24 +206,24 @@ class Tail:
         """Bytes that it holds, or will, of a file whose size is known, with what may be parsed of them."""
         if self._future is None or not self._future.done() or failed(self._future):
             return self.reader.size if self.reader.size <= WHOLE else TAIL
-        data = self._future.result()[1]
+        data = result(self._future)[1]
         return len(data) + _PARSED * _footer_length(data)
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
         if self._future is not None:
-            self._begun().result()
+            result(self._begun())
         return self.reader.size
 
     @property
     def start(self) -> int:
         """Offset of the first byte held; the end of the file while nothing has asked for any."""
-        return self.reader.size if self._future is None else self._begun().result()[0]
+        return self.reader.size if self._future is None else result(self._begun())[0]
 
     def get(self, wanted: Range) -> memoryview | None:
         """Give bytes of the file, if they are held."""
-        start, data = self._begun().result()
+        start, data = result(self._begun())
         if wanted.start < start:
             return None
         return memoryview(data)[wanted.start - start : wanted.stop - start]
@@ -230,7 +231,7 @@ class Tail:
     @property
     def is_parquet(self) -> bool:
         """Whether the file ends as Parquet does."""
-        return _footer_length(self._begun().result()[1]) > 0
+        return _footer_length(result(self._begun())[1]) > 0
 
     @property
     def footer(self) -> Footer | None:
@@ -241,7 +242,7 @@ class Tail:
             return self._footer[0]
 
     def _parse(self) -> Footer | None:
-        _, data = self._begun().result()
+        _, data = result(self._begun())
         length = _footer_length(data)
         return Footer.parse(data[-length:]) if 8 < length <= len(data) else None
 

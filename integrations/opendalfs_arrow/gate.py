@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from opendalfs import interrupts
+
 __all__ = ["called"]
 
 _QUIET_SECONDS: Final = 0.1
@@ -39,7 +41,8 @@ def called() -> Iterator[None]:
     with _lock:
         _active += 1
     try:
-        yield
+        with interrupts.Engaged():
+            yield
     finally:
         with _lock:
             _active -= 1

@@ -31,6 +31,7 @@ import pyarrow as pa
 from opendalfs import lifecycle, tracing
 from opendalfs.ranges import Range, coalesce, split
 from opendalfs.reader import failed, pool, submit, weakly
+from opendalfs.workers import result
 
 from .asked import Asked
 from .footer import Footer, Tail
@@ -196,7 +197,7 @@ class Scan:
 
     def _look_ahead(self, wanted: Range) -> None:
         if self._ready is not None:
-            self._ready.result()
+            result(self._ready)
         if not self._fixed:
             footer = self.tail.footer
             if footer is not None:
@@ -414,7 +415,7 @@ class Scan:
         if future is None:
             raise RuntimeError("a block was waited for before it was asked for")
         try:
-            data = memoryview(future.result())
+            data = memoryview(result(future))
         except BaseException:
             if block.future is future:
                 self._drop(block)

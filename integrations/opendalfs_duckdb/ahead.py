@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from opendalfs import tracing
 from opendalfs.ranges import Range
 from opendalfs.reader import Reader, failed
+from opendalfs.workers import result
 
 __all__ = ["ReadAhead"]
 
@@ -90,7 +91,7 @@ class ReadAhead:
             block = self._block(offset)
             start, future = self._blocks[block.start]
             try:
-                data = future.result()
+                data = result(future)
             except BaseException:
                 self._blocks.pop(block.start, None)
                 raise
