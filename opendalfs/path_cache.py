@@ -113,6 +113,9 @@ class PathCache(Generic[T]):
 
     def pop(self, path: str) -> T | None:
         """Remove a path and return its value; None when there is none."""
+        if path not in self._entries:
+            # As for most paths that are written.
+            return None
         with self._lock:
             entry = self._entries.pop(path, None)
             if entry is None:
