@@ -22,7 +22,7 @@ demo: $(READY) ## read real Parquet from a real S3 server on this machine, next 
 	@$(PY) -m examples.quickstart $(ARGS)
 
 test: $(READY) ## all tests but the long soak tests
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 services: $(READY) ## tests against servers of the operating system, which it installs as far as it can
 	@tests/install_servers.sh
