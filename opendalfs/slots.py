@@ -65,7 +65,9 @@ class Slots:
             self._waiting.append(waiter)
         self._watch()
         try:
-            turn.acquire()
+            # In slices, so that Ctrl-C ends the wait; see `workers.SLICE`.
+            while not turn.acquire(timeout=workers.SLICE):
+                pass
         except BaseException:
             self._leave(waiter)
             raise

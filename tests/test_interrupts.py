@@ -35,7 +35,10 @@ except KeyboardInterrupt:
 
 SIZE = 50_000_000
 
-BEFORE = {"a read once Polars is imported": "import polars"}
+BEFORE = {
+    "a read once Polars is imported": "import polars",
+    "a wait for a turn once Polars is imported": "import polars",
+}
 
 BLOCKED = {
     "cat_file": "fs.cat_file('b/k')",
@@ -47,6 +50,11 @@ BLOCKED = {
     "a written file": "f = fs.open('b/k', 'wb'); f.write(b'x' * 1000); f.close()",
     "a large written file": "f = fs.open('b/k', 'wb'); f.write(b'x' * 20_000_000); f.close()",
     "a coroutine": "asyncio.run(fs._cat_file('b/k'))",
+    "a wait for a turn once Polars is imported": (
+        "one = opendalfs.S3FileSystem(**options, concurrency=1); other = one.reader('b/k'); "
+        "threading.Thread(target=other.read, args=(0, 9), daemon=True).start(); time.sleep(0.2); "
+        "one.reader('b/l').size"
+    ),
     "a read once Polars is imported": "fs.reader('b/k').read(0, 100)",
     "a Parquet file in Arrow's threads": (
         "import pyarrow.parquet as pq; pq.ParquetFile('b/k', filesystem=opendalfs.arrow(fs)).read()"
