@@ -29,10 +29,11 @@ services: $(READY) ## tests against servers of the operating system, which it in
 	@PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH" \
 		$(PY) -m pytest -n $(WORKERS) --dist loadfile -m services $(ARGS)
 
-check: $(READY) ## formatting, lint and types
+check: $(READY) ## formatting, lint, types and which layer imports which
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+	@$(BIN)/lint-imports
 
 format: $(READY) ## rewrite the code in the project's format, and mend what lint can mend
 	@$(PY) -m ruff check --fix-only .

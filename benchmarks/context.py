@@ -28,9 +28,9 @@ import opendalfs
 from benchmarks import data
 from benchmarks.access import Access, Skipped
 from benchmarks.httpfs import Httpfs
-from benchmarks.proxy import DelayProxy
 from benchmarks.raw_http import RawClient
-from tests.servers import s3_server_from_env
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import s3_server_from_env
 
 FOLDER = "opendalfs-benchmarks"
 

@@ -34,8 +34,8 @@ import pyarrow.parquet as pq
 import opendalfs
 import opendalfs_duckdb
 from benchmarks.data import tpch
-from benchmarks.proxy import DelayProxy
-from tests.servers import SeaweedFS
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import SeaweedFS
 
 SCALE = 0.1
 COLUMNS = {

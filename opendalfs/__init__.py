@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import filesystems, installation
+from opendalfs.fs import services
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.services import *  # noqa: F403
+from opendalfs.fs.services import filesystem, register
+from opendalfs.runtime.process import ForkError
+from opendalfs.tracing.record import Trace, trace
+
+from . import installation
 from .errors import ChangedError, OptionError, UnsupportedError
-from .filesystems import *  # noqa: F403
-from .filesystems import filesystem, register
-from .fs import OpendalFileSystem
-from .lifecycle import ForkError
-from .tracing import Trace, trace
 
 if TYPE_CHECKING:
     from opendalfs_arrow import arrow as arrow
@@ -28,7 +30,7 @@ __all__ = [
     "register",
     "trace",
 ]
-__all__ += filesystems.__all__
+__all__ += services.__all__
 
 # Not in __all__: each needs its engine, and `from opendalfs import *` must work without any.
 _ENGINES = {

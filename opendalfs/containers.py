@@ -8,8 +8,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from .errors import redact
-from .paths import HUB_KINDS
 from .services import Form, Service
+from .urls import HUB_KINDS
 
 __all__ = ["container_options"]
 

@@ -14,7 +14,7 @@ from typing import Final
 
 __all__ = ["check"]
 
-_OURS: Final = "opendalfs.filesystems:"
+_OURS: Final = "opendalfs.fs.services:"
 """Part of our entry points, and of those of no other package."""
 
 

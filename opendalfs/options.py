@@ -17,7 +17,7 @@ from typing import Any, Final
 from . import aws
 from .azure import URL_HOST, follow_url
 from .errors import OptionError, redact, without_userinfo
-from .peers import expand
+from .peer_options import expand
 from .services import Form, Service
 
 __all__ = ["Tuning", "check", "is_secret", "require_server", "secret_values", "without_secrets"]

@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
-from tests.server_base import Server
-from tests.servers import Azurite, GcsEmulator, Moto, S3Server, Unavailable, s3_server_from_env
-from tests.web_servers import Apache, Nginx, Pyftpdlib, Rclone, Vsftpd, WsgiDav
+from opendalfs.testing.server_base import Server
+from opendalfs.testing.servers import Azurite, GcsEmulator, Moto, S3Server, Unavailable, s3_server_from_env
+from opendalfs.testing.web_servers import Apache, Nginx, Pyftpdlib, Rclone, Vsftpd, WsgiDav
 
 S = TypeVar("S", bound=Server)
 

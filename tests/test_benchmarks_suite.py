@@ -26,7 +26,7 @@ from benchmarks.runner import Disagreement, Result, Sample, measure, order
 from benchmarks.store import Run, load, save
 from benchmarks.tables import table
 from benchmarks.targets import TARGETS
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 
 @pytest.fixture

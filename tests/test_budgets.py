@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 
 import opendalfs
-from benchmarks.proxy import DelayProxy
 from opendalfs import S3FileSystem, Trace
-from tests.servers import Moto
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import Moto
 
 # The servers' own trees do not matter here, and moto's flat keys are what S3's are.
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs.fetching import gather
-from opendalfs.ranges import Range, split
-from tests.fault_server import Answer, FaultServer, Request, endless, object_headers
-from tests.web_servers import Nginx
+from opendalfs.read.async_reader import gather
+from opendalfs.read.ranges import Range, split
+from opendalfs.testing.fault_server import Answer, FaultServer, Request, endless, object_headers
+from opendalfs.testing.web_servers import Nginx
 
 REAL = 100_000
 CLAIMED = [10**15, 9_200_000_000_000_000_000]

@@ -18,10 +18,10 @@ import pytest
 import opendalfs
 import opendalfs_duckdb
 from opendalfs import OpendalFileSystem, OptionError, UnsupportedError
-from opendalfs.filesystems import ServiceFileSystem, filesystem_class
+from opendalfs.fs.services import ServiceFileSystem, filesystem_class
 from opendalfs.services import SERVICES, Form
-from tests.capture import Capture
-from tests.servers import S3Server
+from opendalfs.testing.capture import Capture
+from opendalfs.testing.servers import S3Server
 
 WITH_CONTAINERS = [s.scheme for s in SERVICES.values() if s.form is Form.CONTAINER]
 BAD = [

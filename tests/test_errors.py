@@ -17,7 +17,7 @@ from opendal.exceptions import ConfigInvalid, Unexpected
 import opendalfs
 from opendalfs import ChangedError, OptionError, UnsupportedError
 from opendalfs.errors import NoContainerError, RangeError, redact, translated
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 Call = Callable[[Any, str], object]
 

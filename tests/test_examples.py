@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(p.stem for p in (ROOT / "examples").glob("*.py") if p.stem != "__init__")

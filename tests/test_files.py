@@ -24,7 +24,7 @@ import pytest
 
 import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem, OptionError, UnsupportedError
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 MiB = 1 << 20
 DATA = random.Random(7).randbytes(200_000)

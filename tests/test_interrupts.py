@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fault_server import Answer, FaultServer, Request, object_headers
+from opendalfs.testing.fault_server import Answer, FaultServer, Request, object_headers
 
 PROMISED = 1.0
 """Seconds from the signal to the KeyboardInterrupt; 2 to the end of the process."""

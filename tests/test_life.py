@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs import blocking, lifecycle
-from tests.servers import S3Server
+from opendalfs.runtime import process as lifecycle
+from opendalfs.runtime import tasks
+from opendalfs.testing.servers import S3Server
 from tests.waiting import eventually
 
 SETUP = """
@@ -395,13 +396,13 @@ def test_a_loop_that_could_not_be_started_is_started_by_the_next_call(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(blocking, "_loops", {})
+    monkeypatch.setattr(tasks, "_loops", {})
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start"):
-            blocking.run(one)
-    assert waiting(lambda: blocking.run(one)) == 1
-    loop = blocking._loop()
+            tasks.run(one)
+    assert waiting(lambda: tasks.run(one)) == 1
+    loop = tasks._loop()
     loop.call_soon_threadsafe(loop.stop)
     assert eventually(lambda: not loop.is_running())
     loop.close()
@@ -409,9 +410,9 @@ def test_a_loop_that_could_not_be_started_is_started_by_the_next_call(
 
 def test_a_blocking_call_from_its_own_loop_raises_and_does_not_hang() -> None:
     async def nested() -> int:
-        return blocking.run(one)
+        return tasks.run(one)
 
-    assert "event loop" in str(waiting(lambda: blocking.run(nested)))
+    assert "event loop" in str(waiting(lambda: tasks.run(nested)))
 
 
 def test_a_call_that_the_garbage_collector_ends_does_not_wait_for_one_that_begins() -> None:

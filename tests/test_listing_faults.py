@@ -10,8 +10,8 @@ from xml.sax.saxutils import escape
 import pytest
 
 import opendalfs
-from opendalfs.paging import PAGE
-from tests.capture import Capture, Request
+from opendalfs.storage.paging import PAGE
+from opendalfs.testing.capture import Capture, Request
 
 ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>try again</Message></Error>"
 HTML = b"<!DOCTYPE html><html><body>The proxy has no answer</body></html>"
@@ -127,7 +127,7 @@ def test_a_page_that_brings_nothing_new_is_an_error(
 
 
 def test_versions_of_one_key_are_no_repetition(moto_server: object) -> None:
-    from tests.servers import Moto
+    from opendalfs.testing.servers import Moto
 
     assert isinstance(moto_server, Moto)
     bucket = "versions-of-one-key"

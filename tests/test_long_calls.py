@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import opendalfs
-from opendalfs.fetching import IN_FLIGHT
-from tests.fault_server import ETAG, Answer, FaultServer, Request, drip, object_headers
+from opendalfs.read.async_reader import IN_FLIGHT
+from opendalfs.testing.fault_server import ETAG, Answer, FaultServer, Request, drip, object_headers
 
 PART = 5 << 20
 PAGE = 1000

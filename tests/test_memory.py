@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 GB = 1_000_000_000
 MOST_MB = 150

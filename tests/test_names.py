@@ -11,9 +11,9 @@ import pytest
 import opendalfs
 from opendalfs import OpendalFileSystem
 from opendalfs.errors import NoContainerError
-from opendalfs.filesystems import S3FileSystem
+from opendalfs.fs.services import S3FileSystem
 from opendalfs.services import _PRODUCTS, SERVICES, lookup
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 
 def first_line(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:

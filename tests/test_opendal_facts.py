@@ -20,7 +20,7 @@ from opendal.layers import RetryLayer
 
 from opendalfs.options import check
 from opendalfs.services import lookup
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 MiB = 1 << 20
 

@@ -17,7 +17,7 @@ from opendal.services import Scheme
 
 import opendalfs
 from opendalfs import OpendalFileSystem, OptionError
-from opendalfs.filesystems import filesystem_class
+from opendalfs.fs.services import filesystem_class
 from opendalfs.options import check, secret_values
 from opendalfs.services import SERVICES, Form, lookup
 

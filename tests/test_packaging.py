@@ -195,11 +195,11 @@ def test_entry_points_name_every_service_of_the_wheel(info: dict[str, bytes]) ->
     """`fsspec.open("opendal+s3://...")` needs no import of opendalfs; a new opendal shows here."""
     members = vars(Scheme).values()
     services = {member.value: member.value for member in members if isinstance(member, Scheme)}
-    expected = {"opendal": "opendalfs.fs:OpendalFileSystem"}
+    expected = {"opendal": "opendalfs.fs.core:OpendalFileSystem"}
     for scheme, service in (services | {"https": "http", "webdavs": "webdav"}).items():
         words = "".join(word.capitalize() for word in service.split("-"))
         for name in (f"opendal+{scheme}", f"opendal{scheme}"):
-            expected[name] = f"opendalfs.filesystems:{words}FileSystem"
+            expected[name] = f"opendalfs.fs.services:{words}FileSystem"
 
     parser = configparser.ConfigParser(delimiters=("=",))
     parser.read_string(info["entry_points.txt"].decode())

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opendalfs
-from opendalfs import listing_cache
-from opendalfs.fs import OpendalFileSystem
-from opendalfs.listing import Info
-from opendalfs.listing_cache import Listings
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.listing import cache as listing_cache
+from opendalfs.listing.cache import Listings
+from opendalfs.listing.info import Info
 from opendalfs.path_cache import PathCache
-from opendalfs_arrow.known import Known
+from opendalfs_arrow.file_cache import Known
 
 PATHS = st.lists(st.sampled_from(["a", "b", "ab", ""]), min_size=1, max_size=4).map("/".join)
 

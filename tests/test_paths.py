@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from upath import UPath
 
 import opendalfs
-from opendalfs import OpendalFileSystem, paths
-from opendalfs.filesystems import ServiceFileSystem, filesystem_class
+from opendalfs import OpendalFileSystem, urls
+from opendalfs.fs.services import ServiceFileSystem, filesystem_class
 from opendalfs.services import SERVICES, Form, Service
 
 ENDPOINTS = {s.scheme: f"{s.endpoint_scheme}://host:81" for s in SERVICES.values() if s.form is Form.ENDPOINT}
@@ -55,22 +55,22 @@ def make(service: Service, **options: Any) -> ServiceFileSystem:
 @given(places())
 def test_strip_undoes_unstrip_and_is_idempotent(place: tuple[Service, str]) -> None:
     service, path = place
-    url = paths.unstrip(service, path, ENDPOINTS.get(service.scheme))
+    url = urls.unstrip(service, path, ENDPOINTS.get(service.scheme))
     assert url.startswith(f"opendal+{service.scheme}://")
-    assert paths.strip(service, url) == path
-    assert paths.strip(service, path) == path
-    assert paths.strip(service, url + "/") == path
-    assert paths.unstrip(service, url, ENDPOINTS.get(service.scheme)) == url
+    assert urls.strip(service, url) == path
+    assert urls.strip(service, path) == path
+    assert urls.strip(service, url + "/") == path
+    assert urls.unstrip(service, url, ENDPOINTS.get(service.scheme)) == url
 
 
 @given(places())
 def test_join_undoes_split_and_keys_are_whole(place: tuple[Service, str]) -> None:
     service, path = place
-    container, key = paths.split(service, path)
-    assert paths.join(service, container, key) == path
-    assert paths.check_key(key, path) == key
-    above = paths.join(service, container, "")
-    assert paths.split(service, paths.strip(service, above)) == (container, "")
+    container, key = urls.split(service, path)
+    assert urls.join(service, container, key) == path
+    assert urls.check_key(key, path) == key
+    above = urls.join(service, container, "")
+    assert urls.split(service, urls.strip(service, above)) == (container, "")
 
 
 @given(places(), st.booleans())

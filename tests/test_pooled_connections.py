@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs.call import Call
 from opendalfs.services import SERVICES
-from tests.kv_servers import MariaDB, Memcached, PostgreSQL
-from tests.redis_server import Redis
-from tests.server_base import Unavailable
+from opendalfs.storage.call import Call
+from opendalfs.testing.kv_servers import MariaDB, Memcached, PostgreSQL
+from opendalfs.testing.redis_server import Redis
+from opendalfs.testing.server_base import Unavailable
 
 COUNT = 30
 """More than the connections of a pool."""

@@ -20,8 +20,8 @@ import pytest
 import s3fs
 from botocore.exceptions import ClientError
 
-from benchmarks.proxy import DelayProxy
-from tests.servers import S3Server
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import S3Server
 from tests.waiting import eventually
 
 LARGE = 20_000_003
@@ -231,7 +231,7 @@ def test_https_is_refused() -> None:
 def test_it_ends_with_its_owner() -> None:
     code = (
         "import os\n"
-        "from benchmarks.proxy import DelayProxy\n"
+        "from opendalfs.testing.delay_proxy import DelayProxy\n"
         "proxy = DelayProxy('http://127.0.0.1:9').__enter__()\n"
         "print(proxy.endpoint, flush=True)\n"
         "os._exit(0)\n"

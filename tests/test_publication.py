@@ -38,9 +38,9 @@ from PIL import Image
 
 import opendalfs
 from opendalfs import OpendalFileSystem, UnsupportedError
-from opendalfs.callers import fails_block
-from opendalfs.writer import State, Writer
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
+from opendalfs.write.callers import fails_block
+from opendalfs.write.writer import State, Writer
 
 LARGE = 9 << 20
 """More than one part, so that something has gone up before the write ends."""

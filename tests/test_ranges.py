@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from opendalfs.ranges import Fetch, Range, clamp, coalesce, plan, split
-from opendalfs.reader import Assembly
+from opendalfs.read.ranges import Fetch, Range, clamp, coalesce, plan, split
+from opendalfs.read.reader import Assembly
 
 SIZE = 400
 DATA = random.Random(1).randbytes(SIZE)

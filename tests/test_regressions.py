@@ -22,15 +22,10 @@ import pytest
 from fsspec import AbstractFileSystem
 
 import opendalfs
-from opendalfs import (
-    ChangedError,
-    OpendalFileSystem,
-    UnsupportedError,
-    async_writer,
-    fetching,
-    filesystem,
-)
+from opendalfs import ChangedError, OpendalFileSystem, UnsupportedError, filesystem
+from opendalfs.read import async_reader
 from opendalfs.services import Home
+from opendalfs.write import async_writer
 
 
 @pytest.fixture
@@ -313,7 +308,7 @@ async def test_a_cancelled_download_ends_only_when_its_threads_have(
         os.fstat(file)
         written.append(offset)
 
-    monkeypatch.setattr(fetching, "_pwrite", pwrite)
+    monkeypatch.setattr(async_reader, "_pwrite", pwrite)
     # What is small is written without a thread.
     await memory._pipe_file("a", bytes(300_000))
     task = asyncio.ensure_future(memory._get_file("a", str(tmp_path / "a")))
@@ -342,7 +337,7 @@ async def test_a_failed_gather_ends_only_when_its_calls_have() -> None:
             ended.append(i)
 
     with pytest.raises(ValueError, match="the first"):
-        await fetching.gather(call, range(4), 4)
+        await async_reader.gather(call, range(4), 4)
     assert sorted(ended) == [1, 2, 3]
 
 
@@ -362,7 +357,7 @@ def test_a_file_like_target_gets_no_second_version_behind_half_of_the_first(
     fs = OpendalFileSystem("fs", root=str(tmp_path), use_listings_cache=True)
     fs.pipe_file("a", b"1" * 20)
     fs.ls("")
-    monkeypatch.setattr(fetching, "_WINDOW", 10)
+    monkeypatch.setattr(async_reader, "_WINDOW", 10)
 
     class Target(io.BytesIO):
         def write(self, data: Any) -> int:

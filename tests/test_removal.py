@@ -11,8 +11,8 @@ import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem
-from opendalfs.removal import check_removal
-from tests.servers import Moto
+from opendalfs.fs.removal import check_removal
+from opendalfs.testing.servers import Moto
 
 Opened = tuple[OpendalFileSystem, str]
 """A filesystem and its root, as a path prefix: empty, or `container/`."""

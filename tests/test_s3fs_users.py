@@ -16,8 +16,8 @@ import s3fs
 
 import opendalfs
 from opendalfs import ChangedError, OptionError, UnsupportedError
-from opendalfs.filesystems import S3FileSystem
-from tests.servers import S3Server
+from opendalfs.fs.services import S3FileSystem
+from opendalfs.testing.servers import S3Server
 
 TREE = {
     "a/1.txt": b"1",

@@ -23,7 +23,7 @@ from opendalfs import OpendalFileSystem
 from opendalfs.errors import redact, translated
 from opendalfs.options import is_secret, secret_values
 from opendalfs.services import SERVICES
-from tests.capture import Capture, Request
+from opendalfs.testing.capture import Capture, Request
 
 # Options that reprs and messages may show; user and password in a URL are cut out of it.
 SHOWN_TEXT = """

@@ -17,10 +17,10 @@ import pytest
 import opendalfs
 from opendalfs import OptionError
 from opendalfs.errors import NoContainerError
-from tests.kv_servers import MariaDB, PostgreSQL
-from tests.redis_server import Redis
-from tests.servers import Azurite
-from tests.web_servers import Pyftpdlib, WsgiDav
+from opendalfs.testing.kv_servers import MariaDB, PostgreSQL
+from opendalfs.testing.redis_server import Redis
+from opendalfs.testing.servers import Azurite
+from opendalfs.testing.web_servers import Pyftpdlib, WsgiDav
 
 BRIEF: dict[str, Any] = {"retries": 0, "timeout": 2, "io_timeout": 2, "skip_instance_cache": True}
 

@@ -14,8 +14,8 @@ import opendal
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import server_base
-from tests.servers import (
+from opendalfs.testing import server_base
+from opendalfs.testing.servers import (
     Azurite,
     ExternalS3,
     GcsEmulator,
@@ -147,7 +147,7 @@ def test_a_stopped_server_leaves_nothing() -> None:
 def test_a_server_dies_with_a_killed_owner() -> None:
     code = (
         "import time\n"
-        "from tests.servers import Moto\n"
+        "from opendalfs.testing.servers import Moto\n"
         "server = Moto().start()\n"
         "print(server.port, server._directory, flush=True)\n"
         "time.sleep(600)\n"
@@ -193,7 +193,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.servers.find_program", lambda name: None)
+    monkeypatch.setattr("opendalfs.testing.servers.find_program", lambda name: None)
     with pytest.raises(Unavailable, match="npm install"):
         Azurite().start()
     server = SeaweedFS()

@@ -22,8 +22,8 @@ import pyarrow.fs as pafs
 import pytest
 
 import opendalfs
-from opendalfs import staged_files
-from opendalfs.staged_files import is_staged_name, stage_file
+from opendalfs.storage import staged_files
+from opendalfs.storage.staged_files import is_staged_name, stage_file
 
 LARGE = 9 << 20
 """More than one part, so that the staged file is there before the close."""
@@ -45,7 +45,7 @@ if sys.argv[2] == "get":
     def stop(self, size):
         print("ready", flush=True)
         sys.stdin.read()
-    callback = opendalfs.fs.DEFAULT_CALLBACK.__class__()
+    callback = opendalfs.fs.core.DEFAULT_CALLBACK.__class__()
     callback.relative_update = lambda size=1: stop(None, size)
     source.get_file("d/a", sys.argv[1], callback=callback)
 else:

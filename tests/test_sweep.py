@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opendalfs
-from benchmarks.proxy import DelayProxy
-from opendalfs import S3FileSystem, connection, sweep
-from tests.servers import Moto, S3Server
+from opendalfs import S3FileSystem
+from opendalfs.listing import parallel
+from opendalfs.storage import connection
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import Moto, S3Server
 
 PAGE = 10
 
@@ -19,7 +21,7 @@ PAGE = 10
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few keys be a large tree."""
-    for module in (connection, sweep):
+    for module in (connection, parallel):
         monkeypatch.setattr(module, "PAGE", PAGE)
     pages = connection.Connection.pages
     monkeypatch.setattr(

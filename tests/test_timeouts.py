@@ -19,10 +19,10 @@ from polars.testing import assert_frame_equal
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs import workers
 from opendalfs.errors import UnsupportedError
-from tests.fault_server import Answer, FaultServer, Request, drip, endless, object_headers
-from tests.servers import S3Server
+from opendalfs.runtime import workers
+from opendalfs.testing.fault_server import Answer, FaultServer, Request, drip, endless, object_headers
+from opendalfs.testing.servers import S3Server
 
 SIZE = 100_000
 SECONDS = 0.5

@@ -16,9 +16,10 @@ from uuid import uuid4
 import pytest
 
 import opendalfs
-from opendalfs import telemetry, tracing
-from opendalfs.tracing import Request, Trace
-from tests.servers import S3Server
+from opendalfs import tracing
+from opendalfs.testing.servers import S3Server
+from opendalfs.tracing import otel
+from opendalfs.tracing.record import Request, Trace
 
 
 def made(*spans: tuple[float, float], **fields: Any) -> Trace:
@@ -197,7 +198,7 @@ def test_the_log_has_a_line_a_call(fs: Any, folder: str, caplog: pytest.LogCaptu
 
 def test_a_key_cannot_forge_a_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="opendalfs"):
-        telemetry.tell(Request("read", "s3", "lake", "a\nDEBUG all is well", 1.0, 2.0))
+        otel.tell(Request("read", "s3", "lake", "a\nDEBUG all is well", 1.0, 2.0))
     assert "\n" not in caplog.records[0].getMessage()
 
 
@@ -282,7 +283,7 @@ def test_a_failed_call_is_a_failed_span(fs: Any, folder: str, spans: Any) -> Non
 
 def test_without_a_provider_there_are_no_spans() -> None:
     # A fresh process, since one may have set a provider here.
-    code = "import opentelemetry.trace; from opendalfs import telemetry; print(telemetry.wanted())"
+    code = "import opentelemetry.trace; from opendalfs import telemetry; print(otel.wanted())"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 
@@ -291,4 +292,4 @@ def test_nobody_pays_for_importing_opentelemetry() -> None:
     code = "import sys, opendalfs; opendalfs.filesystem('memory').pipe_file('a', b'1'); print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "opentelemetry.trace" not in ran.stdout.split()
-    assert not telemetry.wanted()
+    assert not otel.wanted()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs.connection import Connection
-from tests.servers import S3Server
+from opendalfs.storage.connection import Connection
+from opendalfs.testing.servers import S3Server
 
 Place = tuple[Connection, Path | None]
 

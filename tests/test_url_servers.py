@@ -16,9 +16,10 @@ import pytest
 import opendalfs
 import opendalfs_duckdb
 import opendalfs_polars
-from opendalfs import OptionError, filesystems
+from opendalfs import OptionError
+from opendalfs.fs import services
+from opendalfs.testing.capture import Capture
 from opendalfs_arrow.iceberg import OpendalFileIO
-from tests.capture import Capture
 
 AZURE = ("azblob", "azdls", "azfile")
 KEY = "aHVzaC1odXNoLWh1c2gtaHVzaA=="
@@ -48,12 +49,10 @@ def by_duckdb(url: str, options: dict[str, Any]) -> Any:
 
 ROADS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     "fsspec.open": lambda url, options: fsspec.open(url, **options).open().read(),
-    "fsspec.filesystem": lambda url, options: filesystems.filesystem_class(url.partition("://")[0])(
+    "fsspec.filesystem": lambda url, options: services.filesystem_class(url.partition("://")[0])(
         **options
     ).cat_file(url),
-    "resolve": lambda url, options: (lambda fs, path: fs.cat_file(path))(
-        *filesystems.resolve(url, **options)
-    ),
+    "resolve": lambda url, options: (lambda fs, path: fs.cat_file(path))(*services.resolve(url, **options)),
     "polars": lambda url, options: opendalfs_polars.scan_csv(url, storage_options=options).collect(),
     "arrow": lambda url, options: pq.read_table(url, filesystem=opendalfs.arrow(**options)),
     "iceberg": iceberg,
@@ -108,7 +107,7 @@ def test_hosts_that_look_like_azure_s_are_refused(scheme: str, host: str) -> Non
     with pytest.raises(OptionError, match="no host of Azure"):
         fsspec.core.url_to_fs(url, sas_token="sig=hush")
     with pytest.raises(OptionError, match="no host of Azure"):
-        filesystems.resolve(url, sas_token="sig=hush")
+        services.resolve(url, sas_token="sig=hush")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,7 @@ def test_credentials_of_one_account_are_not_sent_to_another(options: dict[str, s
         fsspec.core.url_to_fs(url, **options)
     assert KEY not in str(caught.value)
     with pytest.raises(OptionError, match="but the options are for"):
-        filesystems.resolve(url, **options)
+        services.resolve(url, **options)
     with pytest.raises(OptionError, match="but the options are for"):
         opendalfs_polars.target(url, storage_options=options)
     fs = opendalfs.AzblobFileSystem(**options)

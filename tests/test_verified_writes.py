@@ -15,8 +15,8 @@ import pytest
 
 import opendalfs
 from opendalfs import OptionError
-from tests.fault_server import Answer, FaultServer, Request, object_headers
-from tests.servers import Moto, S3Server
+from opendalfs.testing.fault_server import Answer, FaultServer, Request, object_headers
+from opendalfs.testing.servers import Moto, S3Server
 
 ERROR = b"<Error><Code>InternalError</Code><Message>try later</Message></Error>"
 COPIED = b'<CopyObjectResult><ETag>"0"</ETag></CopyObjectResult>'

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs import waterfall
-from opendalfs.tracing import Request, Trace
+from opendalfs.tracing import plot
+from opendalfs.tracing.record import Request, Trace
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,7 +30,7 @@ def bars(svg: str) -> list[ET.Element]:
 
 
 def test_a_bar_a_call_in_the_order_of_their_start() -> None:
-    drawn = bars(waterfall.draw(serial(7)))
+    drawn = bars(plot.draw(serial(7)))
     assert len(drawn) == 7
     lefts = [float(bar.attrib["x"]) for bar in drawn]
     tops = [float(bar.attrib["y"]) for bar in drawn]
@@ -42,11 +42,11 @@ def test_operations_and_failures_differ_in_colour() -> None:
     trace = serial(3)
     trace.records[1].operation = "stat"
     trace.records[2].error = "FileNotFoundError"
-    assert len({bar.attrib["fill"] for bar in bars(waterfall.draw(trace))}) == 3
+    assert len({bar.attrib["fill"] for bar in bars(plot.draw(trace))}) == 3
 
 
 def test_the_title_counts() -> None:
-    svg = waterfall.draw(serial(12))
+    svg = plot.draw(serial(12))
     assert "12 requests" in svg
     assert "12 round trips" in svg
     assert "1 most in flight" in svg
@@ -54,19 +54,19 @@ def test_the_title_counts() -> None:
 
 @pytest.mark.parametrize("key", ["a<b>&\"'.parquet", "k" * 500, "größe/🦆", "tab\tbell\x07nul\x00"])
 def test_any_key_leaves_the_drawing_well_formed(key: str) -> None:
-    assert len(bars(waterfall.draw(serial(2, key=key)))) == 2
+    assert len(bars(plot.draw(serial(2, key=key)))) == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 5_000])
 def test_few_and_many(count: int) -> None:
-    drawn = bars(waterfall.draw(serial(count)))
+    drawn = bars(plot.draw(serial(count)))
     assert len(drawn) == min(count, 1_000)
 
 
 def test_a_call_under_way_is_left_out() -> None:
     trace = serial(3)
     trace.records[2].end = 0.0
-    assert len(bars(waterfall.draw(trace))) == 2
+    assert len(bars(plot.draw(trace))) == 2
 
 
 @pytest.mark.parametrize(("ending", "start"), [("svg", b"<svg"), ("html", b"<!doctype"), ("png", b"\x89PNG")])

@@ -11,7 +11,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem, UnsupportedError
-from tests.web_servers import Pyftpdlib, WsgiDav
+from opendalfs.testing.web_servers import Pyftpdlib, WsgiDav
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 
 import opendalfs
 from opendalfs import OptionError
-from tests.fault_server import Answer, FaultServer, Request
-from tests.servers import S3Server
+from opendalfs.testing.fault_server import Answer, FaultServer, Request
+from opendalfs.testing.servers import S3Server
 
 MiB = 1 << 20
 DATA = bytes(range(256)) * (11 * MiB // 256)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from opendalfs import filesystems, interrupts
-from opendalfs.fs import OpendalFileSystem
+from opendalfs.fs import services
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.runtime import interrupts
 
 from .handler import Handler
-from .table import read_table, with_columns
+from .read_table import read_table, with_columns
 
 __all__ = ["Handler", "arrow", "read_table", "with_columns"]
 
@@ -47,4 +48,4 @@ def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs
     interrupts.watch()
     if source is None:
         return pafs.PyFileSystem(Handler(None, options))
-    return pafs.PyFileSystem(Handler(filesystems.from_source(source, **options)))
+    return pafs.PyFileSystem(Handler(services.from_source(source, **options)))

@@ -10,17 +10,18 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
-from opendalfs import lifecycle, tracing
+from opendalfs import tracing
 from opendalfs.errors import ChangedError
-from opendalfs.fs import OpendalFileSystem
-from opendalfs.ranges import Range
-from opendalfs.reader import Reader, failed
-from opendalfs.workers import result
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.read.ranges import Range
+from opendalfs.read.reader import Reader, failed
+from opendalfs.runtime import process
+from opendalfs.runtime.workers import result
 
-from .asked import asked_of
+from .call_hints import asked_of
+from .file_cache import known_of
 from .gate import called
-from .known import known_of
-from .parquet import Scan
+from .scan import Scan
 
 __all__ = ["STREAMED", "RandomFile", "StreamFile", "open_planned"]
 
@@ -72,7 +73,7 @@ class _Input(io.RawIOBase):
         if self.closed:
             raise ValueError("I/O operation on closed file.")
         # What the parent had under way never arrives in a forked child.
-        lifecycle.check_fork()
+        process.check_fork()
         with called():
             count = self.size - self._position if size is None or size < 0 else size
             data = self._get(self._position, max(count, 0))

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from opendalfs.errors import ChangedError
-from opendalfs.ranges import Range
-from opendalfs.reader import Reader, failed, submit
-from opendalfs.workers import result
+from opendalfs.read.ranges import Range
+from opendalfs.read.reader import Reader, failed, submit
+from opendalfs.runtime.workers import result
 
 __all__ = ["Chunk", "Footer", "Tail"]
 

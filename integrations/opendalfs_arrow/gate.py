@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from opendalfs import interrupts
+from opendalfs.runtime import interrupts
 
 __all__ = ["called"]
 

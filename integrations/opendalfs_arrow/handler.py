@@ -18,22 +18,24 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from opendalfs import blocking, filesystems, listing
 from opendalfs.errors import UnsupportedError, redact
-from opendalfs.fs import OpendalFileSystem
-from opendalfs.listing import Info
-from opendalfs.namespace import LISTINGS_EXPIRE
+from opendalfs.fs import services
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.lookup import LISTINGS_EXPIRE
+from opendalfs.listing import info as listing
+from opendalfs.listing.info import Info
 from opendalfs.options import require_server
-from opendalfs.reader import Reader, gather, weakly
+from opendalfs.read.reader import Reader, gather, weakly
+from opendalfs.runtime import tasks
 from opendalfs.services import Form, Home
 
-from .asked import Asked, Call, asked_of, call_of, fragments_of
+from .call_hints import Asked, Call, asked_of, call_of, fragments_of
+from .file_cache import Known, known_of
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
-from .known import Known, known_of
 from .moves import move
-from .parquet import Scan
-from .upcoming import Upcoming, of_call
+from .prefetch import Upcoming, of_call
+from .scan import Scan
 
 __all__ = ["Handler"]
 
@@ -105,7 +107,7 @@ class Handler(pafs.FileSystemHandler):
         """Give the filesystem behind a path and the path there."""
         if self.fs is not None:
             return self.fs, _inner(self.fs, path)
-        fs, _ = filesystems.resolve(path, **self.options)
+        fs, _ = services.resolve(path, **self.options)
         require_server(fs.service, self.options)
         if fs not in self._resolved:
             self._resolved[fs] = None
@@ -136,7 +138,7 @@ class Handler(pafs.FileSystemHandler):
         """Tell of many paths, all at the same time."""
         # Whoever asks for one path alone may want to read what is in there next.
         ask = partial(self._info, alone=len(paths) == 1)
-        return blocking.run(gather, ask, list(paths), _AT_ONCE)
+        return tasks.run(gather, ask, list(paths), _AT_ONCE)
 
     async def _info(self, path: str, alone: bool = False) -> pafs.FileInfo:
         fs, inner = self.resolve(path)
@@ -178,7 +180,7 @@ class Handler(pafs.FileSystemHandler):
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
         """List a directory with one list, or a whole tree."""
         fs, base = self.resolve(selector.base_dir)
-        infos = blocking.run(self._below, fs, base, selector.recursive)
+        infos = tasks.run(self._below, fs, base, selector.recursive)
         if not infos:
             kind = self.get_file_info([selector.base_dir])[0].type
             if kind == pafs.FileType.File:
@@ -293,7 +295,7 @@ class Handler(pafs.FileSystemHandler):
                 look()
                 return
         except FileNotFoundError:
-            if not blocking.run(fs._is_folder, connection, key):
+            if not tasks.run(fs._is_folder, connection, key):
                 raise
         raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
 
@@ -343,15 +345,15 @@ class Handler(pafs.FileSystemHandler):
         fs, inner = self.resolve(path)
         self.known.forget(self._key(path))
         above = fs._parent(inner)
-        if not recursive and above.strip("/") and not blocking.run(fs._isdir, above):
+        if not recursive and above.strip("/") and not tasks.run(fs._isdir, above):
             raise FileNotFoundError(2, "The directory above does not exist", redact(path))
-        blocking.run(fs._makedirs, inner, exist_ok=True)
+        tasks.run(fs._makedirs, inner, exist_ok=True)
 
     def delete_dir(self, path: str) -> None:
         """Remove a directory and all below it."""
         fs, inner = self._folder(path)
         # pyarrow's paths are literal: `_rm` would take some names for patterns.
-        blocking.run(fs._rm_tree, inner)
+        tasks.run(fs._rm_tree, inner)
         self.known.forget_below(self._key(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
@@ -363,7 +365,7 @@ class Handler(pafs.FileSystemHandler):
                 return
             raise
         self._empty(fs, inner)
-        blocking.run(fs._makedirs, inner, exist_ok=True)
+        tasks.run(fs._makedirs, inner, exist_ok=True)
         self.known.forget_below(self._key(path))
 
     def _folder(self, path: str) -> tuple[OpendalFileSystem, str]:
@@ -372,7 +374,7 @@ class Handler(pafs.FileSystemHandler):
             raise ValueError(
                 "this would empty the root: say so with delete_dir_contents('', accept_root_dir=True)"
             )
-        kind = blocking.run(self._info, path).type
+        kind = tasks.run(self._info, path).type
         if kind == pafs.FileType.File:
             raise NotADirectoryError(20, "Not a directory", redact(path))
         if kind == pafs.FileType.NotFound:
@@ -390,14 +392,14 @@ class Handler(pafs.FileSystemHandler):
 
     def _empty(self, fs: OpendalFileSystem, path: str) -> None:
         try:
-            blocking.run(_remove_below, fs, path)
+            tasks.run(_remove_below, fs, path)
         finally:
             fs.invalidate_cache(path)
 
     def delete_file(self, path: str) -> None:
         """Remove a file."""
         fs, inner = self.resolve(path)
-        blocking.run(fs._rm_file, inner)
+        tasks.run(fs._rm_file, inner)
         self.known.forget(self._key(path))
 
     def move(self, src: str, dest: str) -> None:
@@ -408,7 +410,7 @@ class Handler(pafs.FileSystemHandler):
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
         here, there = self.local(src), self.local(dest)
         local = None if here is None or there is None else (here, there)
-        blocking.run(move, fs, source, target, local)
+        tasks.run(move, fs, source, target, local)
         self.known.forget_below(self._key(src))
         self.known.forget_below(self._key(dest))
 
@@ -417,7 +419,7 @@ class Handler(pafs.FileSystemHandler):
         fs, source = self.resolve(src)
         other, target = self.resolve(dest)
         if fs == other:
-            if not blocking.run(fs._cp_one, source, target):
+            if not tasks.run(fs._cp_one, source, target):
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(src))
         else:
             with self.open_input_stream(src) as reading, self.open_output_stream(dest) as writing:

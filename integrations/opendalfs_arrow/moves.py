@@ -6,9 +6,9 @@ import errno
 import os
 
 from opendalfs.errors import redact
-from opendalfs.fs import OpendalFileSystem
-from opendalfs.listing import Info
-from opendalfs.reader import gather
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.listing.info import Info
+from opendalfs.read.reader import gather
 
 __all__ = ["move"]
 

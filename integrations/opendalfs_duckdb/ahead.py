@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from typing import ClassVar, Final
 
 from opendalfs import tracing
-from opendalfs.ranges import Range
-from opendalfs.reader import Reader, failed
-from opendalfs.workers import result
+from opendalfs.read.ranges import Range
+from opendalfs.read.reader import Reader, failed
+from opendalfs.runtime.workers import result
 
 __all__ = ["ReadAhead"]
 

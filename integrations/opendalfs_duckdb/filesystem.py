@@ -15,23 +15,25 @@ from weakref import WeakValueDictionary
 
 from fsspec import AbstractFileSystem
 
-from opendalfs import blocking, listing, paths
-from opendalfs.async_writer import put_copy
-from opendalfs.connection import Connection
+from opendalfs import urls
 from opendalfs.errors import UnsupportedError, redact
-from opendalfs.fs import OpendalFileSystem
-from opendalfs.listing import Info
-from opendalfs.ranges import Range, split
-from opendalfs.reader import Reader, Version
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.listing import info as listing
+from opendalfs.listing.info import Info
+from opendalfs.read.ranges import Range, split
+from opendalfs.read.reader import Reader, Version
+from opendalfs.runtime import tasks
 from opendalfs.services import Form
-from opendalfs.writer import Writer, appending
+from opendalfs.storage.connection import Connection
+from opendalfs.write.async_writer import put_copy
+from opendalfs.write.writer import Writer, appending
 
-from .handle import ReadHandle
+from .glob import Pattern, is_pattern
 from .leaving import callback, install
-from .pattern import Pattern, is_pattern
-from .sink import WriteHandle
-from .source import Source
-from .stats import Stats
+from .locator import Source
+from .read_handle import ReadHandle
+from .version_cache import Stats
+from .write_handle import WriteHandle
 
 __all__ = ["DuckDBFileSystem", "duckdb"]
 
@@ -130,8 +132,8 @@ class DuckDBFileSystem(AbstractFileSystem):
         # A name given with `name=` may stand for the first part of the key, so only the rest is in the URL.
         start = len(pattern.folder)
         root = url[: len(url) - len(key[start:])]
-        found = blocking.run(_list, connection, pattern)
-        cut = len(paths.join(connection.service, connection.container, "x")) - 1
+        found = tasks.run(_list, connection, pattern)
+        cut = len(urls.join(connection.service, connection.container, "x")) - 1
         files = [
             (root + name[start:], Version.from_info(info))
             for info in found
@@ -235,7 +237,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         asked = self._stats.now()
         _, connection, key = self.source.locate(path)
         connection.require("list", "list")
-        infos = blocking.run(listing.children, connection, key) or []
+        infos = tasks.run(listing.children, connection, key) or []
         root = path.rstrip("/")
         found = [(f"{root}/{str(info['name']).rpartition('/')[2]}", info) for info in infos]
         files = [(url, Version.from_info(info)) for url, info in found if info["type"] == "file"]
@@ -302,7 +304,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         self._stats.drop(url)
         # The same filesystem may be in use elsewhere, with listings of its own.
         fs, connection, key = self.source.locate(url)
-        fs.invalidate_cache(paths.join(connection.service, connection.container, key))
+        fs.invalidate_cache(urls.join(connection.service, connection.container, key))
 
     # Changing
 
@@ -311,7 +313,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         """Make a directory, where the service keeps any; object stores need none."""
         _, connection, key = self.source.locate(path)
         if key and connection.service.form is not Form.CONTAINER and connection.can("create_dir"):
-            blocking.run(connection.create_dir, f"{key}/")
+            tasks.run(connection.create_dir, f"{key}/")
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Make a directory and those above it."""
@@ -349,7 +351,7 @@ class DuckDBFileSystem(AbstractFileSystem):
             _, connection, key = self.source.locate(path)
             if not key:
                 raise PermissionError(errno.EPERM, "Refused: this would empty the whole container", path)
-            blocking.run(connection.remove_all, f"{key}/")
+            tasks.run(connection.remove_all, f"{key}/")
             self._stats.drop()
             self._forget(path)
             if not self.isfile(path):
@@ -392,7 +394,7 @@ async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
 def _copy(source: Connection, key1: str, target: Connection, key2: str) -> None:
     if source is target and source.can("copy"):
         try:
-            blocking.run(put_copy, source, key1, key2)
+            tasks.run(put_copy, source, key1, key2)
             return
         except OSError:
             if source.stat_blocking(key1).content_length <= _MOST_COPIED:

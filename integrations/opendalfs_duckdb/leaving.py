@@ -15,7 +15,7 @@ import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from opendalfs import interrupts
+from opendalfs.runtime import interrupts
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -6,11 +6,11 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from opendalfs.fs import OpendalFileSystem
+from opendalfs.fs.core import OpendalFileSystem
 
 from . import leaving
 from .filesystem import DuckDBFileSystem
-from .source import ANY
+from .locator import ANY
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -54,7 +54,7 @@ def register(
     schemes : iterable of str
         URL schemes to serve besides, such as ``"s3"``; needs no httpfs. Read by them, but replace CSV and
         JSON by ``opendal+s3://``: over an existing object DuckDB writes beside it there, in place here, where
-        a COPY raises an error when it cannot be told from one that has failed (`opendalfs_duckdb.sink`).
+        a COPY raises an error when it cannot be told from one that has failed (`write_handle`).
     cache : bool
         Turn on DuckDB's own caches of file blocks and of Parquet metadata. These settings are of the whole
         database and of everything it reads, local files too: ``cache_local_files``,

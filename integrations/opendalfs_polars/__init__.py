@@ -50,7 +50,7 @@ from .functions import (
     write_parquet,
 )
 from .hooks import Hooks, polars
-from .native import Refused
+from .native_options import Refused
 from .target import Target, target
 
 __all__ = [

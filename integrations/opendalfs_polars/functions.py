@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import polars as pl
 
-from . import calls
+from . import wrap
 from .target import Backend
 
 __all__ = [
@@ -159,9 +159,9 @@ Examples
 """
 
 
-def _made(owner: Any, name: str, call: calls.Call = calls.write) -> Any:
+def _made(owner: Any, name: str, call: wrap.Call = wrap.write) -> Any:
     """Make our function for one of Polars, or for a method, whose self is called `frame` here."""
-    polars = calls.Function(getattr(owner, name), call)
+    polars = wrap.Function(getattr(owner, name), call)
 
     def function(*args: Any, backend: Backend = "auto", **kwargs: Any) -> Any:
         if "frame" in kwargs:
@@ -197,15 +197,15 @@ def _signature(polars: Signature) -> Signature:
     return polars.replace(parameters=[*shown, options, backend])
 
 
-scan_parquet: _Reader[pl.LazyFrame] = _made(pl, "scan_parquet", calls.read)
-scan_csv: _Reader[pl.LazyFrame] = _made(pl, "scan_csv", calls.read)
-scan_ndjson: _Reader[pl.LazyFrame] = _made(pl, "scan_ndjson", calls.read)
-scan_ipc: _Reader[pl.LazyFrame] = _made(pl, "scan_ipc", calls.read)
+scan_parquet: _Reader[pl.LazyFrame] = _made(pl, "scan_parquet", wrap.read)
+scan_csv: _Reader[pl.LazyFrame] = _made(pl, "scan_csv", wrap.read)
+scan_ndjson: _Reader[pl.LazyFrame] = _made(pl, "scan_ndjson", wrap.read)
+scan_ipc: _Reader[pl.LazyFrame] = _made(pl, "scan_ipc", wrap.read)
 
-read_parquet: _Reader[pl.DataFrame] = _made(pl, "read_parquet", calls.read)
-read_csv: _Reader[pl.DataFrame] = _made(pl, "read_csv", calls.read)
-read_ndjson: _Reader[pl.DataFrame] = _made(pl, "read_ndjson", calls.read)
-read_ipc: _Reader[pl.DataFrame] = _made(pl, "read_ipc", calls.read)
+read_parquet: _Reader[pl.DataFrame] = _made(pl, "read_parquet", wrap.read)
+read_csv: _Reader[pl.DataFrame] = _made(pl, "read_csv", wrap.read)
+read_ndjson: _Reader[pl.DataFrame] = _made(pl, "read_ndjson", wrap.read)
+read_ipc: _Reader[pl.DataFrame] = _made(pl, "read_ipc", wrap.read)
 
 sink_parquet: _Sink = _made(pl.LazyFrame, "sink_parquet")
 sink_csv: _Sink = _made(pl.LazyFrame, "sink_csv")
@@ -214,5 +214,5 @@ sink_ipc: _Sink = _made(pl.LazyFrame, "sink_ipc")
 
 write_parquet: _Writer = _made(pl.DataFrame, "write_parquet")
 write_csv: _Writer = _made(pl.DataFrame, "write_csv")
-write_ndjson: _Writer = _made(pl.DataFrame, "write_ndjson", calls.write_ndjson)
+write_ndjson: _Writer = _made(pl.DataFrame, "write_ndjson", wrap.write_ndjson)
 write_ipc: _Writer = _made(pl.DataFrame, "write_ipc")

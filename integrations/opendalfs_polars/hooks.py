@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import polars as pl
 
-from . import calls
+from . import wrap
 from .target import Backend
 
 __all__ = ["Hooks", "polars"]
@@ -28,11 +28,11 @@ _READERS: Final = (
     *(f"read_{name}" for name in _FORMATS),
     "read_parquet_metadata",
 )
-_METHODS: Final[tuple[tuple[type, tuple[str, ...], calls.Call], ...]] = (
-    (pl.LazyFrame, ("sink_parquet", "sink_csv", "sink_ndjson", "sink_ipc"), calls.write),
-    (pl.DataFrame, ("write_parquet", "write_csv", "write_ipc"), calls.write),
-    (pl.DataFrame, ("write_ndjson",), calls.write_ndjson),
-    (pl.DataFrame, ("write_avro", "write_ipc_stream", "write_json"), calls.write_file),
+_METHODS: Final[tuple[tuple[type, tuple[str, ...], wrap.Call], ...]] = (
+    (pl.LazyFrame, ("sink_parquet", "sink_csv", "sink_ndjson", "sink_ipc"), wrap.write),
+    (pl.DataFrame, ("write_parquet", "write_csv", "write_ipc"), wrap.write),
+    (pl.DataFrame, ("write_ndjson",), wrap.write_ndjson),
+    (pl.DataFrame, ("write_avro", "write_ipc_stream", "write_json"), wrap.write_file),
 )
 
 _lock = threading.Lock()
@@ -113,9 +113,9 @@ def polars(backend: Backend = "auto", **storage_options: Any) -> Hooks:
     return Hooks(backend, storage_options)
 
 
-def _wrapped(original: Callable[..., Any], call: calls.Call) -> Callable[..., Any]:
+def _wrapped(original: Callable[..., Any], call: wrap.Call) -> Callable[..., Any]:
     """Wrap a function so that it takes URLs of ours while any hooks are installed."""
-    made = calls.Function(original, call)
+    made = wrap.Function(original, call)
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -131,7 +131,7 @@ def _patch() -> None:
     for name in _READERS:
         original = getattr(pl, name, None)
         if original is not None:
-            _replace(_homes(name, original), name, original, _wrapped(original, calls.read))
+            _replace(_homes(name, original), name, original, _wrapped(original, wrap.read))
     for owner, names, call in _METHODS:
         for name in names:
             original = owner.__dict__[name]

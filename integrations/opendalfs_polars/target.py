@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from opendalfs import paths
+from opendalfs import urls as paths
 from opendalfs.errors import redact
-from opendalfs.filesystems import ServiceFileSystem, from_url
+from opendalfs.fs.services import ServiceFileSystem, from_url
 from opendalfs.options import FSSPEC
 from opendalfs.services import Form, Service, lookup
+from opendalfs_gateway.server import gateway
 
-from .gateway import gateway
-from .native import Refused, translate
-from .pattern import GLOB, translated
+from .glob import GLOB, translated
+from .native_options import Refused, translate
 
 __all__ = ["Backend", "Target", "is_ours", "place_of", "resolve", "target"]
 

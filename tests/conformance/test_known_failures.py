@@ -16,8 +16,8 @@ import pytest
 import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem, OptionError
 from opendalfs.services import Home
+from opendalfs.testing.servers import S3Server
 from tests.conformance.targets import Place
-from tests.servers import S3Server
 
 MiB = 1 << 20
 

@@ -15,7 +15,7 @@ from zarr.storage import FsspecStore
 from zarr.testing.store import StoreTests
 
 import opendalfs
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 
 class StoreSuite(StoreTests[FsspecStore, cpu.Buffer]):

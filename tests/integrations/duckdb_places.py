@@ -10,8 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 import opendalfs
+from opendalfs.testing.servers import S3Server
 from tests.integrations import duckdb_harness
-from tests.servers import S3Server
 
 CACHEABLE_AFTER = 11.0
 """Seconds: DuckDB caches no file that was written less than 10 s ago."""

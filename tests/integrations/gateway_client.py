@@ -11,8 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import opendalfs
-from opendalfs.filesystems import ServiceFileSystem
-from opendalfs_polars.gateway import Gateway
+from opendalfs.fs.services import ServiceFileSystem
+from opendalfs_gateway.server import Gateway
 
 
 def client_of(server: Gateway, **changes: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import opendalfs
-from tests.servers import S3Server, SeaweedFS
+from opendalfs.testing.servers import S3Server, SeaweedFS
 
 NAMES = ("s3", "memory", "fs", "webdav", "redb")
 

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs.fs import OpendalFileSystem
-from opendalfs_arrow import asked, footer, handler
-from opendalfs_arrow.names import needed
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs_arrow import call_hints, footer, handler
+from opendalfs_arrow.projection import needed
 
 ROWS = 200_000
 GROUPS = 8
@@ -42,14 +42,14 @@ def fs() -> Any:
 def found(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Collect what is found by each look at the stacks."""
     answers: list[Any] = []
-    look = asked.call_of
+    look = call_hints.call_of
 
     def looked(*place: Any) -> Any:
         call = look(*place)
         answers.append(None if call is None else call.asked)
         return call
 
-    for module in (handler, asked):
+    for module in (handler, call_hints):
         monkeypatch.setattr(module, "call_of", looked)
     return answers
 
@@ -57,27 +57,27 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_the_columns_of_a_call_are_found(fs: Any, found: list[Any]) -> None:
     pq.read_table(PATH, columns=["c1", "c9"], filesystem=opendalfs.arrow(fs))
     assert found
-    assert all(one == asked.Asked(("c1", "c9"), None) for one in found)
+    assert all(one == call_hints.Asked(("c1", "c9"), None) for one in found)
 
 
 def test_a_call_for_the_whole_table_is_found(fs: Any, found: list[Any]) -> None:
     pq.read_table("asked", filesystem=opendalfs.arrow(fs))
     assert found
-    assert all(one == asked.Asked(None, None) for one in found)
+    assert all(one == call_hints.Asked(None, None) for one in found)
 
 
 def test_filters_are_found_and_name_their_columns(fs: Any, found: list[Any]) -> None:
     filters = [("c3", ">", 5)]
     pq.read_table(PATH, columns=["c1"], filters=filters, filesystem=opendalfs.arrow(fs))
     assert found
-    assert all(one == asked.Asked(("c1",), filters) for one in found)
+    assert all(one == call_hints.Asked(("c1",), filters) for one in found)
     assert found[0].names(COLUMNS) == ["c1", "c3"]
 
 
 def test_pandas_calls_are_found_through_fsspec(fs: Any, found: list[Any]) -> None:
     pd.read_parquet(f"opendal+memory://{PATH}", columns=["c2"])
     assert found
-    assert all(one == asked.Asked(("c2",), None) for one in found)
+    assert all(one == call_hints.Asked(("c2",), None) for one in found)
 
 
 def test_nothing_is_found_for_a_dataset_scan(fs: Any, found: list[Any]) -> None:
@@ -90,8 +90,8 @@ def test_a_call_on_another_filesystem_or_path_is_not_taken_for_it(fs: Any) -> No
     arrow, answers = opendalfs.arrow(fs), []
 
     def other() -> None:
-        answers.append(asked.asked_of(fs, "asked/another.parquet"))
-        answers.append(asked.asked_of(opendalfs.filesystem("fs"), PATH))
+        answers.append(call_hints.asked_of(fs, "asked/another.parquet"))
+        answers.append(call_hints.asked_of(opendalfs.filesystem("fs"), PATH))
 
     reads = iter([other])
 
@@ -210,7 +210,7 @@ def test_a_list_of_paths_is_not_looked_through_again_for_each_of_them(fs: Any) -
 )
 def test_a_call_reads_what_it_names_and_what_lies_below(source: Any, path: str, reads: bool) -> None:
     values = {"filesystem": None, "source": source, "columns": ["a"]}
-    assert (asked._call_on(values, None, path) is not None) is reads
+    assert (call_hints._call_on(values, None, path) is not None) is reads
 
 
 def test_calls_that_ask_for_the_same_are_told_from_others_without_printing_them() -> None:
@@ -223,22 +223,22 @@ def test_calls_that_ask_for_the_same_are_told_from_others_without_printing_them(
     ]
     for columns, filters in same:
         again = {"y": pc.field("x") + 1} if isinstance(columns, dict) else columns
-        one, other = asked.Asked(columns, filters), asked.Asked(again, filters)
-        assert asked._same(one, other)
+        one, other = call_hints.Asked(columns, filters), call_hints.Asked(again, filters)
+        assert call_hints._same(one, other)
     different = [
-        asked.Asked(("a",), None),
-        asked.Asked(("b",), None),
-        asked.Asked({"y": pc.field("x") + 2}, None),
-        asked.Asked(("a",), [("x", "in", array)]),
-        asked.Asked(("a",), [("x", "in", array + 1)]),
-        asked.Asked(("a",), pc.field("x") > 1),
-        asked.Asked(("a",), pc.field("x") > 2),
+        call_hints.Asked(("a",), None),
+        call_hints.Asked(("b",), None),
+        call_hints.Asked({"y": pc.field("x") + 2}, None),
+        call_hints.Asked(("a",), [("x", "in", array)]),
+        call_hints.Asked(("a",), [("x", "in", array + 1)]),
+        call_hints.Asked(("a",), pc.field("x") > 1),
+        call_hints.Asked(("a",), pc.field("x") > 2),
     ]
     for i, one in enumerate(different):
-        assert [j for j, other in enumerate(different) if asked._same(one, other)] == [i]
+        assert [j for j, other in enumerate(different) if call_hints._same(one, other)] == [i]
 
 
 def test_what_is_kept_of_a_call_goes_with_it(fs: Any) -> None:
     pq.read_table("asked", columns=["c1"], filters=[("c3", ">", 5)], filesystem=opendalfs.arrow(fs))
     gc.collect()
-    assert asked._kept == {}
+    assert call_hints._kept == {}

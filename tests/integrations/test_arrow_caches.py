@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs.fs import OpendalFileSystem
-from opendalfs_arrow import asked, footer, known, upcoming
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.testing.servers import S3Server
+from opendalfs_arrow import call_hints, file_cache, footer, prefetch
+from opendalfs_arrow.column_history import SHARED
+from opendalfs_arrow.file_cache import Known
 from opendalfs_arrow.footer import Tail
-from opendalfs_arrow.known import Known
-from opendalfs_arrow.memory import SHARED
-from opendalfs_arrow.parquet import Scan, _Block
+from opendalfs_arrow.scan import Scan, _Block
 from tests.integrations.arrow_places import Place, numbers, s3_place
-from tests.servers import S3Server
 from tests.waiting import eventually
 
 FILES = 18
@@ -41,7 +41,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("opendalfs_arrow.known.time", made)
+    monkeypatch.setattr("opendalfs_arrow.file_cache.time", made)
     monkeypatch.setattr("opendalfs.path_cache.time", made)
     return made
 
@@ -57,9 +57,9 @@ def fresh(**options: Any) -> OpendalFileSystem:
 
 class TestListings:
     def test_what_listings_told_is_kept_within_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(known, "_MOST_FILES", 1_000)
-        monkeypatch.setattr(known, "_MOST_FOLDERS", 100)
-        monkeypatch.setattr(known, "_MOST_BELOW", 500)
+        monkeypatch.setattr(file_cache, "_MOST_FILES", 1_000)
+        monkeypatch.setattr(file_cache, "_MOST_FOLDERS", 100)
+        monkeypatch.setattr(file_cache, "_MOST_BELOW", 500)
         kept = Known()
         for i in range(200):
             paths = [f"b/d{i}/{j}" for j in range(100)]
@@ -118,7 +118,7 @@ class TestListings:
 
 class TestEnds:
     def test_ends_of_files_are_kept_within_their_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(known, "_MOST_BYTES", 400_000)
+        monkeypatch.setattr(file_cache, "_MOST_BYTES", 400_000)
         fs = fresh()
         arrow = opendalfs.arrow(fs)
         for i in range(40):
@@ -197,7 +197,7 @@ class TestScans:
     def place(self, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Place:
         monkeypatch.setattr(footer, "WHOLE", 0)
         monkeypatch.setattr(footer, "TAIL", 8_000)
-        monkeypatch.setattr(known, "_MOST_TAILS", 8)
+        monkeypatch.setattr(file_cache, "_MOST_TAILS", 8)
         place = s3_place(s3_server, listings_expiry_time=25.0)
         table = numbers(4_000)
         for i in range(FILES):
@@ -226,7 +226,7 @@ class TestScans:
         assert eventually(lambda: added(before, Scan, _Block) == 0)
         assert eventually(lambda: added(before, Tail) <= 8)
         assert eventually(lambda: SHARED.held <= held)
-        assert upcoming._calls == asked._kept == {}
+        assert prefetch._calls == call_hints._kept == {}
 
     def test_a_scan_that_was_never_closed_gives_its_budget_back(self, place: Place) -> None:
         before, held = living(Scan, _Block), SHARED.held

@@ -16,18 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs_arrow
-from opendalfs.ranges import Range
-from opendalfs.reader import Reader
+from opendalfs.read.ranges import Range
+from opendalfs.read.reader import Reader
+from opendalfs.testing.fault_server import Request
+from opendalfs.testing.refusing_proxy import RefusingProxy
+from opendalfs.testing.servers import S3Server
 from opendalfs_arrow import footer
+from opendalfs_arrow.column_history import Budget
 from opendalfs_arrow.files import StreamFile
 from opendalfs_arrow.footer import Tail
-from opendalfs_arrow.memory import Budget
-from opendalfs_arrow.parquet import Scan
+from opendalfs_arrow.scan import Scan
 from opendalfs_duckdb.ahead import ReadAhead
-from tests.fault_server import Request
 from tests.integrations.arrow_places import Place, numbers, s3_place
-from tests.refusing_proxy import RefusingProxy
-from tests.servers import S3Server
 from tests.waiting import eventually
 
 TABLE = numbers(2_000)

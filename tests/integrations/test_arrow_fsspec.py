@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from benchmarks.proxy import DelayProxy
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import S3Server
 from tests.integrations.arrow_places import Place, chunk_bytes, data_reads, numbers, read_twice, s3_place
-from tests.servers import S3Server
 
 NAMES = ["c1", "c5", "c6", "c11"]
 

@@ -19,10 +19,10 @@ import pytest
 from pyarrow.fs import FileSelector, FileType
 
 import opendalfs
-from benchmarks.proxy import DelayProxy
-from opendalfs.fs import OpendalFileSystem
+from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import S3Server
 from tests.integrations.arrow_places import PLACES, Place, numbers, s3_place
-from tests.servers import S3Server
 
 TABLE = numbers(2_000)
 

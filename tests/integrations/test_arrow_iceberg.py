@@ -15,9 +15,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual
 
 import opendalfs
+from opendalfs.testing.servers import S3Server
 from opendalfs_arrow.iceberg import OpendalFileIO
 from tests.integrations.arrow_places import numbers
-from tests.servers import S3Server
 
 FILE_IO = "opendalfs_arrow.iceberg.OpendalFileIO"
 

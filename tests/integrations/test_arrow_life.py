@@ -8,8 +8,8 @@ from subprocess import CompletedProcess
 import pyarrow.parquet as pq
 import pytest
 
+from opendalfs.testing.servers import S3Server
 from tests.integrations.arrow_places import Place, numbers, run_python, s3_place
-from tests.servers import S3Server
 
 HEAD = """
 import sys, os, opendalfs, pyarrow as pa, pyarrow.dataset as ds, pyarrow.parquet as pq

@@ -21,15 +21,17 @@ from hypothesis import strategies as st
 
 import opendalfs
 import opendalfs_arrow
-from benchmarks.proxy import DelayProxy
 from opendalfs import ChangedError
-from opendalfs.ranges import Range
-from opendalfs.reader import Reader
-from opendalfs_arrow import footer, parquet
+from opendalfs.read.ranges import Range
+from opendalfs.read.reader import Reader
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import S3Server
+from opendalfs_arrow import footer
+from opendalfs_arrow import scan as parquet
+from opendalfs_arrow.column_history import Budget
 from opendalfs_arrow.files import RandomFile
 from opendalfs_arrow.footer import Footer, Tail
-from opendalfs_arrow.memory import Budget
-from opendalfs_arrow.parquet import Scan
+from opendalfs_arrow.scan import Scan
 from tests.integrations.arrow_places import (
     Place,
     chunk_bytes,
@@ -39,7 +41,6 @@ from tests.integrations.arrow_places import (
     run_python,
     s3_place,
 )
-from tests.servers import S3Server
 
 MEMORY = opendalfs.filesystem("memory")
 FS = opendalfs.arrow("memory")

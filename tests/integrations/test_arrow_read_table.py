@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from benchmarks.proxy import DelayProxy
 from opendalfs import OptionError
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import S3Server
 from opendalfs_arrow import read_table
-from opendalfs_arrow.memory import Budget
+from opendalfs_arrow.column_history import Budget
 from tests.integrations.arrow_places import Place, chunk_bytes, data_reads, numbers, read_twice, s3_place
-from tests.servers import S3Server
 
 NAMES = ["a.parquet", "b.parquet", "c.parquet"]
 

@@ -14,7 +14,7 @@ import pytest
 from pyarrow.fs import FileType
 
 import opendalfs
-from opendalfs.fs import OpendalFileSystem
+from opendalfs.fs.core import OpendalFileSystem
 
 
 @pytest.fixture(params=["memory", "fs"])
@@ -268,9 +268,9 @@ class TestOthersWrites:
         arrow = opendalfs.arrow(core)
         core.pipe_file("x.bin", b"short")
         # As a service over HTTP whose listings have no entity tags: neither pinned nor compared.
-        monkeypatch.setattr("opendalfs.version.compares", lambda *_: False)
-        monkeypatch.setattr("opendalfs.reader.compares", lambda *_: False)
-        monkeypatch.setattr("opendalfs_arrow.known.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs.storage.version.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs.read.reader.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs_arrow.file_cache.compares", lambda *_: False)
         arrow.get_file_info("x.bin")
         connection, key = core.locate("x.bin")
         connection.write_blocking(key, b"longer than before")

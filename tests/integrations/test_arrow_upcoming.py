@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from benchmarks.proxy import DelayProxy
-from opendalfs_arrow import upcoming
-from opendalfs_arrow.asked import Asked
-from opendalfs_arrow.memory import Budget
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import S3Server
+from opendalfs_arrow import prefetch
+from opendalfs_arrow.call_hints import Asked
+from opendalfs_arrow.column_history import Budget
 from tests.integrations.arrow_places import Place, chunk_bytes, numbers, read_twice, s3_place
-from tests.servers import S3Server
 from tests.waiting import eventually
 
 FILES = 12
@@ -70,7 +70,7 @@ def chosen(fs: Any, folder: str, columns: list[str]) -> int:
     return sum(chunk_bytes(pq.read_metadata(path, filesystem=fs), columns) for path in files)
 
 
-def tails(trace: opendalfs.tracing.Trace) -> list[Any]:
+def tails(trace: opendalfs.tracing.record.Trace) -> list[Any]:
     return [r for r in trace.records if r.operation == "read" and r.bytes == 256 * 1024]
 
 
@@ -150,7 +150,7 @@ def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str
     with pytest.raises(pa.ArrowInvalid, match=r"03\.parquet|magic"):
         pq.read_table(folder, columns=COLUMNS, filesystem=fs)
     gc.collect()
-    assert upcoming._calls == {}
+    assert prefetch._calls == {}
     # pyarrow's threads may still be with the other files when the call has failed.
     assert eventually(lambda: budget.held == 0)
 
@@ -165,10 +165,10 @@ def test_what_a_kept_error_holds_gives_way_to_the_next_call(
     with pytest.raises(pa.ArrowInvalid) as kept:
         pq.read_table(folder, columns=COLUMNS, filesystem=fs)
     assert kept.traceback
-    assert len(upcoming._calls) == 1
-    monkeypatch.setattr(upcoming, "_SECONDS", 0.0)
+    assert len(prefetch._calls) == 1
+    monkeypatch.setattr(prefetch, "_SECONDS", 0.0)
     assert pq.read_table(flat, columns=COLUMNS, filesystem=fs).num_rows == FILES * ROWS
-    assert upcoming._calls == {}
+    assert prefetch._calls == {}
     assert eventually(lambda: budget.held == 0)
 
 
@@ -192,7 +192,7 @@ def test_calls_side_by_side_read_right(fs: Any, flat: str) -> None:
         found = list(threads.map(lambda c: pq.read_table(flat, columns=c, filesystem=fs), wanted))
     for columns, table in zip(wanted, found, strict=True):
         assert table.equals(TABLE if columns is None else TABLE.select(columns))
-    assert upcoming._calls == {}
+    assert prefetch._calls == {}
 
 
 def test_a_filter_in_every_form_reads_right(fs: Any, tree: str) -> None:

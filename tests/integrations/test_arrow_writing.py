@@ -17,8 +17,8 @@ import pytest
 from pyarrow.fs import FileSelector
 
 import opendalfs
+from opendalfs.testing.servers import S3Server
 from tests.integrations.arrow_places import Place, numbers, run_python, s3_place
-from tests.servers import S3Server
 
 TABLE = numbers(5_000)
 OLD = numbers(10, seed=9)

@@ -18,9 +18,9 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 import opendalfs
+from opendalfs.testing.servers import S3Server
 from tests.integrations import duckdb_harness as harness
 from tests.integrations.duckdb_places import Lake, make_lake
-from tests.servers import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDER = ROOT / ".cache" / f"duckdb-1-py{sys.version_info.major}.{sys.version_info.minor}"

@@ -10,7 +10,7 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
-from tests.capture import Capture
+from opendalfs.testing.capture import Capture
 
 HEADER = "Traceback (most recent call last):"
 """nanobind writes this line before the text of every exception that comes from Python, frames or none."""

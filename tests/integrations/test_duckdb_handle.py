@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opendalfs
-from benchmarks.proxy import DelayProxy
-from opendalfs.reader import Reader, Version
-from opendalfs_duckdb import source as source_module
-from opendalfs_duckdb import stats as stats_module
+from opendalfs.read.reader import Reader, Version
+from opendalfs.testing.delay_proxy import DelayProxy
+from opendalfs.testing.servers import S3Server
+from opendalfs_duckdb import locator as source_module
+from opendalfs_duckdb import version_cache as stats_module
 from opendalfs_duckdb.ahead import ReadAhead
-from opendalfs_duckdb.handle import ReadHandle
-from opendalfs_duckdb.sink import parquet_is_whole
-from opendalfs_duckdb.source import Source
-from opendalfs_duckdb.stats import Stats
-from opendalfs_duckdb.text import TextEnd
-from tests.servers import S3Server
+from opendalfs_duckdb.locator import Source
+from opendalfs_duckdb.read_handle import ReadHandle
+from opendalfs_duckdb.text_end import TextEnd
+from opendalfs_duckdb.version_cache import Stats
+from opendalfs_duckdb.write_handle import parquet_is_whole
 
 SIZE = 3_000_000
 DATA = b"".join(i.to_bytes(4, "big") for i in range(SIZE // 4))

@@ -16,7 +16,7 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 

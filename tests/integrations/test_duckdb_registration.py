@@ -13,7 +13,7 @@ import s3fs
 
 import opendalfs
 import opendalfs_duckdb
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 
 @pytest.fixture

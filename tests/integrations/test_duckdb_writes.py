@@ -11,8 +11,8 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
-from opendalfs_duckdb.sink import WriteHandle
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
+from opendalfs_duckdb.write_handle import WriteHandle
 
 FORMATS = ("parquet", "csv", "json", "csv.gz")
 SCHEMES = ("opendal+s3", "s3")

@@ -20,7 +20,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import opendalfs
-from opendalfs_polars.gateway import Gateway, gateway
+from opendalfs_gateway.server import Gateway, gateway
 from tests.integrations.gateway_client import Mounted, client_of, status_of
 from tests.waiting import eventually
 

@@ -16,9 +16,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 import opendalfs
-from opendalfs_polars import connections, upload, uploads
-from opendalfs_polars.gateway import Gateway
-from tests.fault_server import Answer, FaultServer, Request
+from opendalfs.testing.fault_server import Answer, FaultServer, Request
+from opendalfs_gateway import connections, upload, uploads
+from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted, status_of
 from tests.waiting import eventually
 
@@ -323,7 +323,7 @@ def test_completed_uploads_are_forgotten() -> None:
 
 FORK = """
 import os, socket, sys
-import opendalfs_polars.gateway as module
+import opendalfs_gateway.server as module
 
 server = module.gateway()
 port = int(server.endpoint.rpartition(":")[2])

@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs_polars import gateway as gateway_module
-from opendalfs_polars import handlers, mounts
-from opendalfs_polars.gateway import Gateway
+from opendalfs_gateway import handlers, mounts
+from opendalfs_gateway import server as gateway_module
+from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted, status_of
 
 FOLDERS = 40

@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs_polars import hold
-from opendalfs_polars.gateway import Gateway
+from opendalfs.testing.servers import S3Server
+from opendalfs_gateway import hold
+from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted
-from tests.servers import S3Server
 
 PART = 5 << 20
 
@@ -134,7 +134,7 @@ def test_a_stop_while_a_sink_is_published_raises_or_publishes(
         list(threads.map(lambda key: put(mounted, key), keys))
     stopping = threading.Thread(target=server.stop)
     begun = threading.Event()
-    commit = opendalfs.writer.Writer.commit
+    commit = opendalfs.write.writer.Writer.commit
 
     def slow(self: Any) -> None:
         if not begun.is_set():
@@ -143,7 +143,7 @@ def test_a_stop_while_a_sink_is_published_raises_or_publishes(
             stopping.join(0.2)
         commit(self)
 
-    monkeypatch.setattr(opendalfs.writer.Writer, "commit", slow)
+    monkeypatch.setattr(opendalfs.write.writer.Writer, "commit", slow)
     error: OSError | None = None
     try:
         server.publish(mounted.base)

@@ -20,8 +20,8 @@ from polars.testing import assert_frame_equal
 import opendalfs
 import opendalfs_polars as op
 from opendalfs import OptionError
+from opendalfs.testing.servers import GcsEmulator, S3Server
 from opendalfs_polars.target import is_ours
-from tests.servers import GcsEmulator, S3Server
 
 DATA = pl.DataFrame({"a": [1, 2, 3], "k": ["x", "y", "x"]})
 FORMATS = ("parquet", "csv", "ndjson", "ipc")

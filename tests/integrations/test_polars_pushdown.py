@@ -14,7 +14,7 @@ import pytest
 import opendalfs
 import opendalfs_polars as op
 from opendalfs import Trace
-from tests.servers import S3Server
+from opendalfs.testing.servers import S3Server
 
 COLUMNS = 16
 GROUPS = 8

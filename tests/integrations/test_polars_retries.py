@@ -18,9 +18,9 @@ from botocore.exceptions import (
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs_polars import failures
-from opendalfs_polars.gateway import Gateway
-from tests.capture import Capture, Request
+from opendalfs.testing.capture import Capture, Request
+from opendalfs_gateway import failures
+from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted, status_of
 
 RETRIES = 3

@@ -17,10 +17,10 @@ from polars.testing import assert_frame_equal
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs_polars.gateway import gateway
+from opendalfs.testing.servers import S3Server, SeaweedFS
+from opendalfs_gateway.server import gateway
 from tests.integrations import polars_data, polars_places
 from tests.integrations.polars_places import Place
-from tests.servers import S3Server, SeaweedFS
 
 FORMATS = ("parquet", "csv", "ndjson", "ipc")
 MANY = 6_000_000

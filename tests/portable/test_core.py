@@ -20,7 +20,8 @@ import fsspec
 import pytest
 
 import opendalfs
-from opendalfs import OpendalFileSystem, UnsupportedError, filesystems, paths
+from opendalfs import OpendalFileSystem, UnsupportedError, urls
+from opendalfs.fs import services
 
 MANY = bytes(range(256)) * 4096
 
@@ -92,7 +93,7 @@ def test_urls_need_no_import() -> None:
 
 def test_the_url_of_a_drive_has_slashes_whatever_the_system_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     fs = OpendalFileSystem("fs", root="C:/store")
-    monkeypatch.setattr(paths, "os", SimpleNamespace(path=ntpath))
+    monkeypatch.setattr(urls, "os", SimpleNamespace(path=ntpath))
     assert fs.unstrip_protocol("a/b.bin") == "opendal+fs:///C:/store/a/b.bin"
     assert fs._split(fs.unstrip_protocol("a/b.bin")) == ("", "a/b.bin")
 
@@ -111,6 +112,6 @@ def test_absolute_paths_are_served_where_there_are_any_and_refused_on_windows(
     if os.name != "nt":
         make().pipe_file(str(tmp_path / "file"), b"x")
         assert (tmp_path / "file").read_bytes() == b"x"
-    monkeypatch.setattr(filesystems, "_WINDOWS", True)
+    monkeypatch.setattr(services, "_WINDOWS", True)
     with pytest.raises(UnsupportedError, match=r"OpendalFileSystem\('fs', root='C:/folder'\)"):
         make()

@@ -1,0 +1,1 @@
+"""A loopback S3 server over any service of opendalfs."""

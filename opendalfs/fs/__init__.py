@@ -1,0 +1,1 @@
+"""The filesystem: fsspec's methods over the layers below."""

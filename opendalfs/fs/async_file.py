@@ -1,0 +1,219 @@
+"""The file objects that ``open_async()`` returns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from opendalfs.errors import redact
+from opendalfs.read.reader import Version, fetch
+from opendalfs.storage.connection import Connection
+from opendalfs.write.publication import Opening, not_published, pass_on
+from opendalfs.write.writer import State, Writer
+
+__all__ = ["AsyncReadFile", "AsyncWriteFile"]
+
+
+class AsyncReadFile:
+    """A file open for reading in coroutines, pinned to one version.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where it is.
+    key : str
+        Its key.
+    version : Version
+        What is read.
+    """
+
+    def __init__(self, connection: Connection, key: str, version: Version) -> None:
+        self._connection = connection
+        self._key = key
+        self._version = version
+        self._position = 0
+        self.closed = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._version.size
+
+    def tell(self) -> int:
+        """Give the position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position, as `io.IOBase.seek` does."""
+        start = (0, self._position, self.size)[whence]
+        if start + offset < 0:
+            raise ValueError("Seek before start of file")
+        self._position = start + offset
+        return self._position
+
+    async def read(self, length: int | None = -1) -> bytes:
+        """Read from the position on.
+
+        Parameters
+        ----------
+        length : int
+            Bytes at most; all of the rest for -1.
+
+        Returns
+        -------
+        bytes
+            Empty at the end.
+        """
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        rest = max(self.size - self._position, 0)
+        count = rest if length is None or length < 0 else min(length, rest)
+        if not count:
+            return b""
+        span = (self._position, self._position + count)
+        (data,) = await fetch(self._connection, self._key, [span], self._version)
+        self._position += len(data)
+        return data
+
+    async def close(self) -> None:
+        """Close the file."""
+        self.closed = True
+
+    async def __aenter__(self) -> Self:
+        """Give the file."""
+        return self
+
+    async def __aexit__(self, *details: Any) -> None:
+        """Close the file."""
+        await self.close()
+
+
+class AsyncWriteFile:
+    """A file open for writing in coroutines; `publication` tells what a close publishes.
+
+    Parameters
+    ----------
+    writer : Writer
+        What takes the bytes; it works in a thread.
+    published : callable
+        Called when the file may be there.
+    """
+
+    def __init__(self, writer: Writer, published: Callable[[], Any]) -> None:
+        self._writer = writer
+        self._published = published
+        self._opening = Opening()
+        self._cancelled = False
+        self.closed = False
+
+    def tell(self) -> int:
+        """Return the bytes written so far."""
+        return self._writer.size
+
+    async def write(self, data: bytes) -> int:
+        """Write bytes; waits while as many parts are in flight as may be.
+
+        Raises
+        ------
+        ValueError
+            After a close, a commit or a discard.
+        OSError
+            When a part could not be written; nothing will be published then.
+        """
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        try:
+            return await asyncio.to_thread(self._writer.write, data)
+        except asyncio.CancelledError:
+            # Its thread goes on, and may write these bytes or not.
+            self._cancelled = True
+            raise
+
+    async def commit(self) -> None:
+        """Publish what was written, whatever exception is being handled.
+
+        Raises
+        ------
+        ValueError
+            After a commit or a discard, and after a write or a commit that failed or was cancelled.
+        OSError
+            When it could not be published.
+        """
+        try:
+            if self._cancelled:
+                await asyncio.to_thread(self._writer.abort)
+            await asyncio.to_thread(self._writer.commit)
+        except asyncio.CancelledError:
+            # The thread may publish it or not; the writer lets nobody come in between.
+            await asyncio.to_thread(self._writer.abort)
+            raise
+        finally:
+            # After a cancellation too, when nobody can tell whether it is there.
+            self._published()
+
+    async def discard(self) -> None:
+        """Publish nothing; a second call does nothing.
+
+        Raises
+        ------
+        ValueError
+            After a commit: the file is published and stays.
+        """
+        if not await asyncio.to_thread(self._writer.abort):
+            raise ValueError(
+                f"cannot discard {self._writer.name!r}: it is published already. Remove it instead"
+            )
+        self.closed = True
+
+    async def close(self) -> None:
+        """Publish what was written; a second call does nothing.
+
+        Raises
+        ------
+        OSError
+            When it could not be published, when a write had failed or was cancelled, and in an ``except``
+            or ``finally`` block, where nothing tells whether the file is whole. Nothing is published then.
+        """
+        await self._close(self._opening.failure())
+
+    async def _close(self, failure: BaseException | None) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._opening.forget()
+        if self._writer.state is State.COMMITTED:
+            return
+        name = redact(self._writer.name)
+        if failure is not None:
+            await self.discard()
+            pass_on(failure, name)
+        elif self._cancelled or self._writer.state is State.ABORTED:
+            await self.discard()
+            raise not_published("a write of it has failed", name)
+        else:
+            await self.commit()
+
+    async def __aenter__(self) -> Self:
+        """Return the file."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file; when the block failed publish nothing."""
+        if exc is None:
+            await self._close(None)
+        elif isinstance(exc, GeneratorExit) and not self.closed:
+            # A coroutine that is being closed cannot wait.
+            self.closed = True
+            if self._writer.abort():
+                pass_on(exc, redact(self._writer.name))
+        elif self._writer.state is State.COMMITTED:
+            self.closed = True
+        else:
+            await self.discard()

@@ -1,0 +1,363 @@
+"""The file objects that ``open()`` returns for writing: of bytes, compressed, and of text.
+
+What they publish and when is told in `publication`.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from opendalfs.errors import redact
+from opendalfs.write.callers import in_archive_close, in_finalizer
+from opendalfs.write.publication import Opening, not_published, pass_on
+from opendalfs.write.writer import State, Writer
+
+if TYPE_CHECKING:
+    from .core import OpendalFileSystem
+
+__all__ = ["CompressedWriteFile", "TextWriteFile", "WriteFile"]
+
+logger = logging.getLogger("opendalfs")
+
+
+class WriteFile(io.RawIOBase):
+    """A file open for writing.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Where it goes.
+    path : str
+        Its path, stripped.
+    mode : {"wb", "xb", "ab"}
+        Replace, create, or append.
+    writer : Writer
+        What takes the bytes.
+    autocommit : bool
+        Publish at close; otherwise at `commit`, as in a transaction.
+    """
+
+    def __init__(
+        self, fs: OpendalFileSystem, path: str, mode: str, writer: Writer, autocommit: bool = True
+    ) -> None:
+        super().__init__()
+        self.fs = fs
+        self.path = path
+        self.mode = mode
+        self.autocommit = autocommit
+        self._writer = writer
+        self._base = writer.size
+        self._opening = Opening()
+        # A finalizer that opens a file and closes it means to publish it.
+        self._of_finalizer = in_finalizer(opens=True)
+        # Whoever dropped it knows; until then a close must not return as if all were well.
+        self._dropped = False
+        self._swallows = False
+
+    @property
+    def full_name(self) -> str:
+        """URL of the file."""
+        return self.fs.unstrip_protocol(self.path)
+
+    @property
+    def name(self) -> str:
+        """Path of the file."""
+        return self.path
+
+    def writable(self) -> bool:
+        """Whether it takes bytes: always."""
+        return True
+
+    def tell(self) -> int:
+        """Return the bytes written so far; for "ab" those that were there included."""
+        return self._writer.size
+
+    def write(self, data: Any) -> int:
+        """Write bytes; waits while as many parts are in flight as may be.
+
+        Raises
+        ------
+        ValueError
+            After a close, a commit or a discard.
+        OSError
+            When a part could not be written; nothing will be published then.
+        """
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        if self._swallows:
+            return memoryview(data).nbytes
+        return self._writer.write(data)
+
+    @property
+    def discarded(self) -> bool:
+        """Whether it was discarded, so that nothing will be published."""
+        return self._dropped
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is published or was discarded, so that a close has nothing to decide."""
+        return self._dropped or self._writer.state is State.COMMITTED
+
+    def flush(self, force: bool = False) -> None:
+        """Do nothing: parts go up when they are full, the rest at close.
+
+        fsspec's ZipFileSystem flushes its target at the end of its ``close()``, and never closes it: that is
+        taken for the close.
+        """
+        if not self.closed and in_archive_close():
+            self.close()
+
+    def close(self) -> None:
+        """Publish what was written, unless the file belongs to a transaction; a second call does nothing.
+
+        Raises
+        ------
+        OSError
+            When it could not be published, when a write had failed, and in an ``except`` or ``finally``
+            block, where nothing tells whether the file is whole. Nothing is published then.
+        """
+        self._close(self._opening.failure)
+
+    def _close(self, failing: Callable[[], BaseException | None]) -> None:
+        if self.closed:
+            return
+        try:
+            if self.settled:
+                return
+            if not self._of_finalizer and in_finalizer():
+                logger.warning("%s was not published: a finalizer closed it, not the program", self.path)
+                self._drop()
+                return
+            failure = failing()
+            if failure is not None:
+                self._drop()
+                pass_on(failure, redact(self.path))
+            elif self._writer.state is State.ABORTED:
+                raise not_published("a write of it has failed", redact(self.path))
+            elif self.autocommit:
+                self.commit()
+        finally:
+            self._opening.forget()
+            super().close()
+
+    def commit(self) -> None:
+        """Publish what was written, whatever exception is being handled.
+
+        Raises
+        ------
+        ValueError
+            After a commit or a discard, and after a write or a commit that failed.
+        OSError
+            When it could not be published.
+        """
+        try:
+            self._writer.commit()
+        finally:
+            self.fs.invalidate_cache(self.path)
+
+    def discard(self) -> None:
+        """Publish nothing; a second call does nothing.
+
+        Raises
+        ------
+        ValueError
+            After a commit: the file is published and stays.
+        """
+        if not self._writer.abort():
+            raise ValueError(f"cannot discard {self.path!r}: it is published already. Remove it instead")
+        self._dropped = True
+        if not self.autocommit:
+            # A transaction would try to commit it at its end.
+            with suppress(ValueError, AttributeError):
+                self.fs.transaction.files.remove(self)
+
+    def _drop(self) -> None:
+        """Publish nothing, and take what wrappers still write, such as the trailer of a compressor."""
+        self.discard()
+        self._swallows = True
+
+    def __enter__(self) -> Self:
+        """Return the file."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; when the block failed publish nothing."""
+        if exc is not None and not self.settled:
+            self._drop()
+            if isinstance(exc, GeneratorExit):
+                super().close()
+                pass_on(exc, redact(self.path))
+        self._close(lambda: None)
+
+    def _dealloc_warn(self, source: object) -> None:
+        """Drop what was written: CPython's text wrapper calls this before it closes a lost file."""
+        if self.autocommit:
+            self._lost()
+
+    def __del__(self) -> None:
+        """Publish nothing: a file that nobody closed may be half written."""
+        # One without autocommit may be closed, and then nobody has committed it.
+        if hasattr(self, "_dropped") and self.autocommit:
+            self._lost()
+
+    def _lost(self) -> None:
+        writer = self._writer
+        if writer.state is not State.OPEN:
+            return
+        self._drop()
+        if writer.size > self._base:
+            warnings.warn(
+                f"{self.path} was never closed, so it was not published",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a file open for writing cannot be pickled")
+
+
+class CompressedWriteFile(io.BufferedIOBase):
+    """A compressor over a `WriteFile`; closing it closes both, which fsspec's own compressors do not.
+
+    Parameters
+    ----------
+    compressor : file-like
+        Compresses into `target`.
+    target : WriteFile
+        Takes the compressed bytes.
+    """
+
+    def __init__(self, compressor: Any, target: WriteFile) -> None:
+        super().__init__()
+        self._compressor = compressor
+        self._target = target
+
+    def writable(self) -> bool:
+        """Whether it takes bytes: always."""
+        return True
+
+    @property
+    def discarded(self) -> bool:
+        """Whether it was discarded, so that nothing will be published."""
+        return self._target.discarded
+
+    def write(self, data: Any) -> int:
+        """Compress bytes."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        if self.discarded:
+            raise ValueError(f"cannot write: {self._target.path!r} was discarded")
+        self._compressor.write(data)
+        return memoryview(data).nbytes
+
+    def close(self) -> None:
+        """Finish the compressed stream and publish it, as `WriteFile.close` does."""
+        self._close(self._target.close)
+
+    def _close(self, close_target: Callable[[], object]) -> None:
+        if self.closed:
+            return
+        try:
+            self._finish()
+        finally:
+            super().close()
+            close_target()
+
+    def _finish(self) -> None:
+        """Write the trailer of the compressed stream."""
+        try:
+            self._compressor.close()
+        except BaseException:
+            self._target._drop()
+            raise
+
+    def commit(self) -> None:
+        """Finish the compressed stream and publish it, whatever exception is being handled."""
+        self._finish()
+        self._target.commit()
+
+    def discard(self) -> None:
+        """Publish nothing."""
+        self._target._drop()
+
+    def __exit__(self, *details: Any) -> None:
+        """Close; when the block failed publish nothing."""
+        if details[1] is None:
+            self._close(lambda: self._target.__exit__(*details))
+            return
+        target, settled = self._target, self.closed or self._target.settled
+        if not settled:
+            target._drop()
+        try:
+            self._compressor.close()
+        finally:
+            super().close()
+            target.close()
+        if not settled and isinstance(details[1], GeneratorExit):
+            pass_on(details[1], redact(target.path))
+
+    def _dealloc_warn(self, source: object) -> None:
+        self._target._dealloc_warn(source)
+
+    def __del__(self) -> None:
+        """Publish nothing; the base class would close the file."""
+        target = getattr(self, "_target", None)
+        if target is not None:
+            target.__del__()
+
+
+class TextWriteFile(io.TextIOWrapper):
+    """Text over a `WriteFile`, compressed or not; it knows when its ``with`` block failed.
+
+    Parameters
+    ----------
+    file : WriteFile or CompressedWriteFile
+        Takes the encoded bytes.
+    **options
+        ``encoding``, ``errors``, ``newline``, as `io.TextIOWrapper` takes them.
+    """
+
+    def __init__(self, file: WriteFile | CompressedWriteFile, **options: Any) -> None:
+        super().__init__(file, **options)  # type: ignore[arg-type]
+        self._file = file
+
+    def commit(self) -> None:
+        """Publish what was written, whatever exception is being handled."""
+        self.flush()
+        self._file.commit()
+
+    def discard(self) -> None:
+        """Publish nothing."""
+        self._file.discard()
+
+    def close(self) -> None:
+        """Publish what was written, as `WriteFile.close` does."""
+        if self._file.discarded:
+            # The base class would write what it still holds.
+            self._file.close()
+        else:
+            super().close()
+
+    def __exit__(self, *details: Any) -> None:
+        """Close; when the block failed publish nothing."""
+        if self.closed:
+            return
+        if details[1] is None:
+            try:
+                self.flush()
+            except BaseException as exc:
+                self._file.__exit__(type(exc), exc, exc.__traceback__)
+                raise
+        self._file.__exit__(*details)

@@ -1,0 +1,1 @@
+"""Listings: what is where, as info dicts."""

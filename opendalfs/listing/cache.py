@@ -1,0 +1,106 @@
+"""The cache of listings that a filesystem keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fsspec.dircache import DirCache
+
+from opendalfs.path_cache import PathCache
+
+from .info import Info, by_name
+
+__all__ = ["Listings"]
+
+_MOST_CACHED: Final = 100_000
+"""Entries of all cached listings of a filesystem together; 100,000 take about 100 MB."""
+
+
+class _Listing:
+    """One cached listing, and its entries by name once they are looked up so."""
+
+    __slots__ = ("_names", "infos")
+
+    def __init__(self, infos: list[Info]) -> None:
+        self.infos = infos
+        self._names: dict[str, Info] | None = None
+
+    def find(self, path: str) -> Info | None:
+        if self._names is None:
+            self._names = by_name(self.infos)
+        return self._names.get(path)
+
+
+class Listings(DirCache):
+    """fsspec's cache of listings, bounded, with a look-up by name that does not read a whole listing.
+
+    Calls may come from the event loop and from other threads at the same time.
+
+    Parameters
+    ----------
+    use_listings_cache : bool
+        Whether to keep anything.
+    listings_expiry_time : float, optional
+        Seconds that a listing is kept; None for no limit.
+    max_paths : int, optional
+        Largest number of listings. In any case the oldest go when all together hold more than 100,000
+        entries; the newest is kept whatever its size.
+    """
+
+    def __init__(
+        self,
+        use_listings_cache: bool = True,
+        listings_expiry_time: float | None = None,
+        max_paths: int | None = None,
+    ) -> None:
+        self.use_listings_cache = use_listings_cache
+        self.listings_expiry_time = listings_expiry_time
+        self.max_paths = max_paths
+        self._listings = PathCache[_Listing](
+            seconds=listings_expiry_time, most=max_paths or None, most_weight=_MOST_CACHED
+        )
+
+    def __getitem__(self, folder: str) -> list[Info]:
+        found = self._listings.get(folder)
+        if found is None:
+            raise KeyError(folder)
+        return found.infos
+
+    def __setitem__(self, folder: str, infos: list[Info]) -> None:
+        if self.use_listings_cache:
+            self._listings.put(folder, _Listing(infos), weight=len(infos) + 1)
+
+    def __delitem__(self, folder: str) -> None:
+        if self._listings.pop(folder) is None:
+            raise KeyError(folder)
+
+    def __contains__(self, folder: object) -> bool:
+        return isinstance(folder, str) and self._listings.get(folder) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (folder for folder in self._listings.paths() if folder in self)
+
+    def __len__(self) -> int:
+        return len(self._listings)
+
+    def __reduce__(self) -> Any:
+        return Listings, (self.use_listings_cache, self.listings_expiry_time, self.max_paths)
+
+    def lookup(self, folder: str, path: str) -> Info | None:
+        """Find a path in the listing of its directory; where a file and a directory share it, the file."""
+        found = self._listings.get(folder)
+        return None if found is None else found.find(path)
+
+    def forget(self, *folders: str) -> None:
+        """Forget the listings of some directories."""
+        for folder in folders:
+            self._listings.pop(folder)
+
+    def forget_below(self, path: str) -> None:
+        """Forget the listings of all directories below one."""
+        self._listings.remove_below(path)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._listings.clear()

@@ -1,0 +1,1 @@
+"""Reads: from ranges of an object to bytes."""

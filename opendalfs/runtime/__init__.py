@@ -1,0 +1,1 @@
+"""Threads, event loops, forks, exits and Ctrl-C."""

@@ -1,0 +1,104 @@
+"""Versions of objects: what tells them apart, and how a read is held to one."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from opendal.types import Metadata
+
+from opendalfs.errors import ChangedError, RangeError
+from opendalfs.services import Form, Home
+
+from .connection import Connection
+
+__all__ = ["Version", "compare", "compares", "pin", "whole"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version of an object that a handle reads, as far as its service tells versions apart.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    etag : str, optional
+        Entity tag.
+    version : str, optional
+        The service's version id.
+    modified : datetime, optional
+        Time of the last write.
+    """
+
+    size: int
+    etag: str | None = None
+    version: str | None = None
+    modified: datetime | None = None
+
+    @classmethod
+    def of(cls, connection: Connection, key: str, metadata: Metadata) -> Version:
+        """Take the version from an object's metadata."""
+        return cls(
+            metadata.content_length,
+            metadata.etag,
+            metadata.version,
+            connection.modified(key, metadata),
+        )
+
+    @classmethod
+    def from_info(cls, info: dict[str, Any]) -> Version:
+        """Take the version from what ``info`` returned."""
+        return cls(info["size"], info.get("ETag"), info.get("VersionId"), info.get("LastModified"))
+
+
+def pin(connection: Connection, version: Version | None) -> dict[str, str]:
+    """Give the options that make a read fail when the object is no longer that version.
+
+    A weak etag (``W/``) never matches (RFC 9110, 13.1.1), so it cannot pin. Nor can, over plain HTTP, one
+    without quotes, which is none (8.8.3): SeaweedFS's WebDAV makes such ones for large files.
+    """
+    if version is None:
+        return {}
+    if version.version and connection.can("read_with_version"):
+        return {"version": version.version}
+    etag = version.etag
+    quoted = etag is not None and etag.startswith('"')
+    if not etag or etag.startswith("W/") or (connection.service.form is Form.ENDPOINT and not quoted):
+        return {}
+    if connection.can("read_with_if_match"):
+        return {"if_match": etag}
+    return {}
+
+
+def compares(connection: Connection, version: Version | None) -> bool:
+    """Tell whether to compare size and time after a read, where that costs no request."""
+    return version is not None and connection.service.home is not Home.REMOTE
+
+
+def compare(connection: Connection, key: str, version: Version, metadata: Metadata) -> None:
+    """Raise when size or time are no longer those of the version."""
+    now = Version.of(connection, key, metadata)
+    if (now.size, now.modified) != (version.size, version.modified):
+        raise _changed(connection, key)
+
+
+@contextmanager
+def whole(connection: Connection, key: str) -> Iterator[None]:
+    """Say what it means when an object ends before the size that was told."""
+    try:
+        yield
+    except RangeError as exc:
+        raise _changed(connection, key) from exc
+
+
+def _changed(connection: Connection, key: str) -> ChangedError:
+    return ChangedError(
+        errno.ESTALE,
+        f"The object changed while it was being read: open it again ({connection.where})",
+        connection.name(key),
+    )

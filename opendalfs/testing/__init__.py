@@ -1,0 +1,1 @@
+"""Local servers and proxies for tests, benchmarks and examples."""

@@ -1,0 +1,177 @@
+"""A storage server made as far away as a real one, and a count of what it is asked.
+
+::
+
+    with SeaweedFS() as server, DelayProxy(server.endpoint) as proxy:
+        options = proxy.through(server.s3_options)
+        proxy.set(latency=0.030, bandwidth=90e6)
+        ...
+        print(proxy.counters().requests)
+
+How it does it without eating the processor: see `opendalfs.testing.relay`, which is the process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+_ROOT = Path(__file__).parents[2]
+# A reader may leave requests under way that nobody waits for; they belong to its bill, too.
+SETTLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What passed the proxy since the last reset, by HTTP method."""
+
+    requests_by_method: Mapping[str, int]
+    sent_by_method: Mapping[str, int]
+    received_by_method: Mapping[str, int]
+    failures_by_status: Mapping[str, int]
+    connections: int
+    peak: int
+    cpu: float
+
+    @property
+    def requests(self) -> int:
+        """Number of requests."""
+        return sum(self.requests_by_method.values())
+
+    @property
+    def sent(self) -> int:
+        """Bytes of all bodies the server sent."""
+        return sum(self.sent_by_method.values())
+
+    @property
+    def received(self) -> int:
+        """Bytes of all bodies the server received."""
+        return sum(self.received_by_method.values())
+
+
+class DelayProxy:
+    """A proxy as a process of its own in front of an HTTP server; transparent until it is `set`.
+
+    Parameters
+    ----------
+    endpoint : str
+        URL of the server, ``http://`` only.
+    latency : float
+        Seconds from a request's last byte to its response's first, at least.
+    bandwidth : float
+        Bytes a second that a connection carries at most; 0 is no limit.
+    portable : bool
+        Copy and pace in Python, which costs more, rather than in the kernel as Linux can.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        latency: float = 0.0,
+        bandwidth: float = 0.0,
+        portable: bool = sys.platform != "linux",
+    ) -> None:
+        parts = urlsplit(endpoint)
+        if parts.scheme != "http" or parts.hostname is None:
+            raise ValueError(f"the proxy speaks plain http only, not to {endpoint}")
+        way = "portable" if portable else "kernel"
+        self._arguments = [parts.hostname, str(parts.port or 80), way]
+        self._speed = (latency, bandwidth)
+        self._process: subprocess.Popen[str] | None = None
+        self.endpoint = ""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "opendalfs.testing.relay", *self._arguments],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.endpoint = f"http://127.0.0.1:{self._answer()['port']}"
+        self.set(*self._speed)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()  # it holds nothing that wants a clean end
+            self._process.communicate()
+            self._process = None
+
+    def through(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the options of a client that takes the way through the proxy.
+
+        Parameters
+        ----------
+        options : mapping
+            Options with an ``endpoint_url``.
+
+        Returns
+        -------
+        dict
+            The same with the proxy's address.
+        """
+        return {**options, "endpoint_url": self.endpoint}
+
+    def set(self, latency: float, bandwidth: float) -> None:
+        """Move the server further away, from the next request on.
+
+        Parameters
+        ----------
+        latency : float
+            Seconds from a request's last byte to its response's first, at least.
+        bandwidth : float
+            Bytes a second that a connection carries at most; 0 is no limit.
+        """
+        self._ask(do="set", latency=latency, bandwidth=bandwidth)
+
+    def reset(self) -> None:
+        """Count from zero."""
+        self._ask(do="reset")
+
+    def counters(self, settle: float = SETTLE_SECONDS) -> Counters:
+        """Read the counters.
+
+        Parameters
+        ----------
+        settle : float
+            Seconds to wait at most for requests still in flight.
+
+        Returns
+        -------
+        Counters
+            What passed since the last reset; ``cpu`` is the proxy's own since it started.
+        """
+        report = self._ask(do="report", settle=settle)
+        return Counters(
+            requests_by_method=report["requests"],
+            sent_by_method=report["sent"],
+            received_by_method=report["received"],
+            failures_by_status=report["failures"],
+            connections=report["connections"],
+            peak=report["peak"],
+            cpu=report["cpu"],
+        )
+
+    def _ask(self, **order: Any) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the proxy ended with status {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer

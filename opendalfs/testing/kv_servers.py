@@ -1,0 +1,131 @@
+"""Key-value servers and databases of the operating system, which tests skip where one is not installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from opendalfs.testing.server_base import HOST, Server, Unavailable, find_program, free_ports
+
+__all__ = ["MariaDB", "Memcached", "PostgreSQL"]
+
+
+class _KeyValueServer(Server):
+    """A server that does not speak HTTP: it serves once it takes connections."""
+
+    program: str
+    package: str
+
+    def _find(self) -> str:
+        found = find_program(self.program)
+        if found is None:
+            raise Unavailable(f"{self.name}: no `{self.program}` here; install {self.package}")
+        return found
+
+    def _is_ready(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
+
+
+class Memcached(_KeyValueServer):
+    """memcached, in memory."""
+
+    name = "memcached"
+    program = "memcached"
+    package = "Debian's memcached"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of OpenDAL's memcached service."""
+        return {"endpoint": f"tcp://{HOST}:{self.port}"}
+
+    def _command(self, directory: Path) -> tuple[list[str], list[str]]:
+        (self.port,) = free_ports(1)
+        return [self._find(), "-u", "nobody", "-l", HOST, "-p", str(self.port)], []
+
+
+class PostgreSQL(_KeyValueServer):
+    """PostgreSQL with a table ``objects``; run by the user ``postgres`` where this one is root."""
+
+    name = "PostgreSQL"
+    program = "initdb"
+    package = "Debian's postgresql"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bin = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of OpenDAL's postgresql service."""
+        url = f"postgresql://postgres@{HOST}:{self.port}/postgres"
+        return {"connection_string": url, "table": "objects", "key_field": "key", "value_field": "value"}
+
+    def _as_owner(self, *command: str) -> list[str]:
+        if os.name == "posix" and os.geteuid() == 0:
+            return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
+        return list(command)
+
+    def _command(self, directory: Path) -> tuple[list[str], list[str]]:
+        # Debian's PATH has a wrapper of psql only.
+        known = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        self._bin = os.path.dirname(known[-1] if known else self._find())
+        (self.port,) = free_ports(1)
+        if os.geteuid() == 0:
+            shutil.chown(directory, "postgres")
+        data = str(directory / "data")
+        make = [f"{self._bin}/initdb", "-D", data, "--auth=trust", "-U", "postgres", "-E", "UTF8"]
+        subprocess.run(self._as_owner(*make), check=True, capture_output=True, cwd="/")
+        serve = [f"{self._bin}/postgres", "-D", data, "-p", str(self.port), "-k", str(directory)]
+        return self._as_owner(*serve, "-c", "fsync=off", "-h", HOST), []
+
+    def _is_ready(self) -> bool:
+        table = "create table if not exists objects (key text primary key, value bytea)"
+        psql = [f"{self._bin}/psql", "-h", HOST, "-p", str(self.port), "-U", "postgres", "-c", table]
+        return subprocess.run(psql, check=False, capture_output=True).returncode == 0
+
+
+class MariaDB(_KeyValueServer):
+    """MariaDB with a table ``objects``, of the user ``root`` without a password."""
+
+    name = "MariaDB"
+    program = "mariadbd"
+    package = "Debian's mariadb-server"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of OpenDAL's mysql service."""
+        url = f"mysql://tester:tester@{HOST}:{self.port}/objects"
+        return {"connection_string": url, "table": "objects", "key_field": "key", "value_field": "value"}
+
+    def _command(self, directory: Path) -> tuple[list[str], list[str]]:
+        server, install = self._find(), find_program("mariadb-install-db")
+        if install is None or find_program("mariadb") is None:
+            raise Unavailable(f"{self.name}: no `mariadb-install-db` or `mariadb` here")
+        (self.port,) = free_ports(1)
+        user = "mysql" if os.geteuid() == 0 else os.environ.get("USER", "mysql")
+        if os.geteuid() == 0:
+            shutil.chown(directory, "mysql")
+        data, self._socket = str(directory / "data"), str(directory / "s.sock")
+        make = [install, "--no-defaults", f"--user={user}", f"--datadir={data}"]
+        subprocess.run([*make, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+        options = [f"--datadir={data}", f"--port={self.port}", f"--socket={self._socket}", f"--user={user}"]
+        return [server, "--no-defaults", *options, f"--bind-address={HOST}"], []
+
+    def _is_ready(self) -> bool:
+        if not super()._is_ready():
+            return False
+        make = (
+            "create database if not exists objects; "
+            "create table if not exists objects.objects "
+            "(`key` varchar(255) character set utf8mb4 collate uca1400_nopad_as_cs primary key, "
+            "`value` longblob); "
+            "create user if not exists 'tester'@'localhost' identified by 'tester'; "
+            "grant all on objects.* to 'tester'@'localhost'"
+        )
+        command = ["mariadb", "--no-defaults", f"--socket={self._socket}", "-u", "root", "-e", make]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0

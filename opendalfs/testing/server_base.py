@@ -1,0 +1,227 @@
+"""A server as a process of its own: ports, start, health, log, stop.
+
+`Server` is the base of all in `opendalfs.testing.servers`; what ties the process to ours is `supervisor.py`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+HOST = "127.0.0.1"
+BUCKET = "test-bucket"
+
+START_SECONDS = 30.0
+START_ATTEMPTS = 5
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+# Below the range the kernel hands to outgoing connections, so that none of those takes a port
+# between our look and the server's bind; `free_ports` adds at most 10,000.
+_PORTS = range(10_240, 22_768)
+
+
+class ServerError(RuntimeError):
+    """A server did not start; the message holds the end of its log."""
+
+
+class Unavailable(ServerError):
+    """A server cannot run on this machine; the message says what is missing."""
+
+
+def find_program(name: str) -> str | None:
+    """Find a program next to this Python, else on the PATH.
+
+    Parameters
+    ----------
+    name : str
+        Name of the program.
+
+    Returns
+    -------
+    str or None
+        Its path, or None where there is none.
+    """
+    beside = Path(sys.executable).parent
+    return shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int, offsets: tuple[int, ...] = (0,)) -> list[int]:
+    """Choose random ports such that each of them plus each offset is free.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    offsets : tuple of int
+        What a server adds to a port by itself, at most 10,000.
+
+    Returns
+    -------
+    list of int
+        The ports, without the offsets.
+    """
+    chosen: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if all(_is_free(port + offset) for offset in offsets):
+            chosen.append(port)
+            if len(chosen) == count:
+                return chosen
+    raise ServerError(f"no {count} free ports on {HOST}")
+
+
+def http_status(endpoint: str, path: str = "/") -> int | None:
+    """Ask a server for a path and give the status of its answer.
+
+    Parameters
+    ----------
+    endpoint : str
+        The server's URL.
+    path : str
+        What to ask for.
+
+    Returns
+    -------
+    int or None
+        The HTTP status; None while nobody answers.
+    """
+    address = endpoint.removeprefix("http://")
+    connection = http.client.HTTPConnection(address, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+class Server(ABC):
+    """A server as a process of its own that ends with this one, however this one ends."""
+
+    name: ClassVar[str]
+    bucket = BUCKET
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._directory: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The server's URL."""
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> Self:
+        """Start the server and wait until it serves; other ports are tried when one was taken.
+
+        Returns
+        -------
+        Self
+            The running server.
+
+        Raises
+        ------
+        Unavailable
+            The server's program is not installed.
+        ServerError
+            It does not start; the message holds the end of its log.
+        """
+        for attempt in range(START_ATTEMPTS):
+            try:
+                self._launch()
+                return self
+            except _Died as error:
+                if attempt + 1 == START_ATTEMPTS:
+                    raise ServerError(str(error)) from None
+        raise AssertionError("not reached")
+
+    def stop(self) -> None:
+        """Stop the server and remove its data; a stopped server stays stopped."""
+        process, self._process = self._process, None
+        if process is not None:
+            # A forked child may hold a copy of this pipe: closing it alone might not end it.
+            process.communicate(b"stop")
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _launch(self) -> None:
+        # What was derived from the ports of an attempt that failed is of no use.
+        self.__dict__.pop("client", None)
+        self._directory = Path(tempfile.mkdtemp(prefix=f"opendalfs-{self.name.lower()}-"))
+        try:
+            self._process = self._start_process(self._directory)
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start_process(self, directory: Path) -> subprocess.Popen[bytes]:
+        argv, remove = self._command(directory)
+        order = json.dumps({"argv": argv, "remove": [str(directory), *remove]})
+        with (directory / "server.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_SUPERVISOR), order],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                cwd=directory,
+                env={**os.environ, **self._environment()},
+                start_new_session=True,  # Ctrl-C is ours to handle, not the server's
+            )
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready():
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise _Died(self._complaint("ended while it started"))
+            if time.monotonic() > deadline:
+                raise ServerError(self._complaint(f"does not answer after {START_SECONDS:.0f} s"))
+            time.sleep(0.05)
+
+    def _complaint(self, what: str) -> str:
+        assert self._directory is not None
+        log = (self._directory / "server.log").read_text(errors="replace")
+        return f"{self.name} {what}; the end of its log:\n" + "\n".join(log.splitlines()[-20:])
+
+    @abstractmethod
+    def _command(self, directory: Path) -> tuple[list[str], list[str]]:
+        """Choose ports; give the command and the files it leaves outside ``directory``."""
+
+    def _environment(self) -> Mapping[str, str]:
+        return {}
+
+    @abstractmethod
+    def _is_ready(self) -> bool:
+        """Whether the server serves."""
+
+
+class _Died(ServerError):
+    """The process ended while it started, most likely for a port somebody took meanwhile."""

@@ -1,0 +1,258 @@
+"""What `opendalfs.testing.relay` is made of: a paced socket that splices, an HTTP head, the counts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+PIECE = 1 << 20
+HEAD_PIECE = 1 << 16
+SO_MAX_PACING_RATE = 47
+UNLIMITED = 0xFFFFFFFF
+
+
+class Gone(Exception):
+    """One end closed its connection."""
+
+
+@dataclass
+class Tally:
+    """Counts what passes, from all connections."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    sent: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    connections: int = 0
+    peak: int = 0
+    _in_flight: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextlib.contextmanager
+    def request(self, method: str) -> Iterator[None]:
+        """Count a request and hold it as one in flight."""
+        with self._changed:
+            self.requests[method] += 1
+            self._in_flight += 1
+            self.peak = max(self.peak, self._in_flight)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._changed.notify_all()
+
+    def connected(self) -> None:
+        """Count a connection."""
+        with self._changed:
+            self.connections += 1
+
+    def add(self, what: Counter[str], key: str, amount: int) -> None:
+        """Add to one of the counters."""
+        with self._changed:
+            what[key] += amount
+
+    def report(self, settle: float) -> dict[str, Any]:
+        """Give the figures once nothing is in flight, or after ``settle`` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_flight, timeout=settle)
+            names = ("requests", "sent", "received", "failures", "connections", "peak")
+            figures = {name: getattr(self, name) for name in names}
+            return {**figures, "cpu": time.process_time()}
+
+    def reset(self) -> None:
+        """Count from zero; what is in flight stays in flight."""
+        with self._changed:
+            for counter in (self.requests, self.sent, self.received, self.failures):
+                counter.clear()
+            self.connections, self.peak = 0, self._in_flight
+
+
+@dataclass
+class Speed:
+    """How far away the server shall seem, 0 meaning "as near as it is", and who sees to it."""
+
+    latency: float
+    bandwidth: float
+    portable: bool
+
+
+class Pacer:
+    """Keeps one direction of one connection to its bandwidth."""
+
+    def __init__(self, speed: Speed, target: socket.socket) -> None:
+        self._speed = speed
+        self._target = target
+        self._rate = 0.0
+        self._by_kernel = not speed.portable
+        self._due = 0.0
+
+    def prepare(self) -> None:
+        """Take over the bandwidth as set now."""
+        if self._rate == self._speed.bandwidth:
+            return
+        self._rate = self._speed.bandwidth
+        if self._by_kernel:
+            rate = int(self._rate) or UNLIMITED
+            packed = struct.pack("=I", min(rate, UNLIMITED))
+            self._target.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, packed)
+
+    def sent(self, amount: int) -> None:
+        """Sleep for as long as ``amount`` bytes take, where the kernel does not see to it."""
+        if self._by_kernel or not self._rate:
+            return
+        now = time.monotonic()
+        self._due = max(self._due, now) + amount / self._rate
+        time.sleep(self._due - now)
+
+
+@dataclass
+class Head:
+    """The first lines of a request or a response."""
+
+    raw: bytes
+    first: list[str]
+    fields: dict[str, str]
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Head:
+        """Split the lines; of a repeated field the last counts."""
+        first, *lines = raw.decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines if line)
+        fields = {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
+        return cls(raw, first.split(" ", 2), fields)
+
+    @property
+    def length(self) -> int | None:
+        """The announced size of the body, if one is."""
+        value = self.fields.get("content-length")
+        return None if value is None else int(value)
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body comes in chunks."""
+        return "chunked" in self.fields.get("transfer-encoding", "")
+
+    @property
+    def closes(self) -> bool:
+        """Whether the sender closes the connection afterwards."""
+        wish = self.fields.get("connection", "")
+        return "close" in wish or ("HTTP/1.0" in self.first and "keep-alive" not in wish)
+
+
+class Wire:
+    """One end: a socket, what was read from it too early, and a pipe to splice through."""
+
+    def __init__(self, sock: socket.socket, speed: Speed) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self.pacer = Pacer(speed, sock)
+        self._move = self._copy if speed.portable else self._splice
+        self._early = bytearray()
+        self._pipe: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """Close the socket and the pipe."""
+        self.sock.close()
+        for end in self._pipe or ():
+            os.close(end)
+        self._pipe = None
+
+    def is_idle_and_open(self) -> bool:
+        """Whether the other side neither closed nor said anything unasked."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of ``data``."""
+        self.sock.sendall(data)
+        self.pacer.sent(len(data))
+
+    def read_until(self, mark: bytes) -> bytes:
+        """Read up to and including ``mark``; raises `Gone` at the end of the stream."""
+        while (end := self._early.find(mark)) < 0:
+            data = self.sock.recv(HEAD_PIECE)
+            if not data:
+                raise Gone
+            self._early += data
+        return bytes(self._take(end + len(mark)))
+
+    def _take(self, size: int) -> bytearray:
+        taken = self._early[:size]
+        del self._early[:size]
+        return taken
+
+    def pour(self, target: Wire, size: int, count: Callable[[int], None]) -> None:
+        """Move the next ``size`` bytes to ``target``; each piece is counted before it goes."""
+        early = self._take(size)
+        if early:
+            count(len(early))
+            target.send(early)
+        left = size - len(early)
+        while left:
+            left -= self._move(target, left, count)
+
+    def pour_all(self, target: Wire, count: Callable[[int], None]) -> None:
+        """Move everything until this end closes."""
+        self.pour(target, len(self._early), count)
+        with contextlib.suppress(Gone):
+            while True:
+                self._copy(target, PIECE, count)
+
+    def pour_chunks(self, target: Wire, count: Callable[[int], None]) -> None:
+        """Move a chunked body with its trailers; only the payload counts."""
+        while True:
+            line = self.read_until(b"\r\n")
+            target.send(line)
+            size = int(line.split(b";")[0], 16)
+            if not size:
+                break
+            self.pour(target, size, count)
+            target.send(self.read_until(b"\r\n"))
+        while (line := self.read_until(b"\r\n")) != b"\r\n":
+            target.send(line)
+        target.send(line)
+
+    def _copy(self, target: Wire, limit: int, count: Callable[[int], None]) -> int:
+        data = self.sock.recv(min(limit, PIECE))
+        if not data:
+            raise Gone
+        count(len(data))
+        target.send(data)
+        return len(data)
+
+    def _splice(self, target: Wire, limit: int, count: Callable[[int], None]) -> int:
+        if self._pipe is None:
+            self._pipe = _open_pipe()
+        outlet, inlet = self._pipe
+        moved = os.splice(self.sock.fileno(), inlet, min(limit, PIECE))
+        if not moved:
+            raise Gone
+        count(moved)
+        left = moved
+        while left:
+            left -= os.splice(outlet, target.sock.fileno(), left)
+        target.pacer.sent(moved)
+        return moved
+
+
+def _open_pipe() -> tuple[int, int]:
+    import fcntl  # not on Windows
+
+    outlet, inlet = os.pipe()
+    with contextlib.suppress(OSError):  # the user's share of pipe memory is used up
+        fcntl.fcntl(inlet, fcntl.F_SETPIPE_SZ, PIECE)
+    return outlet, inlet

@@ -1,0 +1,213 @@
+"""Draws a trace: one bar a call over time, so that a serial scan shows as a staircase at once."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .record import Request, Trace
+
+__all__ = ["draw", "plot"]
+
+# Okabe and Ito's palette, which people with colour vision deficiency tell apart.
+_COLOURS: Final = {
+    "read": "#0072b2",
+    "write": "#d55e00",
+    "stat": "#e69f00",
+    "list": "#009e73",
+    "delete": "#cc79a7",
+    "copy": "#56b4e9",
+}
+_OTHER: Final = "#777777"
+_FAILED: Final = "#000000"
+
+# What XML cannot hold, even escaped.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+_LEFT: Final = 300
+_RIGHT: Final = 90
+_TOP: Final = 64
+_WIDTH: Final = 640
+_MOST_ROWS: Final = 1_000
+
+
+def plot(trace: Trace, path: str) -> None:
+    """Draw a trace into a file; `Trace.plot` calls it.
+
+    Parameters
+    ----------
+    trace : Trace
+        What to draw.
+    path : str
+        Ends in ``.svg``, ``.html`` or ``.png``; the last needs matplotlib.
+
+    Raises
+    ------
+    ValueError
+        For another ending.
+    """
+    kind = Path(path).suffix.lower()
+    if kind == ".svg":
+        Path(path).write_text(draw(trace), encoding="utf-8")
+    elif kind == ".html":
+        page = f'<!doctype html><meta charset="utf-8"><title>Trace</title>{draw(trace)}'
+        Path(path).write_text(page, encoding="utf-8")
+    elif kind == ".png":
+        _png(trace, path)
+    else:
+        raise ValueError(f"{path!r} ends in none of .svg, .html, .png")
+
+
+def draw(trace: Trace) -> str:
+    """Draw a trace as SVG.
+
+    Parameters
+    ----------
+    trace : Trace
+        What to draw; of very many calls the first thousand.
+
+    Returns
+    -------
+    str
+    """
+    records = _shown(trace)
+    begin, span = _span(records)
+    row = max(4.0, min(18.0, 600 / max(len(records), 1)))
+    height = _TOP + row * max(len(records), 1) + 36
+    scale = _WIDTH / span
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + _RIGHT}" '
+            f'height="{height:.0f}" font-family="sans-serif" font-size="11">'
+        ),
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="12" y="20" font-size="14" font-weight="bold">{_escape(_title(trace))}</text>',
+        _legend(records),
+        _axis(span, scale, height - 30),
+    ]
+    for i, r in enumerate(records):
+        y = _TOP + i * row
+        x = _LEFT + (r.start - begin) * scale
+        length = max((r.end - r.start) * scale, 1.0)
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y + row * 0.1:.1f}" width="{length:.1f}" height="{row * 0.8:.1f}" '
+            f'fill="{_colour(r)}"><title>{_escape(_detail(r, begin))}</title></rect>'
+        )
+        if row >= 9:
+            parts.append(_labels(r, x + length, y + row * 0.78))
+    parts.append("</svg>")
+    return "\n".join(parts)
+
+
+def _escape(text: str) -> str:
+    return html.escape(_CONTROL.sub("\ufffd", text))
+
+
+def _shown(trace: Trace) -> list[Request]:
+    done = [r for r in trace.records if r.end > 0]
+    return sorted(done, key=lambda r: r.start)[:_MOST_ROWS]
+
+
+def _span(records: Sequence[Request]) -> tuple[float, float]:
+    begin = min((r.start for r in records), default=0.0)
+    end = max((r.end for r in records), default=1.0)
+    return begin, max(end - begin, 1e-6)
+
+
+def _title(trace: Trace) -> str:
+    _, span = _span(_shown(trace))
+    return (
+        f"{trace.requests:,} requests, {_size(trace.bytes)}, {span * 1000:,.0f} ms, "
+        f"{trace.round_trips} round trips one after another, {trace.in_flight} most in flight"
+    )
+
+
+def _colour(r: Request) -> str:
+    return _FAILED if r.error else _COLOURS.get(r.operation, _OTHER)
+
+
+def _kinds(records: Sequence[Request]) -> dict[str, str]:
+    """Give what the legend names, with its colour."""
+    kinds = {r.operation: _COLOURS.get(r.operation, _OTHER) for r in records}
+    return {**kinds, "failed": _FAILED} if any(r.error for r in records) else kinds
+
+
+def _legend(records: Sequence[Request]) -> str:
+    parts, x = [], 12
+    for name, colour in _kinds(records).items():
+        parts.append(
+            f'<rect x="{x}" y="32" width="11" height="11" fill="{colour}"/>'
+            f'<text x="{x + 16}" y="42">{_escape(name)}</text>'
+        )
+        x += 34 + 7 * len(name)
+    return "".join(parts)
+
+
+def _axis(span: float, scale: float, bottom: float) -> str:
+    step = 10 ** math.floor(math.log10(span / 4))
+    step *= next(m for m in (1, 2, 5, 10) if span / (step * m) <= 8)
+    parts = []
+    for i in range(int(span / step) + 1):
+        x = _LEFT + i * step * scale
+        parts.append(
+            f'<line x1="{x:.1f}" y1="{_TOP - 8}" x2="{x:.1f}" y2="{bottom:.0f}" stroke="#dddddd"/>'
+            f'<text x="{x:.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{i * step * 1000:,.4g} ms</text>'
+        )
+    return "".join(parts)
+
+
+def _labels(r: Request, x: float, y: float) -> str:
+    key = r.key if len(r.key) <= 34 else f"…{r.key[-33:]}"
+    moved = _size(r.bytes) if r.bytes else ""
+    return (
+        f'<text x="12" y="{y:.1f}">{_escape(r.operation)}</text>'
+        f'<text x="58" y="{y:.1f}" fill="#444444">{_escape(key)}</text>'
+        f'<text x="{x + 4:.1f}" y="{y:.1f}" fill="#444444">{moved}</text>'
+    )
+
+
+def _detail(r: Request, begin: float) -> str:
+    place = f"{r.container}/{r.key}" if r.container else r.key
+    text = f"{r.operation} {place}\n{(r.start - begin) * 1000:.1f} to {(r.end - begin) * 1000:.1f} ms"
+    if r.bytes:
+        text += f"\n{r.bytes:,} bytes from {r.offset:,} on"
+    return f"{text}\n{r.error}" if r.error else text
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:,.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} GB"
+
+
+def _png(trace: Trace, path: str) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as exc:
+        raise ImportError("a .png needs matplotlib: pip install matplotlib, or plot to .svg") from exc
+    records = _shown(trace)
+    begin, _ = _span(records)
+    figure = Figure(figsize=(10, max(2.5, min(12.0, 0.22 * len(records) + 1.2))), layout="constrained")
+    axes: Any = figure.subplots()
+    axes.barh(
+        range(len(records)),
+        [(r.end - r.start) * 1000 for r in records],
+        left=[(r.start - begin) * 1000 for r in records],
+        color=[_colour(r) for r in records],
+    )
+    axes.invert_yaxis()
+    axes.set_yticks([])
+    axes.set_xlabel("milliseconds")
+    axes.set_title(_title(trace), loc="left", fontsize=10)
+    kinds = _kinds(records)
+    handles = [axes.barh([0], [0], color=colour)[0] for colour in kinds.values()]
+    axes.legend(handles, list(kinds), ncols=len(kinds) or 1, fontsize=8)
+    figure.savefig(path, dpi=120)

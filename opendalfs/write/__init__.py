@@ -1,0 +1,1 @@
+"""Writes: from bytes to a committed object."""
