@@ -43,7 +43,7 @@ def update(results: Path, readme: Path) -> None:
 def _lines(runs: dict[str, Run], folder: Path) -> Iterator[str]:
     by_label = measured(runs.values())
     shown = [by_label[label] for label in HEADLINES if label in by_label]
-    yield f"![How many times longer than opendalfs others take]({folder.as_posix()}/overview.svg)"
+    yield f"![Time taken by others, opendalfs = 1x]({folder.as_posix()}/overview.svg)"
     yield ""
     yield f"| work | opendalfs | s3fs | {NATIVE} |"
     yield "|---|--:|--:|--:|"

@@ -1,4 +1,4 @@
-"""The report: what was measured on what, the ratios that were to be reached, plots, all figures."""
+"""Write the report: conditions, plots, how opendalfs compares with its peers and why, all figures."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
-from benchmarks.cases.model import LIMIT, LOCAL, OURS
+from benchmarks.cases.model import LIMIT, LOCAL, OURS, S3FS, TUNED
+from benchmarks.causes import slower
 from benchmarks.context import Settings
 from benchmarks.runner import Result
 from benchmarks.store import Run, load, measured
 from benchmarks.tables import figure, notes
-from benchmarks.targets import TARGETS, Target
 
 __all__ = ["write"]
 
@@ -28,25 +28,29 @@ _GROWTH = {
     "latency": "pq.read_table, 4 of 16 columns of one file, the further away it is",
     "files": "pq.read_table of a directory, 3 columns, the more files it has",
 }
+_NOT_PEERS = {OURS, LIMIT, LOCAL}
 _HOW = """\
-A dot right of the line is a peer slower than opendalfs; the bar around it spans the single rounds. The axis
-is logarithmic. Peers do the same work in the same run and take turns round by round, so that noise hits all
-alike; figures are medians, and ratios are those of medians. All results were compared.
+In the plots, a dot to the right of the line is a peer that is slower than opendalfs. The bar around a dot
+spans the single rounds; the axis is logarithmic. In the tables, 4.66x means that the peer takes 4.66 times
+as long as opendalfs, and the range in brackets spans the single rounds.
 
-- **Cold** is a client that remembers nothing of what is stored: no listing, size, footer or block. Its
-  connections stay open, as in a long-lived process. DuckDB gets a new database each time. "Warm" is the same
-  connection once more, with DuckDB's caches on.
-- **s3fs, tuned** has 64 connections, blocks of 8 MiB, 32 at a time, and no readahead.
-- **limit** is the fewest round trips and bytes that the work needs, fetched by plain HTTP in pieces of 4 MiB
-  on 32 connections, and then the same work on local files; who decodes while it fetches can beat it.
-  Of an upload it is its parts by plain HTTP, 8 MiB each, 8 at a time.
-- **local file** is the same work with no storage: decoding alone.
-- **CPU** is that of the client's process, all threads, with the decoding. **Peak** is by how much its memory
-  grew.
-- **DuckDB httpfs** is DuckDB 1.5 in a process of its own, as httpfs is on PyPI for that.
-- **No delay** is the server on this machine: what the client itself takes.
-- Polars' own store makes its requests by itself, so `opendalfs.trace()` does not see them; requests and bytes
-  here are counted at the proxy, for all peers alike.
+All peers do the same work in the same run and take turns, round by round, so that noise affects all of
+them. Figures are medians, ratios are ratios of medians. The results of all peers are compared with one
+another.
+
+- **Cold**: the client has nothing cached: no listing, size, footer or block. Its connections stay open, as
+  in a long-lived process. DuckDB gets a new database each time. **Warm** is the same DuckDB connection a
+  second time, with DuckDB's caches on.
+- **s3fs, tuned**: 64 connections, blocks of 8 MiB, 32 at a time, no read-ahead.
+- **limit**: the fewest round trips and bytes that the work needs, fetched by plain HTTP in pieces of 4 MiB
+  on 32 connections, followed by the same work on local files. A reader that decodes while it fetches can be
+  faster. For uploads: the parts by plain HTTP, 8 MiB each, 8 at a time.
+- **local file**: the same work on a local file, which is the time for decoding alone.
+- **CPU**: CPU time of the client process, all threads, with decoding. **Peak**: growth of its memory.
+- **DuckDB httpfs**: DuckDB 1.5 in a process of its own, because PyPI has httpfs for that version.
+- **No delay**: the server is on this machine without added latency, which shows the client's own time.
+- Polars' native store makes its requests without opendalfs, so `opendalfs.trace()` does not see them.
+  Requests and bytes in this report are counted at the proxy, for all peers alike.
 """
 
 
@@ -75,7 +79,7 @@ def write(results: Path) -> Path:
 def _draw(runs: dict[str, Run], directory: Path) -> None:
     by_label = measured(runs.values())
     headlines = [by_label[label] for label in plots.HEADLINES if label in by_label]
-    title = "How many times longer than opendalfs others take"
+    title = "Time taken by others, opendalfs = 1x"
     plots.dots(headlines, title, directory / "overview.svg", overview=True)
     for group, run in runs.items():
         if group != "growth":
@@ -98,7 +102,7 @@ def _lines(runs: dict[str, Run], folder: str) -> Iterator[str]:
     yield ""
     yield from _about(runs)
     yield ""
-    yield f"![How many times longer than opendalfs others take]({folder}/overview.svg)"
+    yield f"![Time taken by others, opendalfs = 1x]({folder}/overview.svg)"
     yield ""
     yield _HOW
     for group, run in runs.items():
@@ -141,7 +145,8 @@ def _section(group: str, run: Run, runs: dict[str, Run], folder: str) -> Iterato
     else:
         yield f"![{_GROUPS[group]}]({folder}/{group}.svg)"
         yield ""
-    yield from _reached(group, run.results)
+    if group not in ("cost", "growth"):
+        yield from _compared(run.results)
     yield "<details><summary>All figures</summary>"
     yield ""
     for result in run.results:
@@ -150,41 +155,31 @@ def _section(group: str, run: Run, runs: dict[str, Run], folder: str) -> Iterato
     yield ""
 
 
-def _reached(group: str, results: Sequence[Result]) -> Iterator[str]:
-    """Show the ratios that the project set itself, and what came of them."""
-    by_label = {result.label: result for result in results}
-    targets = [t for t in TARGETS if t.label in by_label and t.reached(by_label[t.label]) is not None]
-    if not targets:
+def _compared(results: Sequence[Result]) -> Iterator[str]:
+    """Write how many times longer than opendalfs each peer takes, and why where a peer is faster."""
+    found = dict.fromkeys(p for r in results for p in r.samples if p not in _NOT_PEERS)
+    peers = sorted(found, key=lambda peer: (peer != S3FS, peer != TUNED))
+    if not peers:
         return
-    yield "| work | against | of | to reach | reached | rounds | |"
-    yield "|---|---|---|--:|--:|--:|---|"
-    for target in targets:
-        yield _target(target, by_label[target.label])
+    yield f"| time taken, opendalfs = 1x | {' | '.join(peers)} |"
+    yield f"|---|{'--:|' * len(peers)}"
+    for result in results:
+        yield f"| {result.name} | {' | '.join(_ratio(result, peer) for peer in peers)} |"
     yield ""
+    sentences = [sentence for r in results for sentence in slower(r, peers, OURS)]
+    if sentences:
+        yield "Where a peer is faster:"
+        yield ""
+        yield from (f"- {sentence}" for sentence in sentences)
+        yield ""
 
 
-def _target(target: Target, result: Result) -> str:
-    ratio = target.reached(result)
-    assert ratio is not None
-    rounds = result.ratios(target.peer, target.what, target.ours)
-    work = result.name if target.ours == OURS else f"{result.name}: {target.ours}"
-    what = {"seconds": "time", "cpu": "CPU"}[target.what]
-    cells = (
-        work,
-        target.peer,
-        what,
-        f"{target.ratio:.2f}x",
-        f"**{ratio:.2f}x**",
-        f"{min(rounds):.2f} - {max(rounds):.2f}",
-        "yes" if ratio >= target.ratio else f"no{_most(target, result)}",
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _most(target: Target, result: Result) -> str:
-    """Tell how far one could get at most, where the limit was measured."""
-    most = result.ratio(target.peer, target.what, LIMIT) or result.ratio(target.peer, target.what, LOCAL)
-    return f"; the limit is at {most:.2f}x" if most else ""
+def _ratio(result: Result, peer: str) -> str:
+    ratio = result.ratio(peer)
+    if ratio is None:
+        return ""
+    rounds = result.ratios(peer)
+    return f"**{ratio:.2f}x** ({min(rounds):.2f} - {max(rounds):.2f})"
 
 
 def _figures(result: Result) -> Iterator[str]:

@@ -1,0 +1,67 @@
+"""Why opendalfs is slower than a peer, as sentences for the report."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks.cases.model import OBSTORE, S3FS
+from benchmarks.runner import Result
+
+__all__ = ["CAUSES", "slower"]
+
+_POLARS: Final = "Polars native"
+
+_THRESHOLD: Final = 0.95
+"""A peer counts as faster when it takes less than this part of our time; the rest is noise between rounds."""
+
+_PER_FILE: Final = (
+    "each file costs opendalfs about 45 µs of Python (a deadline, a place among the concurrent calls, the "
+    "invalidation of cached listings), which obstore does in Rust"
+)
+
+_REMOVAL: Final = (
+    "opendalfs looks for a marker object of the directory and lists once more to be sure, two more requests"
+)
+_NATIVE: Final = "the same reader does the work; opendalfs adds the translation of options"
+
+CAUSES: Final = {
+    ("raw: cat_file, 1 KiB", OBSTORE): "one request each; the rest is our deadline and error handling",
+    ("raw: get, 500 small files", OBSTORE): f"{_PER_FILE}; opendalfs also lists the directory first",
+    ("raw: put, 500 small files", OBSTORE): _PER_FILE,
+    ("raw: pipe, 500 small files", OBSTORE): _PER_FILE,
+    ("raw: cat, 500 small files", OBSTORE): _PER_FILE,
+    ("raw: 200 info via asyncio", OBSTORE): _PER_FILE,
+    ("raw: 200 exists via asyncio", OBSTORE): _PER_FILE,
+    ("raw: find, 20,000 keys, no delay", OBSTORE): "opendalfs builds a dictionary for each key in Python",
+    ("raw: rm(recursive), 500 small files", OBSTORE): _REMOVAL,
+    ("raw: rm(recursive), 500 small files", S3FS): _REMOVAL,
+    ("raw: put, the big file", OBSTORE): "the server is the limit: parts by plain HTTP take as long",
+    ("polars: 4 columns", _POLARS): _NATIVE,
+    ("polars: 4 columns, filter to 1 row group", _POLARS): _NATIVE,
+}
+"""By the label of the case and the name of the peer."""
+
+
+def slower(result: Result, peers: list[str], ours: str) -> list[str]:
+    """Return a sentence for each peer that is faster than opendalfs in one case.
+
+    Parameters
+    ----------
+    result : Result
+        What was measured.
+    peers : list of str
+        The peers to compare.
+    ours : str
+        The name of opendalfs among the peers.
+
+    Returns
+    -------
+    list of str
+    """
+    sentences = []
+    for peer in peers:
+        ratio = result.ratio(peer, "seconds", ours)
+        if ratio is not None and ratio < _THRESHOLD:
+            cause = CAUSES.get((result.label, peer), "the cause is not known yet")
+            sentences.append(f"**{result.name}**: {peer} takes {ratio:.2f} times as long as {ours}: {cause}.")
+    return sentences
