@@ -19,10 +19,11 @@ from opendalfs.read.async_reader import fetch, gather
 from opendalfs.read.ranges import Range
 from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.local_disk import stages_writes
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
 from opendalfs.write.options import part_ranges, part_size
-from opendalfs.write.staging import remove_leftovers, staged
+from opendalfs.write.staging import remove_leftovers
 
 from .lookup import Namespace
 from .removal import check_removal
@@ -328,7 +329,7 @@ class Layout(Namespace):
     async def _mv_folder(self, path1: str, path2: str) -> bool:
         """Move a directory of a disk as it is, links and all; False when it is to be moved file by file."""
         source, key1 = self.locate(path1)
-        if not key1 or not staged(source):
+        if not key1 or not stages_writes(source):
             return False
         target = (await self._targets(path1, [self._strip_protocol(path1)], path2))[0]
         _check_outside(self._strip_protocol(path1), self._strip_protocol(target))

@@ -18,9 +18,8 @@ from opendalfs.errors import NoContainerError
 from opendalfs.read.async_reader import gather
 from opendalfs.services import Home
 from opendalfs.storage.connection import PAGE, Connection
-from opendalfs.storage.local_disk import leads_to_folder
+from opendalfs.storage.local_disk import leads_to_folder, stages_writes
 from opendalfs.storage.staged_files import is_staged_name
-from opendalfs.write.staging import staged
 
 from .parallel import sweep
 
@@ -124,7 +123,7 @@ def published(connection: Connection, entries: Sequence[Entry]) -> Sequence[Entr
     sequence of Entry
         The same where nothing is staged.
     """
-    if not staged(connection):
+    if not stages_writes(connection):
         return entries
     return [e for e in entries if not is_staged_name(e.path.rpartition("/")[2])]
 

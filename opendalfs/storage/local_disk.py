@@ -15,13 +15,18 @@ from collections.abc import Sequence
 from opendal.types import Entry
 
 from opendalfs.errors import UnsupportedError
-from opendalfs.services import Form
+from opendalfs.services import Form, Home
 from opendalfs.urls import check_key
 
 from .connection import Connection
 from .operators import connect
 
-__all__ = ["entered", "followed", "is_special", "leads_to_folder"]
+__all__ = ["entered", "followed", "is_special", "leads_to_folder", "stages_writes"]
+
+
+def stages_writes(connection: Connection) -> bool:
+    """Whether writes go to a staged file first: on local disks, where an unfinished file would show."""
+    return connection.service.home is Home.DISK and connection.can("rename")
 
 
 def leads_to_folder(connection: Connection, entry: Entry) -> bool:

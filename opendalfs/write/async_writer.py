@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from typing import Any, BinaryIO
 
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.local_disk import followed
+from opendalfs.storage.local_disk import followed, stages_writes
 
 from .options import PARALLEL, part_ranges, part_size
-from .staging import Stage, staged
+from .staging import Stage
 from .verification import verify, verify_copy
 
 __all__ = ["file_parts", "put_bytes", "put_copy", "put_parts"]
@@ -36,12 +36,12 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
         OpenDAL's, as `write_options` returns them, and ``if_not_exists``.
     """
     part = part_size(connection, len(data), chunk=options.get("chunk"))
-    if len(data) > part and connection.can("write_can_multi") and not staged(connection):
+    if len(data) > part and connection.can("write_can_multi") and not stages_writes(connection):
         # Each part has a timeout of its own, which one call of OpenDAL's for all of them would not have.
         await put_parts(connection, key, _cut(data, part), len(data), **options)
         return
     _pop_parallel(options)
-    if not staged(connection):
+    if not stages_writes(connection):
         await connection.write(key, data, **options)
     else:
         async with _staging(connection, key, options) as (place, stage):
@@ -103,7 +103,7 @@ async def put_copy(connection: Connection, source: str, key: str) -> None:
     source, key : str
         Of the file, and of its copy.
     """
-    if not staged(connection):
+    if not stages_writes(connection):
         before = await connection.stat(source) if connection.tuning.verify_writes else None
         await connection.copy(source, key)
         if before is not None:
@@ -144,7 +144,7 @@ async def put_parts(
         _check_size(len(data), size, key)
         await put_bytes(connection, key, data, **options)
         return
-    if not staged(connection):
+    if not stages_writes(connection):
         await _upload_parts(connection, key, parts, size, options)
     else:
         async with _staging(connection, key, options) as (place, stage):

@@ -1,4 +1,4 @@
-"""Staged writes: which services need them, and the staged file as a key of OpenDAL."""
+"""The staged file of a write, as a key that OpenDAL can write to."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from opendalfs.errors import redact
-from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.local_disk import stages_writes
 from opendalfs.storage.staged_files import is_staged_name, remove_leftover, stage_file
 
-__all__ = ["Stage", "remove_leftovers", "staged"]
-
-
-def staged(connection: Connection) -> bool:
-    """Whether an object under way would show, so that it is written to a staged file first."""
-    return connection.service.home is Home.DISK and connection.can("rename")
+__all__ = ["Stage", "remove_leftovers"]
 
 
 def remove_leftovers(connection: Connection, key: str) -> None:
     """Remove the staged files that killed writers left in a directory, which is to be removed itself."""
-    if not staged(connection):
+    if not stages_writes(connection):
         return
     folder = connection.local(key)
     with suppress(OSError):

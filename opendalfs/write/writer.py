@@ -22,11 +22,11 @@ from opendalfs.read.ranges import Range, split
 from opendalfs.read.reader import Reader, Version
 from opendalfs.runtime.tasks import run
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.local_disk import followed
+from opendalfs.storage.local_disk import followed, stages_writes
 from opendalfs.storage.upload import Upload
 
 from .options import PARALLEL, part_size, write_options
-from .staging import Stage, staged
+from .staging import Stage
 from .verification import verify
 
 __all__ = ["State", "Writer", "appending"]
@@ -83,7 +83,7 @@ class Writer:
         **options: Any,
     ) -> None:
         connection.require("write", "write")
-        if not exclusive and staged(connection):
+        if not exclusive and stages_writes(connection):
             connection, key = followed(connection, key)
         self._connection = connection
         self._key = key
@@ -101,7 +101,7 @@ class Writer:
         if appends:
             self._options["append"] = True
         self._appends = appends
-        self._staged = staged(connection) and not appends
+        self._staged = stages_writes(connection) and not appends
         self._multi = connection.can("write_can_multi") and not appends
         self.state = State.OPEN
         self.size = append_to or 0
