@@ -9,7 +9,7 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.services import *  # noqa: F403
 from opendalfs.fs.services import filesystem, register
 from opendalfs.runtime.process import ForkError
-from opendalfs.tracing.record import Trace, trace
+from opendalfs.tracing import Trace, trace
 
 from . import installation
 from .errors import ChangedError, OptionError, UnsupportedError

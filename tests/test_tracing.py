@@ -18,8 +18,7 @@ import pytest
 import opendalfs
 from opendalfs import tracing
 from opendalfs.testing.servers import S3Server
-from opendalfs.tracing import otel
-from opendalfs.tracing.record import Request, Trace
+from opendalfs.tracing import Request, Trace, otel
 
 
 def made(*spans: tuple[float, float], **fields: Any) -> Trace:
@@ -110,13 +109,13 @@ def test_traces_open_and_close_in_any_order(fs: Any, folder: str) -> None:
     fs.pipe_file(f"{folder}/a", b"1")
     second.__exit__(None, None, None)
     assert (one.requests, two.count("write")) == (0, 1)
-    assert not tracing.watched()
+    assert not tracing.enabled()
 
 
 def test_nothing_is_recorded_while_nobody_watches(
     fs: Any, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "record", lambda *_: pytest.fail("recorded"))
+    monkeypatch.setattr(tracing, "start", lambda *_: pytest.fail("a call was recorded"))
     fs.pipe_file(f"{folder}/a", b"1")
     assert fs.cat_file(f"{folder}/a") == b"1"
 
@@ -178,6 +177,7 @@ def test_a_table_and_dictionaries(fs: Any, folder: str) -> None:
     assert "write" in shown
     assert "round trips" in shown
     assert "3 bytes wanted" in shown
+    assert repr(t) == shown
     dicts = t.to_dicts()
     assert [d["operation"] for d in dicts] == [r.operation for r in t.records]
     assert all(a["start"] <= b["start"] for a, b in pairwise(dicts))
@@ -198,7 +198,7 @@ def test_the_log_has_a_line_a_call(fs: Any, folder: str, caplog: pytest.LogCaptu
 
 def test_a_key_cannot_forge_a_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="opendalfs"):
-        otel.tell(Request("read", "s3", "lake", "a\nDEBUG all is well", 1.0, 2.0))
+        otel.emit(Request("read", "s3", "lake", "a\nDEBUG all is well", 1.0, 2.0))
     assert "\n" not in caplog.records[0].getMessage()
 
 
@@ -217,7 +217,13 @@ def test_no_secret_is_told(
         fs = opendalfs.filesystem("s3", **options)
         with pytest.raises(PermissionError):
             fs.cat_file(f"{prefix}/a")
-    told = [str(t), repr(t), caplog.text, *(span.to_json() for span in spans.get_finished_spans())]
+    told = [
+        str(t),
+        repr(t),
+        t._repr_html_(),
+        caplog.text,
+        *(span.to_json() for span in spans.get_finished_spans()),
+    ]
     assert len(told) > 3
     for text in told:
         assert secret not in text
@@ -283,7 +289,7 @@ def test_a_failed_call_is_a_failed_span(fs: Any, folder: str, spans: Any) -> Non
 
 def test_without_a_provider_there_are_no_spans() -> None:
     # A fresh process, since one may have set a provider here.
-    code = "import opentelemetry.trace; from opendalfs import telemetry; print(otel.wanted())"
+    code = "import opentelemetry.trace; from opendalfs.tracing import otel; print(otel.enabled())"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 
@@ -292,4 +298,4 @@ def test_nobody_pays_for_importing_opentelemetry() -> None:
     code = "import sys, opendalfs; opendalfs.filesystem('memory').pipe_file('a', b'1'); print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "opentelemetry.trace" not in ran.stdout.split()
-    assert not otel.wanted()
+    assert not otel.enabled()

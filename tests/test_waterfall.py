@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs.tracing import plot
-from opendalfs.tracing.record import Request, Trace
+from opendalfs.tracing import Request, Trace
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -25,12 +24,12 @@ def serial(count: int, **fields: Any) -> Trace:
 
 
 def bars(svg: str) -> list[ET.Element]:
-    """Give the bars of a drawing: the rectangles that have something to tell."""
+    """Return the bars of a drawing: the rectangles with a tooltip."""
     return [r for r in ET.fromstring(svg).iter(f"{SVG}rect") if r.find(f"{SVG}title") is not None]
 
 
 def test_a_bar_a_call_in_the_order_of_their_start() -> None:
-    drawn = bars(plot.draw(serial(7)))
+    drawn = bars(serial(7)._repr_html_())
     assert len(drawn) == 7
     lefts = [float(bar.attrib["x"]) for bar in drawn]
     tops = [float(bar.attrib["y"]) for bar in drawn]
@@ -42,11 +41,11 @@ def test_operations_and_failures_differ_in_colour() -> None:
     trace = serial(3)
     trace.records[1].operation = "stat"
     trace.records[2].error = "FileNotFoundError"
-    assert len({bar.attrib["fill"] for bar in bars(plot.draw(trace))}) == 3
+    assert len({bar.attrib["fill"] for bar in bars(trace._repr_html_())}) == 3
 
 
 def test_the_title_counts() -> None:
-    svg = plot.draw(serial(12))
+    svg = serial(12)._repr_html_()
     assert "12 requests" in svg
     assert "12 round trips" in svg
     assert "1 most in flight" in svg
@@ -54,19 +53,19 @@ def test_the_title_counts() -> None:
 
 @pytest.mark.parametrize("key", ["a<b>&\"'.parquet", "k" * 500, "größe/🦆", "tab\tbell\x07nul\x00"])
 def test_any_key_leaves_the_drawing_well_formed(key: str) -> None:
-    assert len(bars(plot.draw(serial(2, key=key)))) == 2
+    assert len(bars(serial(2, key=key)._repr_html_())) == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 5_000])
 def test_few_and_many(count: int) -> None:
-    drawn = bars(plot.draw(serial(count)))
+    drawn = bars(serial(count)._repr_html_())
     assert len(drawn) == min(count, 1_000)
 
 
 def test_a_call_under_way_is_left_out() -> None:
     trace = serial(3)
     trace.records[2].end = 0.0
-    assert len(bars(plot.draw(trace))) == 2
+    assert len(bars(trace._repr_html_())) == 2
 
 
 @pytest.mark.parametrize(("ending", "start"), [("svg", b"<svg"), ("html", b"<!doctype"), ("png", b"\x89PNG")])
@@ -84,5 +83,5 @@ def test_a_trace_plots_itself(tmp_path: Path, ending: str, start: bytes) -> None
 
 
 def test_other_endings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.svg, \.html, \.png"):
+    with pytest.raises(ValueError, match=r"\.svg, \.html or \.png"):
         serial(1).plot(tmp_path / "timeline.pdf")

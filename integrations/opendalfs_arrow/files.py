@@ -186,7 +186,7 @@ class _Ahead:
         wanted = Range(offset, min(offset + size, self.reader.size))
         if wanted.size <= 0:
             return b""
-        tracing.wanted(wanted.size)
+        tracing.add_bytes_wanted(wanted.size)
         with self._lock:
             if not self._parts or not self._parts[0][0].start <= wanted.start < self._next:
                 self._restart(wanted.start)

@@ -181,7 +181,7 @@ class Scan:
         wanted = Range(offset, min(offset + size, self.tail.size))
         if wanted.size <= 0:
             return b""
-        tracing.wanted(wanted.size)
+        tracing.add_bytes_wanted(wanted.size)
         if not (self._fixed and self._has(wanted)):
             held = self.tail.get(wanted)
             if held is not None:

@@ -82,7 +82,7 @@ class ReadAhead:
         -------
         bytes
         """
-        tracing.wanted(size)
+        tracing.add_bytes_wanted(size)
         pieces = []
         goes_on = offset == self._end
         self._end = offset + size

@@ -145,12 +145,12 @@ async def read_all(
             if version is None:
                 raise
         else:
-            tracing.wanted(len(data))
+            tracing.add_bytes_wanted(len(data))
             return data
     if version is None:
         streamed = await _stream(connection, key)
         if isinstance(streamed, bytes):
-            tracing.wanted(len(streamed))
+            tracing.add_bytes_wanted(len(streamed))
             return streamed
         version = streamed
     return (await fetch(connection, key, [(0, version.size)], version))[0]
@@ -277,7 +277,7 @@ async def _download_parts(
     progress : callable
         Called with the bytes of each part when it is on disk.
     """
-    tracing.wanted(version.size)
+    tracing.add_bytes_wanted(version.size)
 
     async def one(part: Range) -> None:
         with whole(connection, key):

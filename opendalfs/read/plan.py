@@ -76,7 +76,7 @@ def planned(connection: Connection, ranges: Sequence[Slice], size: int, gap: int
     total = sum(r.size for r in wanted)
     if total > _MOST:
         raise OSError(errno.EFBIG, f"{total} bytes do not fit into memory: read the object in parts")
-    tracing.wanted(total)
+    tracing.add_bytes_wanted(total)
     return Assembly(wanted, _fetches(connection, wanted, gap))
 
 
@@ -99,7 +99,7 @@ def _fetches(connection: Connection, wanted: Sequence[Range], gap: int | None) -
 def cut(data: bytes, fetched: Range, ranges: Sequence[Slice]) -> list[bytes]:
     """Cut ranges out of the one fetch that served them all."""
     wanted = [Range(a or 0, max(a or 0, b or 0)) for a, b in ranges]
-    tracing.wanted(sum(r.size for r in wanted))
+    tracing.add_bytes_wanted(sum(r.size for r in wanted))
     return [data[r.start - fetched.start : r.stop - fetched.start] for r in wanted]
 
 

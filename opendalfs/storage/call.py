@@ -82,7 +82,7 @@ class Call:
 
     def __enter__(self) -> Call:
         process.begin(self.task)
-        if tracing.watched():
+        if tracing.enabled():
             here = self.connection
             self.record = tracing.start(
                 self.operation, here.service.scheme, here.container, self.key, self.offset, self.size

@@ -1,5 +1,6 @@
-"""What was asked of storage: records, OpenTelemetry and plots."""
+"""Records of the calls to storage: traces, the log, OpenTelemetry and plots."""
 
-from opendalfs.tracing.record import Request, Trace, finish, start, trace, wanted, watched
+from opendalfs.tracing.record import Trace, add_bytes_wanted, enabled, finish, start, trace
+from opendalfs.tracing.request import Request
 
-__all__ = ["Request", "Trace", "finish", "start", "trace", "wanted", "watched"]
+__all__ = ["Request", "Trace", "add_bytes_wanted", "enabled", "finish", "start", "trace"]

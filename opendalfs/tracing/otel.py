@@ -1,8 +1,8 @@
-"""Calls to storage for the standard log and for OpenTelemetry: a line, a span, for each.
+"""The log line and the OpenTelemetry span of each call to storage.
 
-The log is ``logging.getLogger("opendalfs")``, level DEBUG. Spans are made where the program has set a tracer
-provider of OpenTelemetry, and hang below the span that is current where the call is made. Neither ever holds
-more of an error than the name of its class, as the words of one may quote what the user has given.
+The logger is ``logging.getLogger("opendalfs")``, level DEBUG. Spans are made if the program has set a tracer
+provider of OpenTelemetry; their parent is the span that is current where the call is made. Of an error, both
+hold only the name of its class: its text may quote what the user has passed.
 """
 
 from __future__ import annotations
@@ -10,66 +10,63 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from .record import Request
+from .request import Request
 
-__all__ = ["tell", "wanted"]
+__all__ = ["emit", "enabled"]
 
 _log: Final = logging.getLogger("opendalfs")
 _tracers: dict[int, tuple[Any, Any]] = {}
-"""The last tracer provider and our tracer of it, by the provider's id: making one is not free."""
+"""The last tracer provider and its tracer for this package, by the provider's id: making one is slow."""
 
 
-def wanted() -> bool:
-    """Tell whether the log or OpenTelemetry take anything now."""
+def enabled() -> bool:
+    """Whether the log or OpenTelemetry takes records now."""
     return _log.isEnabledFor(logging.DEBUG) or _tracer() is not None
 
 
-def tell(request: Request) -> None:
-    """Tell of a call that has ended."""
+def emit(request: Request) -> None:
+    """Write the log line and make the span of a call that has ended."""
     if _log.isEnabledFor(logging.DEBUG):
-        _write(request)
+        _write_log_line(request)
     tracer = _tracer()
     if tracer is not None:
-        _span(tracer, request)
+        _make_span(tracer, request)
 
 
 def _tracer() -> Any:
-    # A program that has set a provider has imported this module; nobody else shall pay for the import.
+    # A program that has set a provider has imported this module; others must not pay for the import.
     api: Any = sys.modules.get("opentelemetry.trace")
     if api is None or not hasattr(api, "get_tracer_provider"):
         return None
     provider = api.get_tracer_provider()
     if isinstance(provider, (api.ProxyTracerProvider, api.NoOpTracerProvider)):
         return None
-    known, tracer = _tracers.get(id(provider), (None, None))
-    if known is not provider:
+    cached, tracer = _tracers.get(id(provider), (None, None))
+    if cached is not provider:
         tracer = provider.get_tracer("opendalfs")
         _tracers.clear()
         _tracers[id(provider)] = provider, tracer
     return tracer
 
 
-def _write(request: Request) -> None:
-    place = f"{request.container}/{request.key}" if request.container else request.key
-    milliseconds = (request.end - request.start) * 1000
+def _write_log_line(request: Request) -> None:
     _log.debug(
-        # A key may hold anything, line breaks too.
-        "%s %s %r: %d bytes from %d on in %.1f ms%s",
+        # %r, as a key may hold line breaks.
+        "%s %s %r: %d bytes from offset %d in %.1f ms%s",
         request.operation,
         request.service,
-        place,
+        request.path,
         request.bytes,
         request.offset,
-        milliseconds,
+        (request.end - request.start) * 1000,
         f", {request.error}" if request.error else "",
     )
 
 
-def _span(tracer: Any, request: Request) -> None:
-    """Make the span of a call that is over: nothing within the call could have hung below it."""
+def _make_span(tracer: Any, request: Request) -> None:
+    """Make the span after the call has ended: a call has no child spans."""
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
     end = time.time_ns()

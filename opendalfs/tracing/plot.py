@@ -1,4 +1,4 @@
-"""Draws a trace: one bar a call over time, so that a serial scan shows as a staircase at once."""
+"""The timeline of a trace: a bar for each call, so that a serial scan shows as a staircase."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from .record import Request, Trace
+from .request import Request
 
-__all__ = ["draw", "plot"]
+__all__ = ["draw", "format_size", "save", "time_span"]
 
-# Okabe and Ito's palette, which people with colour vision deficiency tell apart.
+# Okabe and Ito's palette, which people with colour vision deficiency can distinguish.
 _COLOURS: Final = {
     "read": "#0072b2",
     "write": "#d55e00",
@@ -26,7 +25,7 @@ _COLOURS: Final = {
 _OTHER: Final = "#777777"
 _FAILED: Final = "#000000"
 
-# What XML cannot hold, even escaped.
+# XML does not allow these, not even escaped.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 _LEFT: Final = 300
@@ -36,13 +35,15 @@ _WIDTH: Final = 640
 _MOST_ROWS: Final = 1_000
 
 
-def plot(trace: Trace, path: str) -> None:
-    """Draw a trace into a file; `Trace.plot` calls it.
+def save(requests: Sequence[Request], title: str, path: str) -> None:
+    """Draw the timeline of requests into a file.
 
     Parameters
     ----------
-    trace : Trace
+    requests : sequence of Request
         What to draw.
+    title : str
+        Line above the bars.
     path : str
         Ends in ``.svg``, ``.html`` or ``.png``; the last needs matplotlib.
 
@@ -50,33 +51,37 @@ def plot(trace: Trace, path: str) -> None:
     ------
     ValueError
         For another ending.
+    ImportError
+        For ``.png`` without matplotlib.
     """
     kind = Path(path).suffix.lower()
     if kind == ".svg":
-        Path(path).write_text(draw(trace), encoding="utf-8")
+        Path(path).write_text(draw(requests, title), encoding="utf-8")
     elif kind == ".html":
-        page = f'<!doctype html><meta charset="utf-8"><title>Trace</title>{draw(trace)}'
+        page = f'<!doctype html><meta charset="utf-8"><title>Trace</title>{draw(requests, title)}'
         Path(path).write_text(page, encoding="utf-8")
     elif kind == ".png":
-        _png(trace, path)
+        _save_png(requests, title, path)
     else:
-        raise ValueError(f"{path!r} ends in none of .svg, .html, .png")
+        raise ValueError(f"cannot plot to {path!r}: the file name must end in .svg, .html or .png")
 
 
-def draw(trace: Trace) -> str:
-    """Draw a trace as SVG.
+def draw(requests: Sequence[Request], title: str) -> str:
+    """Return the timeline of requests as SVG.
 
     Parameters
     ----------
-    trace : Trace
-        What to draw; of very many calls the first thousand.
+    requests : sequence of Request
+        What to draw; calls in flight are left out, and all after the first thousand.
+    title : str
+        Line above the bars.
 
     Returns
     -------
     str
     """
-    records = _shown(trace)
-    begin, span = _span(records)
+    records = _drawn(requests)
+    begin, span = time_span(records)
     row = max(4.0, min(18.0, 600 / max(len(records), 1)))
     height = _TOP + row * max(len(records), 1) + 36
     scale = _WIDTH / span
@@ -86,7 +91,7 @@ def draw(trace: Trace) -> str:
             f'height="{height:.0f}" font-family="sans-serif" font-size="11">'
         ),
         '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="12" y="20" font-size="14" font-weight="bold">{_escape(_title(trace))}</text>',
+        f'<text x="12" y="20" font-size="14" font-weight="bold">{_escape(title)}</text>',
         _legend(records),
         _axis(span, scale, height - 30),
     ]
@@ -96,7 +101,7 @@ def draw(trace: Trace) -> str:
         length = max((r.end - r.start) * scale, 1.0)
         parts.append(
             f'<rect x="{x:.1f}" y="{y + row * 0.1:.1f}" width="{length:.1f}" height="{row * 0.8:.1f}" '
-            f'fill="{_colour(r)}"><title>{_escape(_detail(r, begin))}</title></rect>'
+            f'fill="{_colour(r)}"><title>{_escape(_tooltip(r, begin))}</title></rect>'
         )
         if row >= 9:
             parts.append(_labels(r, x + length, y + row * 0.78))
@@ -104,27 +109,30 @@ def draw(trace: Trace) -> str:
     return "\n".join(parts)
 
 
+def time_span(requests: Sequence[Request]) -> tuple[float, float]:
+    """Return the start of the first request and the seconds until the end of the last."""
+    done = [r for r in requests if r.end > 0]
+    begin = min((r.start for r in done), default=0.0)
+    end = max((r.end for r in done), default=1.0)
+    return begin, max(end - begin, 1e-6)
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes with a decimal unit."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:,.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} GB"
+
+
 def _escape(text: str) -> str:
     return html.escape(_CONTROL.sub("\ufffd", text))
 
 
-def _shown(trace: Trace) -> list[Request]:
-    done = [r for r in trace.records if r.end > 0]
-    return sorted(done, key=lambda r: r.start)[:_MOST_ROWS]
-
-
-def _span(records: Sequence[Request]) -> tuple[float, float]:
-    begin = min((r.start for r in records), default=0.0)
-    end = max((r.end for r in records), default=1.0)
-    return begin, max(end - begin, 1e-6)
-
-
-def _title(trace: Trace) -> str:
-    _, span = _span(_shown(trace))
-    return (
-        f"{trace.requests:,} requests, {_size(trace.bytes)}, {span * 1000:,.0f} ms, "
-        f"{trace.round_trips} round trips one after another, {trace.in_flight} most in flight"
-    )
+def _drawn(requests: Sequence[Request]) -> list[Request]:
+    return sorted((r for r in requests if r.end > 0), key=lambda r: r.start)[:_MOST_ROWS]
 
 
 def _colour(r: Request) -> str:
@@ -132,7 +140,7 @@ def _colour(r: Request) -> str:
 
 
 def _kinds(records: Sequence[Request]) -> dict[str, str]:
-    """Give what the legend names, with its colour."""
+    """Return the entries of the legend and their colours."""
     kinds = {r.operation: _COLOURS.get(r.operation, _OTHER) for r in records}
     return {**kinds, "failed": _FAILED} if any(r.error for r in records) else kinds
 
@@ -163,7 +171,7 @@ def _axis(span: float, scale: float, bottom: float) -> str:
 
 def _labels(r: Request, x: float, y: float) -> str:
     key = r.key if len(r.key) <= 34 else f"…{r.key[-33:]}"
-    moved = _size(r.bytes) if r.bytes else ""
+    moved = format_size(r.bytes) if r.bytes else ""
     return (
         f'<text x="12" y="{y:.1f}">{_escape(r.operation)}</text>'
         f'<text x="58" y="{y:.1f}" fill="#444444">{_escape(key)}</text>'
@@ -171,30 +179,22 @@ def _labels(r: Request, x: float, y: float) -> str:
     )
 
 
-def _detail(r: Request, begin: float) -> str:
-    place = f"{r.container}/{r.key}" if r.container else r.key
-    text = f"{r.operation} {place}\n{(r.start - begin) * 1000:.1f} to {(r.end - begin) * 1000:.1f} ms"
+def _tooltip(r: Request, begin: float) -> str:
+    text = f"{r.operation} {r.path}\n{(r.start - begin) * 1000:.1f} to {(r.end - begin) * 1000:.1f} ms"
     if r.bytes:
-        text += f"\n{r.bytes:,} bytes from {r.offset:,} on"
+        text += f"\n{r.bytes:,} bytes from offset {r.offset:,}"
     return f"{text}\n{r.error}" if r.error else text
 
 
-def _size(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:,.3g} {unit}"
-        value /= 1000
-    return f"{value:,.3g} GB"
-
-
-def _png(trace: Trace, path: str) -> None:
+def _save_png(requests: Sequence[Request], title: str, path: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:
-        raise ImportError("a .png needs matplotlib: pip install matplotlib, or plot to .svg") from exc
-    records = _shown(trace)
-    begin, _ = _span(records)
+        raise ImportError(
+            "plotting to .png needs matplotlib: pip install matplotlib, or plot to .svg"
+        ) from exc
+    records = _drawn(requests)
+    begin, _ = time_span(records)
     figure = Figure(figsize=(10, max(2.5, min(12.0, 0.22 * len(records) + 1.2))), layout="constrained")
     axes: Any = figure.subplots()
     axes.barh(
@@ -206,7 +206,7 @@ def _png(trace: Trace, path: str) -> None:
     axes.invert_yaxis()
     axes.set_yticks([])
     axes.set_xlabel("milliseconds")
-    axes.set_title(_title(trace), loc="left", fontsize=10)
+    axes.set_title(title, loc="left", fontsize=10)
     kinds = _kinds(records)
     handles = [axes.barh([0], [0], color=colour)[0] for colour in kinds.values()]
     axes.legend(handles, list(kinds), ncols=len(kinds) or 1, fontsize=8)

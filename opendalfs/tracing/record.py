@@ -1,16 +1,14 @@
-"""trace(): what was asked of storage.
+"""`trace()`, which records every call to storage.
 
-Every call to OpenDAL passes one seam (`opendalfs.storage.connection.Connection`). While a trace is open, or
-the log or OpenTelemetry (`otel`) asks for it, that seam makes a `Request` of each call. Otherwise the only
-cost is to find that out.
+Every call to OpenDAL passes `opendalfs.storage`. While a trace is open, or the log or OpenTelemetry is on,
+it makes a `Request` for each call. Otherwise a call costs one check.
 
-Requests that engines make by themselves do not pass the seam and are not seen: those of Polars' own store,
-which `opendalfs_polars` takes where it loses nothing by it, and those of DuckDB's httpfs.
+Requests that engines send themselves are not recorded: those of Polars' own object store, which
+`opendalfs_polars` uses where that loses nothing, and those of DuckDB's httpfs.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -22,72 +20,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import otel
+from .request import Request
 
-__all__ = ["Request", "Trace", "finish", "start", "trace", "wanted", "watched"]
-
-
-@dataclass(slots=True)
-class Request:
-    """One call to storage.
-
-    Parameters
-    ----------
-    operation : str
-        ``"stat"``, ``"read"``, ``"write"``, ``"list"``, ``"delete"``, ``"copy"``, ...
-    service, container, key : str
-        Where; the container is empty for services without any.
-    start : float
-        Seconds, on the clock of `time.perf_counter`.
-    end : float
-        The same; 0 while the call is under way.
-    offset : int
-        First byte asked for.
-    size : int or None
-        Bytes asked for; None for all of the object, and for calls that move none.
-    bytes : int
-        Bytes of content moved in either direction.
-    requests : int
-        Requests to the server: 1, but for lists (one a page) and multipart writes (one a part, one to
-        begin, one to complete). Two are not known exactly: a server-side copy counts as 1, though for
-        S3 OpenDAL puts a HEAD before it; the removal of a directory counts as 2, which on S3 is what
-        each 1,000 keys take.
-    thread : str
-        Name of the thread that called.
-    error : str
-        Name of the exception's class; empty when there was none.
-    """
-
-    operation: str
-    service: str
-    container: str
-    key: str
-    start: float
-    end: float = 0.0
-    offset: int = 0
-    size: int | None = None
-    bytes: int = 0
-    requests: int = 1
-    thread: str = ""
-    error: str = ""
-
-    @property
-    def stopped(self) -> float:
-        """When it ended; infinity while it is under way."""
-        return self.end or math.inf
-
-    @property
-    def in_turn(self) -> int:
-        """How many of its requests had to wait for one another.
-
-        Pages of a list do, each for the one before. A multipart write begins, sends its parts at the same
-        time, and completes.
-        """
-        return min(self.requests, 3) if self.operation == "write" else self.requests
+__all__ = ["Trace", "add_bytes_wanted", "enabled", "finish", "start", "trace"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Trace:
     """The calls to storage made while it was open.
+
+    ``print(trace)`` shows a table; a notebook shows the timeline of `plot`.
 
     Attributes
     ----------
@@ -95,6 +37,15 @@ class Trace:
         In order of their start.
     bytes_wanted : int
         Bytes that readers were asked for, before near ranges were merged.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> fs = opendalfs.filesystem("memory")
+    >>> with opendalfs.trace() as t:
+    ...     fs.pipe_file("a/b", b"hello")
+    >>> t.count("write"), t.bytes, t.round_trips
+    (1, 5, 1)
     """
 
     records: list[Request] = field(default_factory=list)
@@ -102,12 +53,12 @@ class Trace:
 
     @property
     def requests(self) -> int:
-        """Requests made, all operations together."""
+        """Number of requests, all operations together."""
         return sum(r.requests for r in self.records)
 
     @property
     def bytes(self) -> int:
-        """Bytes of content moved, in both directions."""
+        """Bytes of content read and written."""
         return sum(r.bytes for r in self.records)
 
     def count(self, *operations: str) -> int:
@@ -126,58 +77,61 @@ class Trace:
 
     @property
     def in_flight(self) -> int:
-        """Most calls under way at one time."""
-        moments = [(r.start, 1) for r in self.records] + [(r.stopped, -1) for r in self.records]
-        most = now = 0
+        """Largest number of calls in flight at one time."""
+        moments = [(r.start, 1) for r in self.records] + [(r.end_or_infinity, -1) for r in self.records]
+        largest = now = 0
         for _, step in sorted(moments):
             now += step
-            most = max(most, now)
-        return most
+            largest = max(largest, now)
+        return largest
 
     @property
     def round_trips(self) -> int:
         """Requests on the critical path: the longest chain in which each starts after one has ended."""
-        records = sorted(self.records, key=lambda r: r.stopped)
-        ends = [r.stopped for r in records]
+        records = sorted(self.records, key=lambda r: r.end_or_infinity)
+        ends = [r.end_or_infinity for r in records]
         # longest[i]: the longest chain among the first i to end.
         longest = [0]
         for r in records:
             before = bisect_right(ends, r.start)
-            # A call that took no time is among those that had ended when it started.
+            # A call that took no time had itself ended when it started.
             before = min(before, len(longest) - 1)
-            longest.append(max(longest[-1], longest[before] + r.in_turn))
+            longest.append(max(longest[-1], longest[before] + r.sequential_requests))
         return longest[-1]
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw what happened over time: a bar a call, coloured by operation.
+        """Draw a timeline into a file: a bar for each call, coloured by operation.
 
-        Calls one after another show as a staircase, calls at the same time as a wall.
+        Sequential calls show as a staircase, parallel calls as a wall.
 
         Parameters
         ----------
         path : str or path-like
-            A file to write, whose name ends in ``.svg``, ``.html`` or ``.png``; the last needs matplotlib.
+            File to write; its name ends in ``.svg``, ``.html`` or ``.png``. PNG needs matplotlib.
 
         Raises
         ------
         ValueError
             For another ending.
+        ImportError
+            For ``.png`` without matplotlib.
         """
-        from . import plot as waterfall
+        from . import plot
 
-        waterfall.plot(self, os.fspath(path))
+        plot.save(self.records, self._title(), os.fspath(path))
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Give the records as plain dictionaries, ready for a data frame.
+        """Return the records as plain dictionaries, for a data frame.
 
         Returns
         -------
         list of dict
+            One for each call, with the fields of `Request`.
         """
         return [asdict(r) for r in self.records]
 
     def __str__(self) -> str:
-        """Show a short table, a row per operation."""
+        """Return a table with a row for each operation."""
         requests, moved = Counter[str](), Counter[str]()
         for r in self.records:
             requests[r.operation] += r.requests
@@ -191,8 +145,25 @@ class Trace:
         )
         return "\n".join(rows)
 
+    __repr__ = __str__
 
-_open: tuple[Trace, ...] = ()
+    def _repr_html_(self) -> str:
+        """Return the timeline of `plot` for a notebook."""
+        from . import plot
+
+        return f'<div style="overflow-x: auto">{plot.draw(self.records, self._title())}</div>'
+
+    def _title(self) -> str:
+        from . import plot
+
+        return (
+            f"{self.requests:,} requests, {plot.format_size(self.bytes)}, "
+            f"{plot.time_span(self.records)[1] * 1000:,.0f} ms, "
+            f"{self.round_trips} round trips on the critical path, {self.in_flight} most in flight"
+        )
+
+
+_open_traces: tuple[Trace, ...] = ()
 _lock = threading.Lock()
 
 
@@ -200,11 +171,16 @@ _lock = threading.Lock()
 def trace() -> Iterator[Trace]:
     """Record every call to storage, of all threads, until the block ends.
 
-    Traces may be nested and overlap; each sees every call. When none is open, nothing is recorded.
+    Traces may be nested and overlap; each records every call. While none is open, nothing is recorded.
 
     Yields
     ------
     Trace
+
+    Raises
+    ------
+    Exception
+        Whatever the block raises; the trace is closed and stays readable.
 
     Examples
     --------
@@ -212,47 +188,50 @@ def trace() -> Iterator[Trace]:
     >>> fs = opendalfs.filesystem("memory")
     >>> with opendalfs.trace() as t:
     ...     fs.pipe_file("a/b", b"hello")
-    >>> t.requests, t.bytes
-    (1, 5)
+    >>> t
+    operation    requests          bytes
+    write               1              5
+    all                 1              5
+    1 round trips on the critical path, 1 most in flight, 0 bytes wanted
     """
-    global _open
-    mine = Trace()
+    global _open_traces
+    opened = Trace()
     with _lock:
-        _open = (*_open, mine)
+        _open_traces = (*_open_traces, opened)
     try:
-        yield mine
+        yield opened
     finally:
         with _lock:
-            _open = tuple(t for t in _open if t is not mine)
+            _open_traces = tuple(t for t in _open_traces if t is not opened)
 
 
-def watched() -> bool:
-    """Tell whether anybody wants to know of a call: a trace, the log, OpenTelemetry."""
-    return bool(_open) or otel.wanted()
+def enabled() -> bool:
+    """Whether calls are recorded: for an open trace, the log or OpenTelemetry."""
+    return bool(_open_traces) or otel.enabled()
 
 
 def start(
     operation: str, service: str, container: str, key: str, offset: int = 0, size: int | None = None
 ) -> Request:
-    """Start the record of one call, in every open trace."""
-    name = threading.current_thread().name
-    start = time.perf_counter()
-    request = Request(operation, service, container, key, start, offset=offset, size=size, thread=name)
-    for t in _open:
+    """Start the record of a call in every open trace."""
+    thread = threading.current_thread().name
+    now = time.perf_counter()
+    request = Request(operation, service, container, key, now, offset=offset, size=size, thread=thread)
+    for t in _open_traces:
         t.records.append(request)
     return request
 
 
 def finish(request: Request, error: BaseException | None) -> None:
-    """End the record of one call, and tell the log and OpenTelemetry of it."""
+    """End the record of a call, and pass it to the log and OpenTelemetry."""
     request.end = time.perf_counter()
-    # A reader that has what it wants closes its stream; that is no error.
+    # A reader closes its stream once it has what it wants; that is no error.
     if error is not None and not isinstance(error, GeneratorExit):
         request.error = type(error).__name__
-    otel.tell(request)
+    otel.emit(request)
 
 
-def wanted(size: int) -> None:
-    """Note that a reader was asked for so many bytes."""
-    for t in _open:
+def add_bytes_wanted(size: int) -> None:
+    """Add the bytes that a reader was asked for to every open trace."""
+    for t in _open_traces:
         t.bytes_wanted += size

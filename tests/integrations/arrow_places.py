@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 import opendalfs
 from opendalfs import OpendalFileSystem
-from opendalfs.tracing.record import Request, Trace
+from opendalfs.tracing import Request, Trace
 
 __all__ = [
     "PLACES",

@@ -70,7 +70,7 @@ def chosen(fs: Any, folder: str, columns: list[str]) -> int:
     return sum(chunk_bytes(pq.read_metadata(path, filesystem=fs), columns) for path in files)
 
 
-def tails(trace: opendalfs.tracing.record.Trace) -> list[Any]:
+def tails(trace: opendalfs.Trace) -> list[Any]:
     return [r for r in trace.records if r.operation == "read" and r.bytes == 256 * 1024]
 
 

@@ -1,0 +1,81 @@
+"""The record of one call to storage."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["Request"]
+
+
+@dataclass(slots=True)
+class Request:
+    """The record of one call to storage, which may take several requests to the server.
+
+    Parameters
+    ----------
+    operation : str
+        ``"stat"``, ``"read"``, ``"write"``, ``"list"``, ``"delete"``, ``"copy"``, ...
+    service, container, key : str
+        What the call was for; the container is empty for services that have none.
+    start : float
+        Start in seconds, on the clock of `time.perf_counter`.
+    end : float
+        End on the same clock; 0 while the call is in flight.
+    offset : int
+        First byte of the range that was read.
+    size : int or None
+        Length of that range in bytes; None for a whole object, and for calls that move no content.
+    bytes : int
+        Bytes of content that were read or written.
+    requests : int
+        Requests to the server: 1, except for lists (one for each page) and multipart uploads (one for each
+        part, one to begin, one to complete). Two counts are not exact: a server-side copy counts as 1,
+        although OpenDAL sends a HEAD before it on S3; the removal of a directory counts as 2, which is what
+        S3 needs for every 1,000 keys.
+    thread : str
+        Name of the thread that made the call.
+    error : str
+        Name of the exception's class; empty if the call succeeded.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> fs = opendalfs.filesystem("memory")
+    >>> with opendalfs.trace() as t:
+    ...     fs.pipe_file("bucket/key", b"hello")
+    >>> request = t.records[0]
+    >>> request.operation, request.container, request.key, request.bytes
+    ('write', '', 'bucket/key', 5)
+    """
+
+    operation: str
+    service: str
+    container: str
+    key: str
+    start: float
+    end: float = 0.0
+    offset: int = 0
+    size: int | None = None
+    bytes: int = 0
+    requests: int = 1
+    thread: str = ""
+    error: str = ""
+
+    @property
+    def path(self) -> str:
+        """Container and key."""
+        return f"{self.container}/{self.key}" if self.container else self.key
+
+    @property
+    def end_or_infinity(self) -> float:
+        """When the call ended; infinity while it is in flight."""
+        return self.end or math.inf
+
+    @property
+    def sequential_requests(self) -> int:
+        """How many of the requests waited for the one before.
+
+        Each page of a list does. A multipart upload begins, sends its parts in parallel, and completes.
+        """
+        return min(self.requests, 3) if self.operation == "write" else self.requests
