@@ -1,4 +1,4 @@
-"""A cache by path: bounded, expiring, and invalidated by directory without a look at all that it holds."""
+"""A cache by path: bounded, expiring, and invalidated by directory without a search through all entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 class PathCache(Generic[T]):
     """Values by path. The oldest are evicted when there are too many; all expire.
 
-    Expired entries are removed by the next look-up or write of any path. Methods may be called from any
+    Expired entries are removed by the next `get` or `put` of any path. Methods may be called from any
     thread, and by a finalizer that runs in the middle of another of them.
 
     Parameters
@@ -30,6 +30,12 @@ class PathCache(Generic[T]):
     most_weight : int, optional
         Largest sum of the entries' weights; None for no limit. The newest entry is kept whatever it weighs.
 
+    Attributes
+    ----------
+    invalidations : int
+        Number of invalidations so far. Read it before storage is asked and pass it to `put`: an answer that
+        a change may have made out of date is then not kept.
+
     Examples
     --------
     >>> cache = PathCache[int](most=3)
@@ -37,7 +43,7 @@ class PathCache(Generic[T]):
     ...     cache.put(path, i)
     >>> cache.get("a/x"), cache.get("a/b/y")
     (None, 1)
-    >>> cache.remove_below("a")
+    >>> cache.invalidate_below("a")
     >>> sorted(cache.paths())
     ['ab', 'c']
     """
@@ -49,13 +55,15 @@ class PathCache(Generic[T]):
         self.most = math.inf if most is None else most
         self.most_weight = math.inf if most_weight is None else most_weight
         self.weight = 0
+        self.invalidations = 0
         self._lock = threading.RLock()
-        # When each expires, its weight and its value; plain tuples, as many are made.
+        # When each expires, its weight and its value: plain tuples, as there are many.
         self._entries: OrderedDict[str, tuple[float, int, T]] = OrderedDict()
-        # No entry expires before this, but for those that were set to do so before their elders.
-        self._next_look = math.inf
-        # The tree of all paths: by each path that has some below it, those one level down.
-        self._below: dict[str, set[str]] = {}
+        # No entry expires before this, except those put with a shorter time than the entries before them.
+        self._next_expiry = math.inf
+        # The tree of all paths: the children of each path that has any. None until a directory is
+        # invalidated, as keeping the tree takes longer than keeping the entries.
+        self._children: dict[str, set[str]] | None = None
         _caches.add(self)
 
     def __len__(self) -> int:
@@ -70,18 +78,25 @@ class PathCache(Generic[T]):
         """Return the value of a path; None when there is none, or it has expired."""
         with self._lock:
             now = time.monotonic()
-            if now >= self._next_look:
+            if now >= self._next_expiry:
                 self._evict(now)
             entry = self._entries.get(path)
             if entry is None:
                 return None
             if entry[0] <= now:
-                # It was set to expire earlier than those before it.
+                # It was put with a shorter time than the entries before it.
                 self.pop(path)
                 return None
             return entry[2]
 
-    def put(self, path: str, value: T, weight: int = 1, seconds: float | None = None) -> None:
+    def put(
+        self,
+        path: str,
+        value: T,
+        weight: int = 1,
+        seconds: float | None = None,
+        since: int | None = None,
+    ) -> None:
         """Set the value of a path.
 
         Parameters
@@ -93,51 +108,73 @@ class PathCache(Generic[T]):
         weight : int
             Its share of `most_weight`.
         seconds : float, optional
-            How long it is kept, where that is not the `seconds` of the cache.
+            How long it is kept, if not for the `seconds` of the cache.
+        since : int, optional
+            The number of `invalidations` when storage was asked; nothing is set if there are more now.
         """
         lasts = self.seconds if seconds is None else seconds
         now = time.monotonic()
         with self._lock:
+            if since is not None and since != self.invalidations:
+                return
             entries = self._entries
             old = entries.get(path)
-            entries[path] = math.inf if lasts is None else now + lasts, weight, value
+            expires = math.inf if lasts is None else now + lasts
+            entries[path] = expires, weight, value
             self.weight += weight
-            self._next_look = min(self._next_look, entries[path][0])
-            if old is None:
-                self._link(path)
-            else:
+            self._next_expiry = min(self._next_expiry, expires)
+            if old is not None:
                 self.weight -= old[1]
                 entries.move_to_end(path)
-            if now >= self._next_look or len(entries) > self.most or self.weight > self.most_weight:
+            elif self._children is not None:
+                _link(self._children, path)
+            if now >= self._next_expiry or len(entries) > self.most or self.weight > self.most_weight:
                 self._evict(now)
 
     def pop(self, path: str) -> T | None:
-        """Remove a path and return its value; None when there is none."""
+        """Remove a path and return its value; None when there is none. This is no invalidation."""
         if path not in self._entries:
-            # As for most paths that are written.
+            # As for most paths that are written; this takes no lock.
             return None
         with self._lock:
             entry = self._entries.pop(path, None)
             if entry is None:
                 return None
             self.weight -= entry[1]
-            self._unlink(path)
+            if self._children is not None:
+                self._unlink(self._children, path)
             return entry[2]
 
-    def remove_below(self, path: str) -> None:
-        """Remove all paths below a directory; the time it takes depends on their number alone."""
+    def invalidate(self, *paths: str) -> None:
+        """Remove some paths, and keep no answer to what storage was asked before."""
         with self._lock:
-            todo = list(self._below.get(path.rstrip("/"), ()))
+            self.invalidations += 1
+            for path in paths:
+                self.pop(path)
+
+    def invalidate_below(self, path: str) -> None:
+        """Remove all paths below a directory, but not its own.
+
+        The time it takes depends on the number of removed paths alone, except for the first call.
+        """
+        with self._lock:
+            self.invalidations += 1
+            if self._children is None:
+                self._children = {}
+                for known in self._entries:
+                    _link(self._children, known)
+            todo = list(self._children.get(path.rstrip("/"), ()))
             while todo:
                 node = todo.pop()
-                todo.extend(self._below.get(node, ()))
+                todo.extend(self._children.get(node, ()))
                 self.pop(node)
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all paths, and keep no answer to what storage was asked before."""
         with self._lock:
+            self.invalidations += 1
             self._entries.clear()
-            self._below.clear()
+            self._children = None
             self.weight = 0
 
     def _evict(self, now: float) -> None:
@@ -146,30 +183,20 @@ class PathCache(Generic[T]):
             many = len(self._entries) > 1
             full = many and (len(self._entries) > self.most or self.weight > self.most_weight)
             if not full and expires > now:
-                self._next_look = expires
+                self._next_expiry = expires
                 return
             self.pop(path)
-        self._next_look = math.inf
+        self._next_expiry = math.inf
 
-    def _link(self, path: str) -> None:
-        while path:
-            above = path.rpartition("/")[0]
-            beside = self._below.get(above)
-            if beside is not None:
-                beside.add(path)
+    def _unlink(self, children: dict[str, set[str]], path: str) -> None:
+        while path and path not in children and path not in self._entries:
+            parent = path.rpartition("/")[0]
+            siblings = children.get(parent, set())
+            siblings.discard(path)
+            if siblings:
                 return
-            self._below[above] = {path}
-            path = above
-
-    def _unlink(self, path: str) -> None:
-        while path and path not in self._below and path not in self._entries:
-            above = path.rpartition("/")[0]
-            beside = self._below.get(above, set())
-            beside.discard(path)
-            if beside:
-                return
-            self._below.pop(above, None)
-            path = above
+            children.pop(parent, None)
+            path = parent
 
     def _reopen(self) -> None:
         """Start empty, with a new lock, if another thread was changing the cache as the process forked."""
@@ -180,11 +207,22 @@ class PathCache(Generic[T]):
         self.clear()
 
 
+def _link(children: dict[str, set[str]], path: str) -> None:
+    while path:
+        parent = path.rpartition("/")[0]
+        siblings = children.get(parent)
+        if siblings is not None:
+            siblings.add(path)
+            return
+        children[parent] = {path}
+        path = parent
+
+
 _caches: WeakSet[PathCache[Any]] = WeakSet()
 
 
 def _reopen_all() -> None:
-    # In a forked child nobody is left to release a lock: a call would hang, before ForkError could be raised.
+    # A forked child has no thread that could release the lock: a call would hang before it raises ForkError.
     for cache in _caches:
         cache._reopen()
 

@@ -27,7 +27,7 @@ class TestPathCache:
     @settings(max_examples=150, deadline=None)
     @given(
         steps=st.lists(
-            st.tuples(st.sampled_from(["put", "put", "put", "pop", "remove_below", "clear"]), PATHS),
+            st.tuples(st.sampled_from(["put", "put", "put", "pop", "invalidate_below", "clear"]), PATHS),
             max_size=40,
         )
     )
@@ -43,7 +43,7 @@ class TestPathCache:
                 cache.clear()
                 model.clear()
             else:
-                cache.remove_below(path)
+                cache.invalidate_below(path)
                 above = path.rstrip("/")
                 below = [p for p in model if p and (p.startswith(f"{above}/") if above else True)]
                 for name in below:
@@ -53,7 +53,7 @@ class TestPathCache:
         for path in list(model):
             cache.pop(path)
         # Nothing is left of the paths above, either.
-        assert cache._below == {}
+        assert not cache._children
 
     def test_the_oldest_go_when_there_are_too_many(self) -> None:
         cache = PathCache[int](most=3)

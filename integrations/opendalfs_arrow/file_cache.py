@@ -168,8 +168,8 @@ class Known:
 
     def forget_below(self, path: str) -> None:
         """Forget a path and all below it."""
-        self._files.remove_below(path)
-        self._tails.remove_below(path)
+        self._files.invalidate_below(path)
+        self._tails.invalidate_below(path)
         self.forget(path)
 
     def tail(self, path: str, reader: Reader, *, opened: bool = True, begin: bool = True) -> Tail:

@@ -21,11 +21,11 @@ import pyarrow.fs as pafs
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import services
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.fs.lookup import LISTINGS_EXPIRE
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.options import require_server
 from opendalfs.read.reader import Reader, gather, weakly
+from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import tasks
 from opendalfs.services import Form, Home
 
@@ -75,7 +75,7 @@ class Handler(pafs.FileSystemHandler):
         self.options = options or {}
         self.columns = None if columns is None else tuple(columns)
         if fs is None:
-            self.known = Known(True, self.options.get("listings_expiry_time", LISTINGS_EXPIRE))
+            self.known = Known(True, self.options.get("listings_expiry_time", LISTED.seconds))
         else:
             self.known = known_of(fs)
         # fsspec keeps an instance only while somebody holds it, and making one is not free.

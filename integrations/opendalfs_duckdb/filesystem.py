@@ -22,6 +22,7 @@ from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.read.ranges import Range, split
 from opendalfs.read.reader import Reader, Version
+from opendalfs.read.version_cache import QUERY, VersionCache
 from opendalfs.runtime import tasks
 from opendalfs.services import Form
 from opendalfs.storage.connection import Connection
@@ -32,7 +33,6 @@ from .glob import Pattern, is_pattern
 from .leaving import callback, install
 from .locator import Source
 from .read_handle import ReadHandle
-from .version_cache import Stats
 from .write_handle import WriteHandle
 
 __all__ = ["DuckDBFileSystem", "duckdb"]
@@ -91,7 +91,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         super().__init__()
         self.source = Source(source, name=name, schemes=schemes, **options)
         self.protocol = self.source.protocols
-        self._stats = Stats()
+        self._versions = VersionCache(QUERY)
         self._under_way: WeakValueDictionary[str, WriteHandle] = WeakValueDictionary()
         install()
 
@@ -116,14 +116,14 @@ class DuckDBFileSystem(AbstractFileSystem):
         list of str
             URLs, sorted; empty where nothing is, for which DuckDB has a good message.
         """
-        asked = self._stats.now()
+        asked = self._versions.now()
         _, connection, key = self.source.locate(path)
         found = self._match(path, connection, key) if is_pattern(key) else []
         if not found and ("**" not in key or not is_pattern(key)):
             # Names may hold brackets, which only this finds.
             version = self._ask(connection, key)
             found = [(path, version)] if version is not None else []
-        self._stats.put(found, asked)
+        self._versions.put_all(found, asked)
         return [url for url, _ in found]
 
     def _match(self, url: str, connection: Connection, key: str) -> list[tuple[str, Version]]:
@@ -153,15 +153,15 @@ class DuckDBFileSystem(AbstractFileSystem):
         return Version.of(connection, key, metadata) if metadata.is_file else None
 
     def _version(self, url: str) -> Version:
-        known = self._stats.get(url)
+        known = self._versions.get(url)
         if known is not None:
             return known
-        asked = self._stats.now()
+        asked = self._versions.now()
         _, connection, key = self.source.locate(url)
         version = self._ask(connection, key)
         if version is None:
             raise FileNotFoundError(errno.ENOENT, "No such file", redact(url))
-        self._stats.put([(url, version)], asked)
+        self._versions.put(url, version, asked)
         return version
 
     @callback
@@ -203,7 +203,7 @@ class DuckDBFileSystem(AbstractFileSystem):
     @callback
     def isfile(self, path: str) -> bool:
         """Tell whether there is a file."""
-        if self._stats.get(path) is not None:
+        if self._versions.get(path) is not None:
             return True
         _, connection, key = self.source.locate(path)
         return self._ask(connection, key) is not None
@@ -234,14 +234,14 @@ class DuckDBFileSystem(AbstractFileSystem):
         list of dict, or of str
             ``name`` (URL), ``size`` (bytes) and ``type``; only names without `detail`.
         """
-        asked = self._stats.now()
+        asked = self._versions.now()
         _, connection, key = self.source.locate(path)
         connection.require("list", "list")
         infos = tasks.run(listing.children, connection, key) or []
         root = path.rstrip("/")
         found = [(f"{root}/{str(info['name']).rpartition('/')[2]}", info) for info in infos]
         files = [(url, Version.from_info(info)) for url, info in found if info["type"] == "file"]
-        self._stats.put(files, asked)
+        self._versions.put_all(files, asked)
         if not detail:
             return [url for url, _ in found]
         return [{"name": url, "size": info["size"], "type": info["type"]} for url, info in found]
@@ -301,7 +301,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         return handle
 
     def _forget(self, url: str) -> None:
-        self._stats.drop(url)
+        self._versions.invalidate(url)
         # The same filesystem may be in use elsewhere, with listings of its own.
         fs, connection, key = self.source.locate(url)
         fs.invalidate_cache(urls.join(connection.service, connection.container, key))
@@ -352,7 +352,7 @@ class DuckDBFileSystem(AbstractFileSystem):
             if not key:
                 raise PermissionError(errno.EPERM, "Refused: this would empty the whole container", path)
             tasks.run(connection.remove_all, f"{key}/")
-            self._stats.drop()
+            self._versions.clear()
             self._forget(path)
             if not self.isfile(path):
                 return

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from datetime import datetime
-from typing import Final
 
 from opendalfs import urls
 from opendalfs.errors import redact
@@ -15,14 +13,13 @@ from opendalfs.listing import info as listing
 from opendalfs.read import reader
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Version
+from opendalfs.read.version_cache import CONDITIONAL, VersionCache
 from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
 
 from .s3 import Item, S3Error
 
 __all__ = ["Mount", "Source", "etag"]
-
-_MOST_LATEST: Final = 1 << 16
 
 
 class Mount:
@@ -65,7 +62,7 @@ class Mount:
         self._base = f"{base}/" if base else ""
         self.scans: dict[str, dict[str, Version]] = {}
         self.used = time.monotonic()
-        self._latest: OrderedDict[str, Version] = OrderedDict()
+        self._latest = VersionCache(CONDITIONAL)
 
     def __repr__(self) -> str:
         return f"Mount({self.filesystem!r}, {self.root!r}, writable={self.writable})"
@@ -152,11 +149,7 @@ class Mount:
         for those that the footer it holds tells of.
         """
         self._pinned(key)[key] = version
-        latest, found = self._latest, self.locate(key)[1]
-        latest[found] = version
-        latest.move_to_end(found)
-        if len(latest) > _MOST_LATEST:
-            latest.popitem(last=False)
+        self._latest.put(self.locate(key)[1], version)
 
     def wrote(self, key: str) -> None:
         """Note that an object was written, so that the filesystem's own listings tell of it."""

@@ -24,16 +24,14 @@ from opendalfs.listing import info as listing
 from opendalfs.listing.cache import Listings
 from opendalfs.listing.info import Info
 from opendalfs.options import check, is_secret, without_secrets
+from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import process
 from opendalfs.services import Form, Home, Service, lookup
 from opendalfs.storage import local_disk
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.operators import connect
 
-__all__ = ["LISTINGS_EXPIRE", "Namespace"]
-
-LISTINGS_EXPIRE = 30.0
-"""Seconds that listings are kept by default."""
+__all__ = ["Namespace"]
 
 _MOST_REMEMBERED = 50_000
 """Entries that one find leaves in the listing cache at most; 50,000 take about 50 MB."""
@@ -67,7 +65,7 @@ class Namespace(AsyncFileSystem):
         loop: asyncio.AbstractEventLoop | None = None,
         batch_size: int | None = None,
         use_listings_cache: bool | None = None,
-        listings_expiry_time: float | None = LISTINGS_EXPIRE,
+        listings_expiry_time: float | None = LISTED.seconds,
         max_paths: int | None = None,
         **options: Any,
     ) -> None:
@@ -89,7 +87,6 @@ class Namespace(AsyncFileSystem):
             # What is near costs next to nothing to ask, and other programs change it.
             use_listings_cache = self.service.home is Home.REMOTE
         self.dircache = Listings(use_listings_cache, listings_expiry_time, max_paths)
-        self._changes = 0
         self._watchers: tuple[weakref.ref[Watcher], ...] = ()
         if self._bound:
             # Bad options are told now, not at the first read.
@@ -335,16 +332,14 @@ class Namespace(AsyncFileSystem):
     async def _list(self, path: str) -> list[Info]:
         connection, key = self.locate(path)
         connection.require("list", "list directories")
-        changes = self._changes
+        invalidations = self.dircache.invalidations
         found = await listing.children(connection, key)
         if found is None:
             info = await self._info(path, refresh=True)
             if info["type"] == "file":
                 return [info]
             found = []
-        if changes == self._changes:
-            # Else it may be of a time before a write of our own.
-            self.dircache[path] = found
+        self.dircache.put(path, found, invalidations)
         return found
 
     async def _find(
@@ -361,10 +356,10 @@ class Namespace(AsyncFileSystem):
         path = self._strip_protocol(path)
         connection, key = self.locate(path)
         connection.require("list", "list directories")
-        changes = self._changes
+        invalidations = self.dircache.invalidations
         listed = await listing.tree(connection, key, prefix=prefix or "", maxdepth=maxdepth)
-        if maxdepth is None and not prefix and changes == self._changes:
-            self._remember(path, listed)
+        if maxdepth is None and not prefix:
+            self._remember(path, listed, invalidations)
         if not listed and not prefix and await self._isfile(path):
             listed = [await self._info(path)]
         found = {info["name"]: info for info in listed if withdirs and info["type"] == "directory"}
@@ -376,7 +371,7 @@ class Namespace(AsyncFileSystem):
         found |= files
         return dict(sorted(found.items())) if detail else sorted(found)
 
-    def _remember(self, path: str, listed: list[Info]) -> None:
+    def _remember(self, path: str, listed: list[Info], invalidations: int) -> None:
         """Keep a whole tree's listings, so that what follows a find asks nothing."""
         if not self.dircache.use_listings_cache or len(listed) > _MOST_REMEMBERED:
             return
@@ -390,7 +385,7 @@ class Namespace(AsyncFileSystem):
                 folders.setdefault(self._above(name), []).append(shown)
         for folder, infos in folders.items():
             listing.sort(infos)
-            self.dircache[folder] = infos
+            self.dircache.put(folder, infos, invalidations)
 
     async def _expand(
         self, path: Any, recursive: bool, maxdepth: int | None, follow: bool = True
@@ -482,7 +477,6 @@ class Namespace(AsyncFileSystem):
         path : str, optional
             Forget those that show it, and those below it; all of them when None.
         """
-        self._changes += 1
         if path is None:
             self.dircache.clear()
         else:

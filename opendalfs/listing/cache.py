@@ -68,8 +68,7 @@ class Listings(DirCache):
         return found.infos
 
     def __setitem__(self, folder: str, infos: list[Info]) -> None:
-        if self.use_listings_cache:
-            self._listings.put(folder, _Listing(infos), weight=len(infos) + 1)
+        self.put(folder, infos)
 
     def __delitem__(self, folder: str) -> None:
         if self._listings.pop(folder) is None:
@@ -87,6 +86,16 @@ class Listings(DirCache):
     def __reduce__(self) -> Any:
         return Listings, (self.use_listings_cache, self.listings_expiry_time, self.max_paths)
 
+    @property
+    def invalidations(self) -> int:
+        """Number of invalidations so far: read it before storage is asked, and pass it to `put`."""
+        return self._listings.invalidations
+
+    def put(self, folder: str, infos: list[Info], since: int | None = None) -> None:
+        """Keep a listing, unless something was invalidated `since` it was asked for."""
+        if self.use_listings_cache:
+            self._listings.put(folder, _Listing(infos), weight=len(infos) + 1, since=since)
+
     def lookup(self, folder: str, path: str) -> Info | None:
         """Find a path in the listing of its directory; where a file and a directory share it, the file."""
         found = self._listings.get(folder)
@@ -94,12 +103,11 @@ class Listings(DirCache):
 
     def forget(self, *folders: str) -> None:
         """Forget the listings of some directories."""
-        for folder in folders:
-            self._listings.pop(folder)
+        self._listings.invalidate(*folders)
 
     def forget_below(self, path: str) -> None:
         """Forget the listings of all directories below one."""
-        self._listings.remove_below(path)
+        self._listings.invalidate_below(path)
 
     def clear(self) -> None:
         """Forget all."""

@@ -401,7 +401,7 @@ class Connection:
     async def _remove_all(self, prefix: str) -> None:
         with Call(self, "delete", prefix).awaited() as call:
             if self._written is not None:
-                self._written.remove_below(prefix)
+                self._written.invalidate_below(prefix)
             await call.run_async(self.async_operator.remove_all, prefix or "/")
             call.moved(0, requests=2)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from opendal.types import Metadata
 
@@ -19,8 +18,7 @@ from .connection import Connection
 __all__ = ["Version", "compare", "compares", "pin", "whole"]
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """The version of an object that a handle reads, as far as its service tells versions apart.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The parts of the DuckDB adapter, one by one: handle, readahead, glob, stats, Parquet's end."""
+"""The parts of the DuckDB adapter, one by one: handle, readahead, glob, Parquet's end."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opendalfs
-from opendalfs.read.reader import Reader, Version
+from opendalfs.read.reader import Reader
 from opendalfs.testing.delay_proxy import DelayProxy
 from opendalfs.testing.servers import S3Server
 from opendalfs_duckdb import locator as source_module
-from opendalfs_duckdb import version_cache as stats_module
 from opendalfs_duckdb.ahead import ReadAhead
 from opendalfs_duckdb.locator import Source
 from opendalfs_duckdb.read_handle import ReadHandle
 from opendalfs_duckdb.text_end import TextEnd
-from opendalfs_duckdb.version_cache import Stats
 from opendalfs_duckdb.write_handle import parquet_is_whole
 
 SIZE = 3_000_000
@@ -279,22 +277,6 @@ def test_a_glob_sees_what_others_wrote_and_the_rest_is_two_seconds_behind() -> N
     assert not fs.isfile(url)
 
 
-def test_stats_forget() -> None:
-    stats = Stats(seconds=1000)
-    asked = stats.now()
-    stats.put([("a", Version(1)), ("b", Version(2))], asked)
-    assert stats.get("a") == Version(1)
-    stats.drop("a")
-    assert stats.get("a") is None
-    assert stats.get("b") == Version(2)
-    # An answer that was on its way while we wrote is not kept.
-    stats.put([("a", Version(1))], asked)
-    assert stats.get("a") is None
-    expired = Stats(seconds=0)
-    expired.put([("a", Version(1))], expired.now())
-    assert expired.get("a") is None
-
-
 @pytest.mark.parametrize("options", ["", ", ENCRYPTION_CONFIG {footer_key: 'k'}"])
 @pytest.mark.parametrize("rows", [0, 10_000])
 def test_a_parquet_file_is_whole_only_with_its_end(tmp_path: Path, options: str, rows: int) -> None:
@@ -354,22 +336,6 @@ def test_gzip_is_read_only_where_somebody_asks() -> None:
     end = TextEnd("a.csv.gz", lambda: False)
     end.take(WHOLE[:20])
     assert end.whole is None
-
-
-def test_stats_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats_module, "_MOST", 10)
-    stats = Stats(seconds=1000)
-    stats.put([(str(i), Version(i)) for i in range(25)], stats.now())
-    assert stats.get("14") is None
-    assert [stats.get(str(i)) for i in range(15, 25)] == [Version(i) for i in range(15, 25)]
-    assert len(stats._found) == 10
-
-
-def test_a_look_at_old_stats_frees_them() -> None:
-    stats = Stats(seconds=0)
-    stats.put([("a", Version(1)), ("b", Version(2))], stats.now())
-    assert stats.get("a") is None
-    assert not stats._found
 
 
 def test_filesystems_of_urls_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
