@@ -407,7 +407,8 @@ class Scan:
             part = _overlap(block.range, wanted)
             view[part.start - wanted.start : part.stop - wanted.start] = self._take(block, part)
         if wanted.stop > end:
-            view[end - wanted.start :] = self.tail.get(Range(end, wanted.stop)) or b""
+            rest = Range(max(end, wanted.start), wanted.stop)
+            view[rest.start - wanted.start :] = self.tail.get(rest) or b""
         return whole
 
     def _take(self, block: _Block, part: Range) -> memoryview:

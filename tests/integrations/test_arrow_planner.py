@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import opendalfs
@@ -111,6 +111,8 @@ class TestScan:
         plan=st.none() | st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 2_000)), max_size=8),
         begin=st.booleans(),
     )
+    # A read that lies in the tail, which was not there yet when the read began.
+    @example(FILE, [(0, 1), (len(FILE) - 11, 1)], (12, 1, 0), 0, [(len(FILE) - 2_010, 2_000)], False)
     def test_any_read_gives_the_bytes_of_the_file(
         self,
         data: bytes,
@@ -629,7 +631,7 @@ class TestMemory:
             """
             import resource, sys, time
             import opendalfs, pyarrow.dataset as ds, pyarrow as pa, pyarrow.parquet as pq
-            from opendalfs_arrow.memory import Budget
+            from opendalfs_arrow.column_history import Budget
 
             def peak():
                 return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
