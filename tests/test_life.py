@@ -478,7 +478,7 @@ def test_the_import_is_light() -> None:
 
 
 def test_the_import_starts_no_thread_and_uses_no_storage() -> None:
-    code = "import opendalfs, threading; from opendalfs import lifecycle; "
-    program = code + "print(threading.active_count(), lifecycle.used())"
+    code = "import opendalfs, threading; from opendalfs.runtime import process; "
+    program = code + "print(threading.active_count(), process.used())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "False"]

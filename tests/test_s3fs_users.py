@@ -329,7 +329,7 @@ def test_ls_lists_a_file_before_the_directory_of_the_same_name_and_with_the_keys
 
 REGISTERED = """
 import fsspec, opendalfs
-from opendalfs.filesystems import AzblobFileSystem, S3FileSystem
+from opendalfs.fs.services import AzblobFileSystem, S3FileSystem
 fs = opendalfs.filesystem("s3", region="us-east-1")
 assert "s3" not in fs.protocol
 opendalfs.register("s3", "az")

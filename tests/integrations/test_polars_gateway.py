@@ -490,7 +490,7 @@ threading.Thread(target=forever, daemon=True).start()
 FORK = """
 import os
 import opendalfs
-from opendalfs_polars.gateway import gateway
+from opendalfs_gateway.server import gateway
 parent = gateway()
 if {used}:
     opendalfs.filesystem("memory").pipe_file("x/a", b"1")

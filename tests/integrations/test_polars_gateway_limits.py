@@ -145,7 +145,7 @@ GARBAGE = """
 import os, socket, ssl
 from concurrent.futures import ThreadPoolExecutor
 import opendalfs
-from opendalfs_polars.gateway import Gateway
+from opendalfs_gateway.server import Gateway
 
 server = Gateway()
 port = int(server.endpoint.rpartition(":")[2])
