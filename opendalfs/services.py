@@ -70,6 +70,8 @@ class Service:
         Scheme put before a host taken from a URL.
     default_endpoint : str, optional
         Used when no endpoint is given; may hold ``{account_name}``.
+    url_name : str, optional
+        Name in the URL scheme without ``+``; by default `scheme`.
     secure : tuple of str
         Names in URLs that mean HTTPS, where the service's own name means HTTP.
     accounts : bool
@@ -97,6 +99,7 @@ class Service:
     peers: Mapping[str, str] = field(default_factory=lambda: _NONE)
     endpoint_scheme: str | None = None
     default_endpoint: str | None = None
+    url_name: str | None = None
     secure: tuple[str, ...] = ()
     accounts: bool = False
     queries: bool = False
@@ -113,8 +116,9 @@ class Service:
     @property
     def protocols(self) -> tuple[str, ...]:
         """URL schemes, the canonical one first; the ones without ``+`` are for UPath and xarray."""
-        names = (self.scheme, *self.secure[:1])
-        return tuple(f"opendal+{n}" for n in names) + tuple(f"opendal{n}" for n in names)
+        with_plus = (self.scheme, *self.secure[:1])
+        without_plus = (self.url_name or self.scheme, *self.secure[:1])
+        return tuple(f"opendal+{n}" for n in with_plus) + tuple(f"opendal{n}" for n in without_plus)
 
     def is_secure(self, protocol: str) -> bool:
         """Whether a URL scheme, ours or another library's, means HTTPS beside one that means HTTP."""
@@ -195,7 +199,8 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("cos", _CONTAINER, "bucket", native=("cosn",)),
     Service("dashmap", home=Home.PROCESS),
     Service("dropbox"),
-    Service("fs", Form.ABSOLUTE, home=Home.DISK, native=("file", "local"), appends=True),
+    # opendalfs:// would read as the package's own scheme.
+    Service("fs", Form.ABSOLUTE, home=Home.DISK, native=("file", "local"), url_name="local", appends=True),
     Service(
         "ftp",
         _ENDPOINT,
@@ -310,6 +315,11 @@ def lookup(name: str) -> Service:
     'gcs'
     """
     plain = name.lower().replace("_", "-")
+    if plain == "opendalfs":
+        raise ValueError(
+            "'opendalfs' is this package, not a service: write opendal+fs:// for the local disk, or "
+            "opendal+s3:// for S3"
+        )
     for prefix in ("opendal+", "opendal"):
         if plain.startswith(prefix):
             plain = plain[len(prefix) :]

@@ -60,7 +60,7 @@ HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model",
 """First part of a path of the Hugging Face hub, and what kind of repository it stands for."""
 
 _USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
-_IN_URLS: Final = {name: row for row in SERVICES.values() for name in (row.scheme, *row.secure[:1])}
+_BY_PROTOCOL: Final = {protocol: row for row in SERVICES.values() for protocol in row.protocols}
 
 
 def strip(service: Service, path: str) -> str:
@@ -359,10 +359,7 @@ def service_of(url: str) -> tuple[Service, str] | None:
         None when it is no ``opendal+<service>://`` URL.
     """
     protocol, mark, _ = url.partition("://")
-    if not mark or not protocol.startswith("opendal"):
-        return None
-    name = protocol.removeprefix("opendal").removeprefix("+")
-    service = _IN_URLS.get(name)
+    service = _BY_PROTOCOL.get(protocol) if mark else None
     return None if service is None else (service, url)
 
 

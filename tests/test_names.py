@@ -63,6 +63,15 @@ def test_the_name_of_a_product_is_answered_with_the_service_for_it(name: str, hi
         assert f"no OpenDAL service is called '{name}': {hint}" in first_line(call)
 
 
+def test_the_name_of_the_package_is_no_service() -> None:
+    assert "is this package, not a service: write opendal+fs://" in first_line(
+        opendalfs.filesystem, "opendalfs"
+    )
+    with pytest.raises(ValueError, match="Protocol not known: opendalfs"):
+        fsspec.open("opendalfs:///tmp/key")
+    assert isinstance(fsspec.filesystem("opendallocal"), opendalfs.FsFileSystem)
+
+
 def test_products_are_no_services_and_their_hints_name_some() -> None:
     for product, hint in _PRODUCTS.items():
         with pytest.raises(ValueError, match="is called"):

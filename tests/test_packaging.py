@@ -198,7 +198,9 @@ def test_entry_points_name_every_service_of_the_wheel(info: dict[str, bytes]) ->
     expected = {"opendal": "opendalfs.fs.core:OpendalFileSystem"}
     for scheme, service in (services | {"https": "http", "webdavs": "webdav"}).items():
         words = "".join(word.capitalize() for word in service.split("-"))
-        for name in (f"opendal+{scheme}", f"opendal{scheme}"):
+        # opendalfs:// would read as the package's own scheme.
+        letters = "local" if scheme == "fs" else scheme
+        for name in (f"opendal+{scheme}", f"opendal{letters}"):
             expected[name] = f"opendalfs.fs.services:{words}FileSystem"
 
     parser = configparser.ConfigParser(delimiters=("=",))

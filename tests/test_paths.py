@@ -125,7 +125,7 @@ def test_every_protocol_leads_to_the_class_of_the_service(scheme: str) -> None:
         ("azblob", "az://box/user@home/a", "box/user@home/a"),
         ("fs", "opendal+fs:///a/b", "/a/b"),
         ("fs", "opendal+fs://a/b", "/a/b"),
-        ("fs", "opendalfs:///a/b/", "/a/b"),
+        ("fs", "opendallocal:///a/b/", "/a/b"),
         ("fs", "file:///a/./b/../c", "/a/c"),
         ("fs", "/", "/"),
         ("memory", "opendal+memory://a/b", "a/b"),

@@ -50,12 +50,12 @@ from .functions import (
     write_parquet,
 )
 from .hooks import Hooks, polars
-from .native_options import Refused
+from .native_options import NativeBackendError
 from .target import Target, target
 
 __all__ = [
     "Hooks",
-    "Refused",
+    "NativeBackendError",
     "Target",
     "polars",
     "read_csv",

@@ -111,7 +111,7 @@ Raises
 ------
 OptionError
     For an option that the service does not have.
-Refused
+NativeBackendError
     With ``backend="native"`` when anything would be lost.
 
 Examples

@@ -1,8 +1,8 @@
 """opendalfs's options as options of Polars' own object store, by a strict whitelist.
 
 Polars drops an option that it does not know without a word, and finds credentials by a chain of its own. So
-only what means exactly the same in both is translated. For all the rest `translate` raises `Refused`, whose
-text says why, and the gateway takes over.
+only what means exactly the same in both is translated. For all the rest `translate` raises
+`NativeBackendError`, whose text says why, and the gateway takes over.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from urllib.parse import urlsplit
 from opendalfs.fs.services import ServiceFileSystem
 from opendalfs.options import Tuning
 
-__all__ = ["Native", "Refused", "translate"]
+__all__ = ["Native", "NativeBackendError", "translate"]
 
 
-class Refused(ValueError):
-    """Polars' own store would lose something; the text says what."""
+class NativeBackendError(ValueError):
+    """Raised with ``backend="native"`` if Polars' own object store cannot do the same as opendalfs.
+
+    The text says what would differ. ``backend="auto"`` uses the gateway then.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> 
 
     Raises
     ------
-    Refused
+    NativeBackendError
         When anything would be lost.
 
     Examples
@@ -76,19 +79,19 @@ def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> 
     scheme = filesystem.service.scheme
     rule = _RULES.get(scheme)
     if rule is None:
-        raise Refused(f"Polars has no store of its own for {scheme}")
+        raise NativeBackendError(f"Polars has no store of its own for {scheme}")
     if filesystem.tuning != Tuning():
-        raise Refused("Polars takes no retries, timeouts, sizes or limits in opendalfs's sense")
+        raise NativeBackendError("Polars takes no retries, timeouts, sizes or limits in opendalfs's sense")
     told = [
         name for name, text in os.environ.items() if text and name.startswith(_ENVIRONMENT.get(scheme, ()))
     ]
     if told:
-        raise Refused(f"the environment sets {', '.join(sorted(told))}, which Polars would follow")
+        raise NativeBackendError(f"the environment sets {', '.join(sorted(told))}, which Polars would follow")
     given = _Given(filesystem.native)
     found = rule(given, container, write)
     left = given.left()
     if left:
-        raise Refused(f"Polars has no counterpart of {', '.join(left)}")
+        raise NativeBackendError(f"Polars has no counterpart of {', '.join(left)}")
     return found
 
 
@@ -169,19 +172,21 @@ def _s3(given: _Given, container: str, write: bool) -> Native:
     options = {"aws_region": given.take("region")}
     endpoint = given.take("endpoint")
     if "@" in endpoint:
-        raise Refused("Polars' errors would show the user and password of the endpoint")
+        raise NativeBackendError("Polars' errors would show the user and password of the endpoint")
     if endpoint:
         options["aws_endpoint_url"] = endpoint.rstrip("/")
         options["aws_allow_http"] = _flag(endpoint.startswith("http:"))
     virtual = given.is_on("enable_virtual_host_style")
     if virtual and endpoint:
-        raise Refused("with an endpoint of one's own the two do not agree where the bucket's name goes")
+        raise NativeBackendError(
+            "with an endpoint of one's own the two do not agree where the bucket's name goes"
+        )
     options["aws_virtual_hosted_style_request"] = _flag(virtual)
     options |= _s3_identity(given)
     encryption = given.take("server_side_encryption")
     if encryption:
         if encryption != "AES256":
-            raise Refused("of server-side encryptions only AES256 is the same in both")
+            raise NativeBackendError("of server-side encryptions only AES256 is the same in both")
         options["aws_server_side_encryption"] = encryption
     # Where credentials are looked for matters to nobody when they are given.
     given.drop("disable_config_load", "disable_ec2_metadata", "allow_anonymous")
@@ -204,9 +209,9 @@ def _s3_identity(given: _Given) -> dict[str, str]:
         keys = {f"aws_{name.lower()}": os.environ.get(f"AWS_{name}", "") for name in _AWS_KEYS}
         keys = {name: value for name, value in keys.items() if value}
     elif os.environ.get("AWS_SESSION_TOKEN") and "aws_session_token" not in keys:
-        raise Refused("the environment holds a session token that Polars would send along")
+        raise NativeBackendError("the environment holds a session token that Polars would send along")
     if "aws_access_key_id" not in keys or "aws_secret_access_key" not in keys:
-        raise Refused(_NO_CREDENTIALS)
+        raise NativeBackendError(_NO_CREDENTIALS)
     # A profile has given its keys, region and endpoint already.
     given.drop("profile")
     return {**keys, "aws_skip_signature": "false"}
@@ -218,7 +223,9 @@ _AWS_KEYS: Final = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
 def _gcs(given: _Given, container: str, write: bool) -> Native:
     options: dict[str, str] = {}
     if given.take("endpoint").rstrip("/") not in ("", "https://storage.googleapis.com"):
-        raise Refused("OpenDAL and Polars speak different protocols of Google's, which one endpoint may not")
+        raise NativeBackendError(
+            "OpenDAL and Polars speak different protocols of Google's, which one endpoint may not"
+        )
     if given.is_on("skip_signature"):
         options["google_skip_signature"] = "true"
         given.drop("credential", "credential_path", "token", "allow_anonymous")
@@ -234,10 +241,10 @@ def _gcs_identity(given: _Given) -> dict[str, str]:
         try:
             return {"google_service_account_key": base64.b64decode(credential, validate=True).decode()}
         except (binascii.Error, UnicodeDecodeError):
-            raise Refused("credential= is not the base64 of a service account's key") from None
+            raise NativeBackendError("credential= is not the base64 of a service account's key") from None
     identity = given.renamed({"credential_path": "google_service_account_path", "token": "bearer_token"})
     if len(identity) != 1:
-        raise Refused(_NO_CREDENTIALS)
+        raise NativeBackendError(_NO_CREDENTIALS)
     return identity
 
 
@@ -246,7 +253,9 @@ def _azure(scheme: str, service: str) -> Callable[[_Given, str, bool], Native]:
         host = urlsplit(given.take("endpoint"))
         account = given.take("account_name") or host.netloc.partition(".")[0]
         if not account or (host.scheme, host.netloc) != ("https", f"{account}.{service}.core.windows.net"):
-            raise Refused("Polars builds Azure's addresses by itself, for the public cloud's own hosts")
+            raise NativeBackendError(
+                "Polars builds Azure's addresses by itself, for the public cloud's own hosts"
+            )
         options = {"azure_storage_account_name": account}
         options |= _azure_identity(given)
         return Native(f"{scheme}://{container}/{_prefix(given)}", options)
@@ -264,7 +273,7 @@ def _azure_identity(given: _Given) -> dict[str, str]:
             return identity
         if identity:
             break
-    raise Refused(_NO_CREDENTIALS)
+    raise NativeBackendError(_NO_CREDENTIALS)
 
 
 _AZURE_IDENTITIES: Final[tuple[Mapping[str, str], ...]] = (
@@ -280,32 +289,34 @@ _AZURE_IDENTITIES: Final[tuple[Mapping[str, str], ...]] = (
 
 def _hf(given: _Given, container: str, write: bool) -> Native:
     if write:
-        raise Refused("Polars does not write to Hugging Face")
+        raise NativeBackendError("Polars does not write to Hugging Face")
     if not container.startswith(("datasets/", "spaces/")):
-        raise Refused("of Hugging Face Polars reads datasets and spaces only")
+        raise NativeBackendError("of Hugging Face Polars reads datasets and spaces only")
     token = given.take("token")
     if not token and (os.environ.get("HF_TOKEN") or os.environ.get("HF_ENDPOINT")):
-        raise Refused("the environment sets HF_TOKEN or HF_ENDPOINT")
+        raise NativeBackendError("the environment sets HF_TOKEN or HF_ENDPOINT")
     options = {"token": token} if token else {}
     return Native(f"hf://{container}/{_prefix(given)}", options)
 
 
 def _fs(given: _Given, container: str, write: bool) -> Native:
     if write:
-        raise Refused("Polars writes a local file in its place, so that a query that fails leaves a torn one")
+        raise NativeBackendError(
+            "Polars writes a local file in its place, so that a query that fails leaves a torn one"
+        )
     root = given.take("root")
     if root.strip("/"):
-        raise Refused("local paths are absolute, whatever the root")
+        raise NativeBackendError("local paths are absolute, whatever the root")
     given.drop("atomic_write_dir")
     return Native("/", {})
 
 
 def _http(given: _Given, container: str, write: bool) -> Native:
     if write:
-        raise Refused("Polars does not write over HTTP")
+        raise NativeBackendError("Polars does not write over HTTP")
     endpoint = given.take("endpoint")
     if not endpoint or "@" in endpoint:
-        raise Refused("Polars sends no user and password over HTTP")
+        raise NativeBackendError("Polars sends no user and password over HTTP")
     return Native(posixpath.join(endpoint.rstrip("/"), _prefix(given)), {})
 
 

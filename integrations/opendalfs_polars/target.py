@@ -17,7 +17,7 @@ from opendalfs.services import Form, Service, lookup
 from opendalfs_gateway.server import gateway
 
 from .glob import GLOB, translated
-from .native_options import Refused, translate
+from .native_options import NativeBackendError, translate
 
 __all__ = ["Backend", "Target", "is_ours", "place_of", "resolve", "target"]
 
@@ -76,7 +76,7 @@ def is_ours(value: object) -> bool:
 
 
 def _known(name: str) -> bool:
-    return paths.service_of(f"opendal+{name.lower()}://") is not None
+    return paths.service_of(f"opendal{name.lower()}://") is not None
 
 
 def _service(url: Url) -> tuple[Service, str]:
@@ -127,7 +127,7 @@ def target(
 
     Raises
     ------
-    Refused
+    NativeBackendError
         With ``backend="native"`` when anything would be lost; a ValueError that says what.
     OptionError
         For an option that the service does not have, naming the nearest one.
@@ -171,7 +171,7 @@ def resolve(
     elif backend != "gateway":
         try:
             return _native(place, found, single, write=write, glob=glob)
-        except Refused as exc:
+        except NativeBackendError as exc:
             if backend == "native":
                 raise
             reason = str(exc)
@@ -223,9 +223,9 @@ def _native(place: ServiceFileSystem, found: list[str], single: bool, *, write: 
     cuts = [paths.split(place.service, path) for path in found]
     stores = {container: translate(place, container, write=write) for container, _ in cuts}
     if place.service.scheme == "http" and any(_IN_HTTP.search(key) for _, key in cuts):
-        raise Refused("over HTTP Polars takes no globs, and '%' and '#' for parts of the URL")
+        raise NativeBackendError("over HTTP Polars takes no globs, and '%' and '#' for parts of the URL")
     if not all(key for _, key in cuts):
-        raise Refused("Polars reads hive partitions wrongly from the root of a bucket")
+        raise NativeBackendError("Polars reads hive partitions wrongly from the root of a bucket")
     sources = [stores[container].base + key for container, key in cuts]
     if glob:
         sources = [translated(source) for source in sources]
