@@ -1,4 +1,4 @@
-"""What scans share: which columns were read of late, and how much may be held ahead of the readers."""
+"""Which columns recent scans have read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import time
 from collections import OrderedDict
 from typing import Final
 
-__all__ = ["SHARED", "Budget", "Memory"]
-
-BUDGET: Final = 256 * 1024 * 1024
-"""Bytes that all scans together hold or have asked for ahead of their readers."""
+__all__ = ["Memory"]
 
 _MEMORY_SECONDS: Final = 300.0
 _SAME_SCAN_SECONDS: Final = 2.0
@@ -49,31 +46,3 @@ class Memory:
         self._seen.move_to_end(key)
         while len(self._seen) > 256:
             self._seen.popitem(last=False)
-
-
-class Budget:
-    """Bytes that scans may hold or have asked for ahead of their readers, all of them together.
-
-    Parameters
-    ----------
-    limit : int
-        Bytes.
-    """
-
-    def __init__(self, limit: int = BUDGET) -> None:
-        self.limit = limit
-        self.held = 0
-        self._lock = threading.RLock()
-
-    def add(self, size: int) -> None:
-        """Count bytes in, or out when negative."""
-        with self._lock:
-            self.held += size
-
-    def allows(self, size: int) -> bool:
-        """Tell whether so many bytes more fit."""
-        return self.held + size <= self.limit
-
-
-SHARED: Final = Budget()
-"""That of the process."""

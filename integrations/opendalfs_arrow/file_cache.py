@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from opendalfs.budget import Budget
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.listing.info import Info
 from opendalfs.path_cache import PathCache
@@ -19,7 +20,7 @@ from opendalfs.read.reader import Reader, Version, weakly
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import compares, pin
 
-from .column_history import Budget, Memory
+from .column_history import Memory
 from .footer import Tail
 
 __all__ = ["Known", "known_of"]

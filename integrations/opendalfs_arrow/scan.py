@@ -29,16 +29,17 @@ from typing import Any, Final
 import pyarrow as pa
 
 from opendalfs import tracing
+from opendalfs.budget import PROCESS, Budget, Reservation
 from opendalfs.read.ranges import Range, coalesce, split
 from opendalfs.read.reader import failed, pool, submit, weakly
 from opendalfs.runtime import process
 from opendalfs.runtime.workers import result
 
 from .call_hints import Asked
-from .column_history import SHARED, Budget, Memory
+from .column_history import Memory
 from .footer import Footer, Tail
 
-__all__ = ["Scan"]
+__all__ = ["BUDGET", "Scan"]
 
 _IN_FLIGHT: Final = 24
 _PART: Final = 4 * 1024 * 1024
@@ -48,6 +49,9 @@ smaller than this, most of what moves may be holes."""
 
 _CHEAP: Final = 1024 * 1024
 """Bytes of small row groups that are fetched beyond the window: about what a round trip costs."""
+
+BUDGET: Final = PROCESS.share(256 << 20, guaranteed=32 << 20)
+"""Bytes that all scans together hold or have requested ahead of their readers."""
 
 _BEHIND: Final = 3
 """Row groups behind the furthest one that are kept, as Arrow's threads read out of order."""
@@ -86,7 +90,7 @@ class Scan:
     plan : sequence of Range, optional
         All that will be read; it is fetched at once, and nothing else.
     budget : Budget, optional
-        By default that of the process.
+        Where the bytes count that are held or requested; by default the share of all scans in this process.
     """
 
     def __init__(
@@ -104,13 +108,12 @@ class Scan:
         self.tail = tail
         self._memory = memory if memory is not None else Memory()
         self._folder = folder
-        self._budget = budget if budget is not None else SHARED
+        self._held = Reservation(budget if budget is not None else BUDGET)
         # Reentrant, as a future that is done already calls back at once.
         self._lock = threading.RLock()
         self._blocks: list[_Block] = []
         self._queue: deque[_Block] = deque()
         self._running = 0
-        self._held = 0
         self._columns: set[int] = set()
         self._planned: set[int] = set()
         self._first: int | None = None
@@ -210,8 +213,7 @@ class Scan:
             self._closed = True
             self._queue.clear()
             blocks, self._blocks = self._blocks, []
-            self._budget.add(-self._held)
-            self._held = 0
+            self._held.release()
         for block in blocks:
             if block.future is not None:
                 block.future.cancel()
@@ -316,8 +318,8 @@ class Scan:
         with self._lock:
             while self._queue and self._running < _IN_FLIGHT and not self._closed:
                 block = self._queue[0]
-                must = self._claimed and not self._held
-                if not must and not self._budget.allows(block.range.size) and not self._evict():
+                must = self._claimed and not self._held.size
+                if not must and not self._held.fits(block.range.size) and not self._evict():
                     break
                 self._queue.popleft()
                 if block.future is None and block.left:
@@ -349,8 +351,7 @@ class Scan:
             if block in self._blocks:
                 self._blocks.remove(block)
                 if block.future is not None:
-                    self._held -= block.range.size
-                    self._budget.add(-block.range.size)
+                    self._held.shrink(block.range.size)
 
     def _touching(self, part: Range) -> list[_Block]:
         """Give the blocks that a range touches, in order."""
@@ -368,8 +369,7 @@ class Scan:
 
     def _begin(self, block: _Block, future: Future[bytes]) -> None:
         if block.future is None:
-            self._held += block.range.size
-            self._budget.add(block.range.size)
+            self._held.grow(block.range.size)
         block.future = future
         self._running += 1
         block.future.add_done_callback(self._ended)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import threading
 from concurrent.futures import Future
-from typing import ClassVar, Final
+from typing import Final
 
 from opendalfs import tracing
+from opendalfs.budget import PROCESS, Reservation
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader, failed
 from opendalfs.runtime.workers import result
@@ -29,7 +29,7 @@ _AHEAD: Final = 4
 _AGAIN: Final = 32 * 1024 * 1024
 """How far into a file what was read is kept for a second reading."""
 
-_KEPT: Final = 128 * 1024 * 1024
+_KEPT: Final = PROCESS.share(128 << 20, guaranteed=32 << 20)
 """Bytes that all streams together keep so."""
 
 
@@ -45,20 +45,13 @@ class ReadAhead:
         Of the file.
     """
 
-    # Reentrant: a stream may be collected while this thread is in here.
-    _lock: ClassVar = threading.RLock()
-    _all_kept: ClassVar = 0
-
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         # By where a block begins: where what is held of it begins, and its bytes.
         self._blocks: dict[int, tuple[int, Future[bytes]]] = {}
-        self._kept: dict[int, int] = {}
+        self._kept: set[int] = set()
+        self._reserved = Reservation(_KEPT)
         self._end = -1
-
-    def __del__(self) -> None:
-        with ReadAhead._lock:
-            ReadAhead._all_kept -= sum(self._kept.values())
 
     def held(self, offset: int, size: int) -> bytes | None:
         """Give bytes that are here already, from any thread; None when they are not all here."""
@@ -124,18 +117,11 @@ class ReadAhead:
 
     def _passed(self, block: Range) -> None:
         """Keep a block that was read for the first time, if it may be; let go of one that was read again."""
-        if self._kept.pop(block.start, 0):
-            self._count(-block.size)
+        if block.start in self._kept:
+            self._kept.remove(block.start)
+            self._reserved.shrink(block.size)
             self._blocks.pop(block.start, None)
-        elif block.stop <= _AGAIN and self._count(block.size):
-            self._kept[block.start] = block.size
+        elif block.stop <= _AGAIN and self._reserved.try_grow(block.size):
+            self._kept.add(block.start)
         else:
             self._blocks.pop(block.start, None)
-
-    @classmethod
-    def _count(cls, size: int) -> bool:
-        with cls._lock:
-            if cls._all_kept + size > _KEPT:
-                return False
-            ReadAhead._all_kept += size
-            return True

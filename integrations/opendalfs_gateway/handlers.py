@@ -14,12 +14,12 @@ from typing import Final
 
 from aiohttp import web
 
+from opendalfs.budget import PROCESS, Reservation
 from opendalfs.errors import ChangedError
 from opendalfs.read.ranges import Range, split
 from opendalfs.read.reader import Version
 
 from . import body, s3
-from .budget import Budget
 from .failures import Failures
 from .mount import Mount, Source, etag
 from .mounts import Mounts
@@ -28,7 +28,7 @@ from .uploads import Uploads
 
 __all__ = ["Handlers"]
 
-_READ_AHEAD: Final = 256 << 20
+_READ_AHEAD: Final = PROCESS.share(256 << 20, guaranteed=32 << 20)
 """Bytes read ahead of the clients, of all requests together."""
 
 _AT_ONCE: Final = 8
@@ -65,7 +65,6 @@ class Handlers:
     def __init__(self, mounts: Mounts, uploads: Uploads) -> None:
         self._mounts = mounts
         self._uploads = uploads
-        self._budget = Budget(_READ_AHEAD)
         self._failures = Failures()
         self._listings: OrderedDict[str, tuple[float, _Page]] = OrderedDict()
 
@@ -163,17 +162,18 @@ class Handlers:
         OSError or None
             What storage raised, after which nothing more was sent.
         """
-        ahead: deque[tuple[asyncio.Task[bytes], int]] = deque()
+        ahead: deque[tuple[asyncio.Task[bytes], Range]] = deque()
+        held = Reservation(_READ_AHEAD)
         part = next(parts, None)
         try:
             while ahead or part is not None:
                 while part is not None and len(ahead) < _AT_ONCE:
-                    held = self._budget.take(part.size)
-                    if not held and ahead:
+                    if ahead and not held.fits(part.size):
                         break
-                    ahead.append((asyncio.create_task(source.fetch(part)), held))
+                    held.grow(part.size)
+                    ahead.append((asyncio.create_task(source.fetch(part)), part))
                     part = next(parts, None)
-                task, held = ahead[0]
+                task, due = ahead[0]
                 try:
                     data = await task
                 except OSError as exc:
@@ -183,11 +183,11 @@ class Handlers:
                     await response.prepare(request)
                 await _write(response, data)
                 ahead.popleft()
-                self._budget.give(held)
+                held.shrink(due.size)
         finally:
-            for task, held in ahead:
+            for task, _ in ahead:
                 task.cancel()
-                self._budget.give(held)
+            held.release()
             await asyncio.gather(*(task for task, _ in ahead), return_exceptions=True)
         await response.write_eof()
         return None

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs_arrow
+from opendalfs.budget import Budget
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
 from opendalfs.testing.fault_server import Request
 from opendalfs.testing.refusing_proxy import RefusingProxy
 from opendalfs.testing.servers import S3Server
 from opendalfs_arrow import footer
-from opendalfs_arrow.column_history import Budget
 from opendalfs_arrow.files import StreamFile
 from opendalfs_arrow.footer import Tail
 from opendalfs_arrow.scan import Scan
@@ -185,7 +185,7 @@ class TestRequestsInAdvance:
         self, reader: Reader, proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(footer, "WHOLE", 0)
-        budget = Budget()
+        budget = Budget(1 << 30)
         tail = Tail(reader)
         assert tail.size == len(DATA)
         proxy.refuse(1, key="data.bin")

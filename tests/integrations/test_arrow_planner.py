@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 import opendalfs
 import opendalfs_arrow
 from opendalfs import ChangedError
+from opendalfs.budget import Budget
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
 from opendalfs.testing.delay_proxy import DelayProxy
 from opendalfs.testing.servers import S3Server
 from opendalfs_arrow import footer
 from opendalfs_arrow import scan as parquet
-from opendalfs_arrow.column_history import Budget
 from opendalfs_arrow.files import RandomFile
 from opendalfs_arrow.footer import Footer, Tail
 from opendalfs_arrow.scan import Scan
@@ -155,7 +155,7 @@ class TestScan:
 
     @pytest.mark.usefixtures("tiny")
     def test_a_read_of_a_closed_scan_is_refused(self) -> None:
-        held = Budget()
+        held = Budget(1 << 30)
         scan = Scan(Tail(Reader(*MEMORY.locate(store(self.FILE)))), budget=held)
         scan.close()
         with pytest.raises(ValueError, match="closed"):
@@ -631,7 +631,7 @@ class TestMemory:
             """
             import resource, sys, time
             import opendalfs, pyarrow.dataset as ds, pyarrow as pa, pyarrow.parquet as pq
-            from opendalfs_arrow.column_history import Budget
+            from opendalfs.budget import Budget
 
             def peak():
                 return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

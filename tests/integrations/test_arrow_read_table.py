@@ -19,10 +19,10 @@ import pytest
 
 import opendalfs
 from opendalfs import OptionError
+from opendalfs.budget import Budget
 from opendalfs.testing.delay_proxy import DelayProxy
 from opendalfs.testing.servers import S3Server
 from opendalfs_arrow import read_table
-from opendalfs_arrow.column_history import Budget
 from tests.integrations.arrow_places import Place, chunk_bytes, data_reads, numbers, read_twice, s3_place
 
 NAMES = ["a.parquet", "b.parquet", "c.parquet"]

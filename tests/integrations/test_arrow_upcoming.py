@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
+from opendalfs.budget import Budget, Reservation
 from opendalfs.testing.delay_proxy import DelayProxy
 from opendalfs.testing.servers import S3Server
 from opendalfs_arrow import prefetch
 from opendalfs_arrow.call_hints import Asked
-from opendalfs_arrow.column_history import Budget
 from tests.integrations.arrow_places import Place, chunk_bytes, numbers, read_twice, s3_place
 from tests.waiting import eventually
 
@@ -143,7 +143,7 @@ def test_a_filter_on_rows_fetches_no_data_ahead_that_it_may_rule_out(fs: Any, fa
 
 
 def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str) -> None:
-    budget = fs.handler.known.budget = Budget()
+    budget = fs.handler.known.budget = Budget(1 << 30)
     folder = far.path(uuid.uuid4().hex)
     far.core.copy(f"{flat}/", folder, recursive=True)
     far.core.pipe_file(f"{folder}/03.parquet", b"no Parquet at all, " * 100)
@@ -158,7 +158,7 @@ def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str
 def test_what_a_kept_error_holds_gives_way_to_the_next_call(
     fs: Any, far: Place, flat: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budget = fs.handler.known.budget = Budget()
+    budget = fs.handler.known.budget = Budget(1 << 30)
     folder = far.path(uuid.uuid4().hex)
     far.core.copy(f"{flat}/", folder, recursive=True)
     far.core.pipe_file(f"{folder}/01.parquet", b"no Parquet at all, " * 100)
@@ -173,11 +173,15 @@ def test_what_a_kept_error_holds_gives_way_to_the_next_call(
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 20])
-def test_files_ahead_keep_to_the_budget(fs: Any, flat: str, limit: int) -> None:
+def test_files_ahead_keep_to_the_budget(
+    fs: Any, flat: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     budget = fs.handler.known.budget = Budget(limit)
     most = []
-    add = budget.add
-    budget.add = lambda size: (add(size), most.append(budget.held))[0]  # type: ignore[method-assign]
+    grow = Reservation.grow
+    monkeypatch.setattr(
+        Reservation, "grow", lambda self, size: (grow(self, size), most.append(budget.held))[0]
+    )
     assert pq.read_table(flat, columns=COLUMNS, filesystem=fs).equals(TABLE.select(COLUMNS))
     # Each file that is open may have one request under way, whatever the budget says.
     assert max(most) <= limit + 8 * (1 << 20)

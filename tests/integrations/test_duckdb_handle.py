@@ -19,6 +19,7 @@ import opendalfs
 from opendalfs.read.reader import Reader
 from opendalfs.testing.delay_proxy import DelayProxy
 from opendalfs.testing.servers import S3Server
+from opendalfs_duckdb import ahead
 from opendalfs_duckdb import locator as source_module
 from opendalfs_duckdb.ahead import ReadAhead
 from opendalfs_duckdb.locator import Source
@@ -149,34 +150,19 @@ def test_a_stream_that_is_read_twice_is_fetched_once() -> None:
             assert b"".join(got) == DATA
     assert t.bytes == SIZE
     del handle
-    assert ReadAhead._all_kept == 0
+    assert ahead._KEPT.held == 0
 
 
 def test_what_is_kept_for_a_second_reading_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opendalfs_duckdb.ahead._KEPT", 1_000_000)
+    monkeypatch.setattr(ahead._KEPT, "limit", 1_000_000)
     streams = [ReadAhead(reader_of(DATA)) for _ in range(3)]
     for stream in streams:
         for offset in range(0, SIZE, 50_000):
             stream.read(offset, min(50_000, SIZE - offset))
-        assert ReadAhead._all_kept <= 1_000_000
-    assert ReadAhead._all_kept > 0
+        assert ahead._KEPT.held <= 1_000_000
+    assert ahead._KEPT.held > 0
     del stream, streams
-    assert ReadAhead._all_kept == 0
-
-
-def test_a_stream_may_be_collected_while_its_thread_counts_another() -> None:
-    stream = ReadAhead(reader_of(DATA))
-    stream.read(0, 1_000)
-
-    def collect(streams: list[ReadAhead]) -> None:
-        with ReadAhead._lock:
-            streams.clear()
-
-    thread = threading.Thread(target=collect, args=([stream],), daemon=True)
-    del stream
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    assert ahead._KEPT.held == 0
 
 
 def test_the_blocks_of_a_far_stream_are_fetched_side_by_side(s3_server: S3Server, prefix: str) -> None:
