@@ -20,7 +20,9 @@ import pyarrow.fs as pafs
 
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs import services
+from opendalfs.fs.copies import copy_file
 from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.moves import move
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.options import require_server
@@ -33,7 +35,6 @@ from .call_hints import Asked, Call, asked_of, call_of, fragments_of
 from .file_cache import Known, known_of
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
-from .moves import move
 from .prefetch import Upcoming, of_call
 from .scan import Scan
 
@@ -48,8 +49,6 @@ _FILES_AHEAD: Final = 32
 
 _RESOLVED: Final = 64
 """Filesystems of URLs that are kept."""
-
-_COPIED: Final = 4 * 1024 * 1024
 
 
 class Handler(pafs.FileSystemHandler):
@@ -408,9 +407,7 @@ class Handler(pafs.FileSystemHandler):
         other, target = self.resolve(dest)
         if fs != other:
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
-        here, there = self.local(src), self.local(dest)
-        local = None if here is None or there is None else (here, there)
-        tasks.run(move, fs, source, target, local)
+        tasks.run(move, fs, source, target, literal=True)
         self.known.forget_below(self._key(src))
         self.known.forget_below(self._key(dest))
 
@@ -418,13 +415,8 @@ class Handler(pafs.FileSystemHandler):
         """Copy a file; within a service without its bytes coming here, where the service can."""
         fs, source = self.resolve(src)
         other, target = self.resolve(dest)
-        if fs == other:
-            if not tasks.run(fs._cp_one, source, target):
-                raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(src))
-        else:
-            with self.open_input_stream(src) as reading, self.open_output_stream(dest) as writing:
-                while data := reading.read(_COPIED):
-                    writing.write(data)
+        if not tasks.run(copy_file, fs, source, target, other):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(src))
         self.known.forget(self._key(dest))
 
 

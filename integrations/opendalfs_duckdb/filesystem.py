@@ -18,15 +18,14 @@ from fsspec import AbstractFileSystem
 from opendalfs import urls
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.moves import move_object
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
-from opendalfs.read.ranges import Range, split
 from opendalfs.read.reader import Reader, Version
 from opendalfs.read.version_cache import QUERY, VersionCache
 from opendalfs.runtime import tasks
 from opendalfs.services import Form
 from opendalfs.storage.connection import Connection
-from opendalfs.write.async_writer import put_copy
 from opendalfs.write.writer import Writer, appending
 
 from .glob import Pattern, is_pattern
@@ -36,9 +35,6 @@ from .read_handle import ReadHandle
 from .write_handle import WriteHandle
 
 __all__ = ["DuckDBFileSystem", "duckdb"]
-
-_MOST_COPIED: Final = 5_000_000_000
-"""Bytes that a server copies at most in one request (AWS, "CopyObject")."""
 
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -370,13 +366,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         """Move a file over another: by a rename, a copy on the server, or through this process."""
         _, source, key1 = self.source.locate(path1)
         _, target, key2 = self.source.locate(path2)
-        if (source, key1) == (target, key2):
-            return
-        if source is target and source.can("rename"):
-            source.rename_blocking(key1, key2)
-        else:
-            _copy(source, key1, target, key2)
-            source.delete_blocking(key1)
+        tasks.run(move_object, source, key1, target, key2)
         self._forget(path1)
         self._forget(path2)
 
@@ -389,26 +379,6 @@ async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
         shown = listing.published(connection, entries)
         return [listing.entry_info(connection, e.path, e.metadata) for e in shown]
     return await listing.tree(connection, pattern.folder, prefix=pattern.prefix)
-
-
-def _copy(source: Connection, key1: str, target: Connection, key2: str) -> None:
-    if source is target and source.can("copy"):
-        try:
-            tasks.run(put_copy, source, key1, key2)
-            return
-        except OSError:
-            if source.stat_blocking(key1).content_length <= _MOST_COPIED:
-                raise
-    version = Version.of(source, key1, source.stat_blocking(key1))
-    writer = Writer(target, key2)
-    reader = Reader(source, key1, version)
-    try:
-        for part in split(Range(0, version.size), source.tuning.read_chunk):
-            writer.write(reader.fetch(part))
-        writer.commit()
-    except BaseException:
-        writer.abort()
-        raise
 
 
 def duckdb(

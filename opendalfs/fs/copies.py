@@ -1,0 +1,265 @@
+"""Copies of objects, files and trees: on the server when it can, else through this process."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from glob import has_magic
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from fsspec.utils import other_paths
+
+from opendalfs.listing.info import Info
+from opendalfs.read.async_reader import fetch, gather
+from opendalfs.read.ranges import Range
+from opendalfs.storage.connection import Connection
+from opendalfs.storage.version import Version
+from opendalfs.write.async_writer import put_copy, put_parts
+from opendalfs.write.options import part_ranges, part_size
+
+from .lookup import Namespace
+
+__all__ = [
+    "CopyJob",
+    "copy_file",
+    "copy_listed",
+    "copy_object",
+    "is_directory_only",
+    "plan_copies",
+    "target_paths",
+]
+
+_COPY_PARTS: Final = 4
+"""Parts that a copy through this process holds in memory at a time."""
+
+_LARGEST_SERVER_COPY: Final = 5_000_000_000
+"""Largest object in bytes that S3 copies with one request (AWS API reference, "CopyObject")."""
+
+_FINAL: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, TimeoutError)
+"""Errors of a server's copy that the size of the object does not explain."""
+
+
+class CopyJob(NamedTuple):
+    """One file or directory to copy. `info` is None when no listing has shown the source."""
+
+    source: str
+    target: str
+    info: Info | None
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether a listing shows the source as a directory."""
+        return self.info is not None and self.info["type"] == "directory"
+
+
+async def copy_object(source: Connection, key: str, target: Connection, target_key: str) -> None:
+    """Copy an object and replace what is at the target.
+
+    Parameters
+    ----------
+    source, target : Connection
+        Connections of the object and of its copy. The server copies when both are the same connection and
+        the service can; otherwise the bytes pass through this process, a few parts at a time.
+    key, target_key : str
+        Keys of the object and of its copy.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such object.
+    OSError
+        If the copy fails, or the object changes meanwhile. The target then keeps its previous content.
+    """
+    if source is target and source.can("copy"):
+        try:
+            await put_copy(source, key, target_key)
+            return
+        except _FINAL:
+            raise
+        except OSError:
+            if not await _is_too_large(source, key):
+                raise
+    await _copy_parts(source, key, target, target_key)
+
+
+async def _is_too_large(connection: Connection, key: str) -> bool:
+    """Whether an object has more bytes than a server copies with one request."""
+    with suppress(OSError):
+        return (await connection.stat(key)).content_length > _LARGEST_SERVER_COPY
+    return False
+
+
+async def _copy_parts(source: Connection, key: str, target: Connection, target_key: str) -> None:
+    metadata = await source.stat(key)
+    if metadata.is_dir:
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", key)
+    version = Version.of(source, key, metadata)
+    options: dict[str, Any] = {}
+    if metadata.content_type and target.can("write_with_content_type"):
+        options["content_type"] = metadata.content_type
+    size = version.size
+    part = part_size(target, size)
+    if source.service.scheme == "ftp" and size <= part:
+        # A read of a range leaves the server's 226 unread, which the write may take for its own answer.
+        parts: AsyncIterator[bytes] = source.stream(key)
+    else:
+        parts = _read_parts(source, key, part_ranges(size, part), version)
+    await put_parts(target, target_key, parts, size, **options)
+
+
+async def _read_parts(
+    source: Connection, key: str, ranges: Iterator[Range], version: Version
+) -> AsyncIterator[bytes]:
+    while some := list(islice(ranges, _COPY_PARTS)):
+        for data in await fetch(source, key, some, version):
+            yield data
+
+
+async def copy_file(fs: Namespace, source: str, target: str, target_fs: Namespace | None = None) -> bool:
+    """Copy a file to a path and replace the file there.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Filesystem of the source.
+    source, target : str
+        Paths of the file and of its copy. The target is the path of the copy itself, never a directory to
+        copy into.
+    target_fs : OpendalFileSystem, optional
+        Filesystem of the target; by default the same.
+
+    Returns
+    -------
+    bool
+        False when the source is a directory; then nothing is copied.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither a file nor a directory at the source.
+    IsADirectoryError
+        If the target is the root of a container.
+    """
+    target_fs = target_fs or fs
+    connection, key = fs.locate(source)
+    target_connection, target_key = target_fs._writable(target)
+    if not key or (connection.can("rename") and not await fs._isfile(source)):
+        # Where directories are real, the service would copy one with all that is in it.
+        await fs._info(source)
+        return False
+    if connection is target_connection and key == target_key:
+        await fs._info(source)
+        return True
+    try:
+        await copy_object(connection, key, target_connection, target_key)
+    except OSError:
+        if not await is_directory_only(fs, source):
+            raise
+        return False
+    finally:
+        target_fs.invalidate_cache(target)
+    return True
+
+
+async def is_directory_only(fs: Namespace, path: str) -> bool:
+    """Whether a path is a directory and no file, asked after a service has refused to read or copy it.
+
+    Services refuse that with different errors.
+    """
+    connection, key = fs.locate(path)
+    return not await fs._isfile(path) and bool(await fs._is_folder(connection, key))
+
+
+async def plan_copies(
+    fs: Namespace, source: Any, target: Any, recursive: bool, maxdepth: int | None, follow: bool
+) -> list[CopyJob]:
+    """List what to copy where, by fsspec's rules.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Filesystem of both.
+    source, target : str or list of str
+        As ``fs.copy`` takes them: a source may be a pattern, and an existing directory takes the copies in.
+    recursive : bool
+        Whether to include what is below the directories.
+    maxdepth : int, optional
+        Levels to go down; None for all.
+    follow : bool
+        Whether links to directories are replaced by what they lead to.
+
+    Returns
+    -------
+    list of CopyJob
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at a source.
+    """
+    if isinstance(source, list) and isinstance(target, list):
+        pairs = zip(source, target, strict=True)
+        return [CopyJob(fs._strip_protocol(one), other, None) for one, other in pairs]
+    infos = await fs._expand(source, recursive, maxdepth, follow)
+    if isinstance(source, str) and (not recursive or maxdepth is not None):
+        # A directory is copied with all that is in it, or not at all.
+        infos = {path: info for path, info in infos.items() if info is None or info["type"] == "file"}
+    if not infos:
+        return []
+    targets = await target_paths(fs, source, list(infos), target)
+    return [CopyJob(path, target, infos[path]) for path, target in zip(infos, targets, strict=True)]
+
+
+async def target_paths(fs: Namespace, source: Any, paths: list[str], target: Any) -> list[str]:
+    """Return the path of each copy, by fsspec's rules; `paths` are those that `source` stands for."""
+    single = isinstance(source, str)
+    is_directory = isinstance(target, str) and (target.endswith("/") or await fs._isdir(target))
+    if single and has_magic(source):
+        inside = len(paths) == 1
+    else:
+        inside = single and is_directory and not source.endswith("/")
+    targets: list[str] = other_paths(paths, target, exists=inside, flatten=not single)
+    return targets
+
+
+async def copy_listed(
+    fs: Namespace, jobs: Sequence[CopyJob], limit: int, *, ignore_missing: bool, directories: bool
+) -> None:
+    """Copy files, and create the directories that no file implies.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Filesystem of all paths.
+    jobs : sequence of CopyJob
+        What to copy where.
+    limit : int
+        Largest number of copies at a time.
+    ignore_missing : bool
+        Whether to skip a file that is gone by now.
+    directories : bool
+        Whether a source of unknown type that turns out to be a directory is created at its target, rather
+        than skipped.
+
+    Raises
+    ------
+    OSError
+        For the first copy that fails.
+    """
+    parents = {fs._above(job.source) for job in jobs}
+
+    async def copy_one(job: CopyJob) -> None:
+        try:
+            if job.info is None and not directories:
+                await copy_file(fs, job.source, job.target)
+            elif not job.is_directory:
+                await fs._cp_file(job.source, job.target)
+            elif job.info is not None and (job.info.get("marker") or job.source not in parents):
+                await fs._create(job.target)
+        except FileNotFoundError:
+            if not ignore_missing:
+                raise
+
+    await gather(copy_one, jobs, limit)

@@ -1,0 +1,256 @@
+"""Moves of objects, files and trees: by a rename where the service has one, else by a copy and a removal."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from glob import has_magic
+from typing import Any
+
+from opendalfs.errors import redact
+from opendalfs.storage.connection import Connection
+from opendalfs.storage.local_disk import stages_writes
+
+from .copies import CopyJob, copy_listed, copy_object, is_directory_only, plan_copies, target_paths
+from .lookup import Namespace
+
+__all__ = ["move", "move_file", "move_object"]
+
+
+async def move_object(source: Connection, key: str, target: Connection, target_key: str) -> None:
+    """Move an object and replace what is at the target.
+
+    Parameters
+    ----------
+    source, target : Connection
+        Connections of the object and of its new place.
+    key, target_key : str
+        Its keys, before and after.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such object.
+    OSError
+        If the copy fails; the source is then still there.
+    """
+    if source is target and key == target_key:
+        return
+    if source is target and source.can("rename") and await _renamed(source, key, target_key):
+        return
+    await copy_object(source, key, target, target_key)
+    await source.delete(key)
+
+
+async def _renamed(connection: Connection, key: str, target_key: str) -> bool:
+    """Rename; False when the target is on another disk, so that the content must be copied."""
+    try:
+        await connection.rename(key, target_key)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        return False
+    return True
+
+
+async def move_file(fs: Namespace, source: str, target: str, *, into_directory: bool) -> bool:
+    """Move a file and replace the file at the target.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Filesystem of both.
+    source, target : str
+        Its paths, before and after. A link is moved itself.
+    into_directory : bool
+        Whether a target that is a directory, or ends in a slash, takes the file in under its own name, as in
+        fsspec. Otherwise the target is the new path itself.
+
+    Returns
+    -------
+    bool
+        False when the source is a directory; then nothing is moved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the source.
+    """
+    connection, key = fs.locate(source)
+    # A rename would take directories too; a copy fails by itself when the file is missing.
+    renames = connection.can("rename") and not connection.is_link(key)
+    if not key or (renames and not await fs._isfile(source)):
+        await fs._info(source)
+        return False
+    if into_directory and (target.endswith("/") or await fs._isdir(target)):
+        target = f"{target.rstrip('/')}/{fs._strip_protocol(source).rpartition('/')[2]}"
+    place = fs._writable(target)
+    if place == (connection, key):
+        await fs._info(source)
+        return True
+    try:
+        await move_object(connection, key, *place)
+    except OSError:
+        if not await is_directory_only(fs, source):
+            raise
+        return False
+    finally:
+        fs.invalidate_cache(source)
+        fs.invalidate_cache(target)
+    return True
+
+
+async def move(
+    fs: Namespace,
+    source: str | list[str],
+    target: str | list[str],
+    *,
+    recursive: bool = True,
+    maxdepth: int | None = None,
+    literal: bool = False,
+) -> None:
+    """Move files and directories.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Filesystem of both.
+    source, target : str or list of str
+        What to move where; lists only when not `literal`.
+    recursive : bool
+        Whether to move directories, with all that is below them.
+    maxdepth : int, optional
+        Levels to go down; None for all.
+    literal : bool
+        What the paths mean. False, as in fsspec: a source may be a pattern, and a target that is a directory
+        takes in what is moved. True, as in pyarrow: both are the names themselves; a file replaces a file, a
+        directory replaces an empty directory, and nothing else is replaced.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at a source.
+    IsADirectoryError
+        If a source is a directory and not `recursive`; if `literal` and a file would replace a directory.
+    NotADirectoryError
+        If `literal` and a directory would replace a file.
+    OSError
+        If a directory would be moved into itself, two paths would become one, or, if `literal`, the target
+        is a directory that is not empty.
+    PermissionError
+        For a whole container, unless `literal`.
+    """
+    if recursive and not literal:
+        # A pattern loses nothing: what it matches is moved.
+        listed = source if isinstance(source, list) else [source]
+        fs._check_removal([one for one in listed if not has_magic(one)], recursive)
+    if isinstance(source, str) and isinstance(target, str) and (literal or not has_magic(source)):
+        if literal:
+            moved = await _move_literal_file(fs, source, target)
+        else:
+            moved = await move_file(fs, source, target, into_directory=True)
+        if moved:
+            return
+        if not recursive:
+            raise IsADirectoryError(
+                errno.EISDIR, "Is a directory: pass recursive=True to mv()", redact(source)
+            )
+        if maxdepth is None and await _rename_directory(fs, source, target, literal):
+            return
+    if literal:
+        jobs = await _plan_literal(fs, str(source), str(target))
+    else:
+        jobs = await plan_copies(fs, source, target, recursive, maxdepth, follow=False)
+    await _move_listed(fs, jobs)
+
+
+async def _move_literal_file(fs: Namespace, source: str, target: str) -> bool:
+    """Move a file to a path itself; False for a directory that can be moved there, else raise."""
+    if fs.locate(source) == fs.locate(target):
+        await fs._info(source, refresh=True)
+        return True
+    if not await fs._isdir(target):
+        if await move_file(fs, source, target, into_directory=False):
+            return True
+    elif (await fs._info(source, refresh=True))["type"] == "file":
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(target))
+    _check_outside(fs, source, target)
+    if await fs._isfile(target):
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(target))
+    if not await _is_empty(fs, target):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(target))
+    return False
+
+
+async def _is_empty(fs: Namespace, path: str) -> bool:
+    try:
+        return all(info["name"] == path for info in await fs._ls(path, refresh=True))
+    except FileNotFoundError:
+        return True
+
+
+async def _plan_literal(fs: Namespace, source: str, target: str) -> list[CopyJob]:
+    infos = await fs._reach(source, None, follow=False)
+    return [CopyJob(path, target + path[len(source) :], info) for path, info in infos.items()]
+
+
+async def _rename_directory(fs: Namespace, source: str, target: str, literal: bool) -> bool:
+    """Rename a directory of a local disk, with its links; False when it must be moved file by file."""
+    connection, key = fs.locate(source)
+    if not key or not stages_writes(connection):
+        return False
+    if not literal:
+        target = (await target_paths(fs, source, [fs._strip_protocol(source)], target))[0]
+        _check_outside(fs, source, target)
+        if await fs._exists(target):
+            return False
+    try:
+        return await _renamed(connection, key, fs._writable(target)[1])
+    finally:
+        fs.invalidate_cache(source)
+        fs.invalidate_cache(target)
+
+
+async def _move_listed(fs: Namespace, jobs: Sequence[CopyJob]) -> None:
+    """Copy what was listed, then remove just that: what another writer adds meanwhile stays."""
+    for job in jobs:
+        if job.is_directory:
+            _check_outside(fs, job.source, job.target)
+    jobs = await _without_unmoved(fs, jobs)
+    links: list[CopyJob] = []
+    rest: list[CopyJob] = []
+    for job in jobs:
+        (links if fs._is_link(job.source) else rest).append(job)
+    await copy_listed(fs, rest, fs.batch_size, ignore_missing=False, directories=True)
+    for job in links:
+        await move_file(fs, job.source, job.target, into_directory=True)
+    await fs._rm_listed({job.source: job.info for job in rest}, fs.batch_size)
+
+
+async def _without_unmoved(fs: Namespace, jobs: Sequence[CopyJob]) -> list[CopyJob]:
+    """Leave out jobs whose target is their source, and refuse those that would overwrite another source.
+
+    A path that stays where it is must not be removed after the copies.
+    """
+    places = [(fs.locate(job.source), fs.locate(job.target)) for job in jobs]
+    moving = [job for job, (source, target) in zip(jobs, places, strict=True) if source != target]
+    for job, (source, target) in zip(jobs, places, strict=True):
+        if source == target:
+            await fs._info(job.source)
+    taken = {source for source, _ in places}
+    for job in moving:
+        place = fs.locate(job.target)
+        if place in taken and not job.is_directory:
+            text = "Another of the paths to move is there"
+            raise OSError(errno.EINVAL, text, redact(job.source), None, redact(job.target))
+        taken.add(place)
+    return moving
+
+
+def _check_outside(fs: Namespace, source: Any, target: Any) -> None:
+    """Raise when a directory would be moved into itself."""
+    source, target = fs._strip_protocol(source), fs._strip_protocol(target)
+    if source == fs.root_marker or f"{target}/".startswith(f"{source}/"):
+        raise OSError(
+            errno.EINVAL, "A directory cannot be moved into itself", redact(source), None, redact(target)
+        )
