@@ -29,8 +29,7 @@ from benchmarks import data
 from benchmarks.access import Access, Skipped
 from benchmarks.httpfs import Httpfs
 from benchmarks.raw_http import RawClient
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import s3_server_from_env
+from opendalfs.testing import DelayProxy, s3_server
 
 FOLDER = "opendalfs-benchmarks"
 
@@ -267,8 +266,8 @@ def running(settings: Settings) -> Iterator[Context]:
     Context
         What the cases need.
     """
-    with s3_server_from_env() as server, DelayProxy(server.endpoint) as proxy:
-        options = server.s3_options
+    with s3_server() as server, DelayProxy(server.endpoint) as proxy:
+        options = server.options
         root = f"{server.bucket}/{FOLDER}"
         with Context(settings, "s3", root, proxy.through(options), options, proxy) as context:
             yield context

@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from opendalfs.testing.server_base import find_program
+from opendalfs.testing.server import find_program
 
 TABLES = ("lineitem", "orders")
 PARTS = 20

@@ -34,8 +34,7 @@ import pyarrow.parquet as pq
 import opendalfs
 import opendalfs_duckdb
 from benchmarks.data import tpch
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import SeaweedFS
+from opendalfs.testing import DelayProxy, SeaweedFS
 
 SCALE = 0.1
 COLUMNS = {
@@ -58,7 +57,7 @@ def local_s3() -> Iterator[Storage]:
     """Start an S3 server, behind a proxy that only counts."""
     with SeaweedFS() as server, DelayProxy(server.endpoint) as proxy:
         # These are the names s3fs has for its options: key, secret, endpoint_url, ...
-        options = proxy.through(server.s3_options)
+        options = proxy.through(server.options)
         yield Storage(f"opendal+s3://{server.bucket}/quickstart", options, proxy)
 
 

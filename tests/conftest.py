@@ -9,9 +9,21 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
-from opendalfs.testing.server_base import Server
-from opendalfs.testing.servers import Azurite, GcsEmulator, Moto, S3Server, Unavailable, s3_server_from_env
-from opendalfs.testing.web_servers import Apache, Nginx, Pyftpdlib, Rclone, Vsftpd, WsgiDav
+from opendalfs import testing
+from opendalfs.testing import (
+    Apache,
+    Azurite,
+    GcsEmulator,
+    Moto,
+    Nginx,
+    Pyftpdlib,
+    Rclone,
+    S3Server,
+    Server,
+    ServerUnavailable,
+    Vsftpd,
+    WsgiDav,
+)
 
 S = TypeVar("S", bound=Server)
 
@@ -33,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """Give SeaweedFS, or the user's own server where the environment names one."""
-    with s3_server_from_env() as server:
+    with testing.s3_server() as server:
         yield server
 
 
@@ -97,7 +109,7 @@ def _started(server: S) -> Iterator[S]:
     """Yield a running server; skip the test where its program is not installed."""
     try:
         server.start()
-    except Unavailable as missing:
+    except ServerUnavailable as missing:
         pytest.skip(str(missing))
     yield server
     server.stop()

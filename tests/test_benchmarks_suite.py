@@ -26,7 +26,7 @@ from benchmarks.report import write
 from benchmarks.runner import Disagreement, Result, Sample, measure, order
 from benchmarks.store import Run, load, save
 from benchmarks.tables import table
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 
 @pytest.fixture

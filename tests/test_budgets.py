@@ -13,8 +13,7 @@ import pytest
 
 import opendalfs
 from opendalfs import S3FileSystem, Trace
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import Moto
+from opendalfs.testing import DelayProxy, Moto
 
 # The servers' own trees do not matter here, and moto's flat keys are what S3's are.
 
@@ -29,7 +28,7 @@ def proxy(moto_server: Moto) -> Iterator[DelayProxy]:
 @pytest.fixture
 def fs(proxy: DelayProxy, moto_server: Moto) -> S3FileSystem:
     """Give a filesystem that goes through it, with an empty listing cache."""
-    return opendalfs.filesystem("s3", skip_instance_cache=True, **proxy.through(moto_server.s3_options))
+    return opendalfs.filesystem("s3", skip_instance_cache=True, **proxy.through(moto_server.options))
 
 
 @pytest.fixture
@@ -165,7 +164,7 @@ def test_no_more_requests_are_in_flight_than_the_filesystem_allows(
 ) -> None:
     paths = fs.find(tree)
     few = opendalfs.filesystem(
-        "s3", concurrency=3, skip_instance_cache=True, **proxy.through(moto_server.s3_options)
+        "s3", concurrency=3, skip_instance_cache=True, **proxy.through(moto_server.options)
     )
     proxy.set(latency=0.03, bandwidth=0)
     try:

@@ -15,32 +15,31 @@ import pytest
 import opendalfs
 from opendalfs.read.async_reader import gather
 from opendalfs.read.ranges import Range, split
-from opendalfs.testing.fault_server import Answer, FaultServer, Request, endless, object_headers
-from opendalfs.testing.web_servers import Nginx
+from opendalfs.testing import Nginx, Request, Response, ScriptedServer, endless, object_headers
 
 REAL = 100_000
 CLAIMED = [10**15, 9_200_000_000_000_000_000]
 
 
-def options(server: FaultServer) -> dict[str, Any]:
+def options(server: ScriptedServer) -> dict[str, Any]:
     return {"key": "k", "secret": "s", "endpoint_url": server.endpoint, "timeout": 30, "io_timeout": 30}
 
 
 @contextmanager
-def claiming(size: int) -> Iterator[FaultServer]:
+def claiming(size: int) -> Iterator[ScriptedServer]:
     """Start a server whose objects have `REAL` bytes, and whose HEAD tells another size."""
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         if request.method == "HEAD":
-            return Answer(200, object_headers(size))
+            return Response(200, object_headers(size))
         first, _ = request.range(size)
         count = min(request.range(size)[1], REAL - first)
         if count <= 0:
-            return Answer(416, object_headers(0, Content_Range=f"bytes */{REAL}"))
+            return Response(416, object_headers(0, Content_Range=f"bytes */{REAL}"))
         headers = object_headers(count, Content_Range=f"bytes {first}-{first + count - 1}/{REAL}")
-        return Answer(206, headers, [b"x" * count])
+        return Response(206, headers, [b"x" * count])
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         yield server
 
 
@@ -120,19 +119,19 @@ SERVICES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("size", [0, 5])
 @pytest.mark.parametrize("scheme", SERVICES)
 def test_a_range_past_the_end_is_empty(scheme: str, size: int) -> None:
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         if request.method == "HEAD":
-            return Answer(200, object_headers(size))
-        return Answer(416, object_headers(0, Content_Range=f"bytes */{size}"))
+            return Response(200, object_headers(size))
+        return Response(416, object_headers(0, Content_Range=f"bytes */{size}"))
 
     more, path = SERVICES[scheme]
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         fs = opendalfs.filesystem(scheme, skip_instance_cache=True, endpoint=server.endpoint, **more)
         assert {name: read(fs, path) for name, read in PAST.items()} == dict.fromkeys(PAST, b"")
 
 
 def test_a_range_past_the_end_is_empty_on_nginx(nginx_server: Nginx) -> None:
-    fs = opendalfs.filesystem("webdav", **nginx_server.webdav_options)
+    fs = opendalfs.filesystem("webdav", **nginx_server.options)
     for name, data in (("empty", b""), ("short", b"12345")):
         fs.pipe_file(name, data)
         assert {call: read(fs, name) for call, read in PAST.items()} == dict.fromkeys(PAST, b"")
@@ -142,17 +141,17 @@ def test_a_range_past_the_end_is_empty_on_nginx(nginx_server: Nginx) -> None:
 # Answers that are longer than the range
 
 
-def long_answer(request: Request) -> Answer:
+def long_answer(request: Request) -> Response:
     """Ignore the range, and send a gigabyte."""
-    return Answer(200, object_headers(1 << 30), (b"x" * 65536 for _ in range(1 << 14)))
+    return Response(200, object_headers(1 << 30), (b"x" * 65536 for _ in range(1 << 14)))
 
 
-def endless_answer(request: Request) -> Answer:
+def endless_answer(request: Request) -> Response:
     """Claim the range, and never stop to send."""
     first, size = request.range(1 << 30)
     headers = object_headers(size, Content_Range=f"bytes {first}-{first + size - 1}/{1 << 30}")
     del headers["Content-Length"]
-    return Answer(206, {**headers, "Transfer-Encoding": "chunked"}, endless(request))
+    return Response(206, {**headers, "Transfer-Encoding": "chunked"}, endless(request))
 
 
 RANGED: dict[str, Callable[[Any, str], object]] = {
@@ -164,13 +163,13 @@ RANGED: dict[str, Callable[[Any, str], object]] = {
 
 @pytest.mark.parametrize("scheme", ["s3", "http"])
 @pytest.mark.parametrize("long", [long_answer, endless_answer])
-def test_no_more_is_read_than_the_range(scheme: str, long: Callable[[Request], Answer]) -> None:
-    def answer(request: Request) -> Answer:
-        return Answer(200, object_headers(1 << 30)) if request.method == "HEAD" else long(request)
+def test_no_more_is_read_than_the_range(scheme: str, long: Callable[[Request], Response]) -> None:
+    def answer(request: Request) -> Response:
+        return Response(200, object_headers(1 << 30)) if request.method == "HEAD" else long(request)
 
     more, path = SERVICES[scheme]
     for name, read in RANGED.items():
-        with FaultServer(answer) as server:
+        with ScriptedServer(answer) as server:
             fs = opendalfs.filesystem(scheme, skip_instance_cache=True, endpoint=server.endpoint, **more)
             with pytest.raises(OSError, match="ignores ranges"):
                 read(fs, path)

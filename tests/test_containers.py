@@ -20,8 +20,7 @@ import opendalfs_duckdb
 from opendalfs import OpendalFileSystem, OptionError, UnsupportedError
 from opendalfs.fs.services import ServiceFileSystem, filesystem_class
 from opendalfs.services import SERVICES, Form
-from opendalfs.testing.capture import Capture
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server, ScriptedServer
 
 WITH_CONTAINERS = [s.scheme for s in SERVICES.values() if s.form is Form.CONTAINER]
 BAD = [
@@ -43,8 +42,8 @@ GOOD = ["lake", "$web", "$logs", "$root", "My_Old.Bucket", "a.b.c-d", "9", "-", 
 
 
 @pytest.fixture(scope="module")
-def capture() -> Iterator[Capture]:
-    with Capture() as server:
+def capture() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
         yield server
 
 
@@ -91,8 +90,8 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
 
 
 @pytest.mark.parametrize("scheme", WITH_CONTAINERS)
-def test_no_service_takes_a_name_that_changes_the_url(scheme: str, capture: Capture) -> None:
-    fs = served(scheme, capture.url)
+def test_no_service_takes_a_name_that_changes_the_url(scheme: str, capture: ScriptedServer) -> None:
+    fs = served(scheme, capture.endpoint)
     for name in BAD:
         with pytest.raises(ValueError, match=r"it takes .*letters, digits") as caught:
             fs.locate(f"{name}/key")
@@ -101,25 +100,25 @@ def test_no_service_takes_a_name_that_changes_the_url(scheme: str, capture: Capt
 
 
 @pytest.mark.parametrize("scheme", [s for s in WITH_CONTAINERS if s != "b2"])
-def test_every_service_takes_the_names_that_stores_give(scheme: str, capture: Capture) -> None:
-    fs = served(scheme, capture.url)
+def test_every_service_takes_the_names_that_stores_give(scheme: str, capture: ScriptedServer) -> None:
+    fs = served(scheme, capture.endpoint)
     for name in GOOD:
         connection, key = fs.locate(f"{name}/key")
         assert (connection.container, key) == (name, "key")
 
 
-def test_only_swift_takes_letters_beyond_ascii(capture: Capture) -> None:
-    assert served("swift", capture.url).locate("f\u00fcr/key")[0].container == "f\u00fcr"
+def test_only_swift_takes_letters_beyond_ascii(capture: ScriptedServer) -> None:
+    assert served("swift", capture.endpoint).locate("f\u00fcr/key")[0].container == "f\u00fcr"
     for scheme in WITH_CONTAINERS:
         if scheme != "swift":
             with pytest.raises(ValueError, match="it takes ASCII letters"):
-                served(scheme, capture.url).locate("f\u00fcr/key")
+                served(scheme, capture.endpoint).locate("f\u00fcr/key")
 
 
 @pytest.mark.parametrize("name", [*BAD, "a/b"])
-def test_the_container_among_the_options_is_checked_too(name: str, capture: Capture) -> None:
+def test_the_container_among_the_options_is_checked_too(name: str, capture: ScriptedServer) -> None:
     for scheme in ("s3", "azblob", "oss", "swift"):
-        options = dict(served(scheme, capture.url).native)
+        options = dict(served(scheme, capture.endpoint).native)
         container = SERVICES[scheme].container
         assert container is not None
         with pytest.raises(ValueError, match=r"it takes .*letters, digits"):
@@ -151,7 +150,7 @@ def buckets(server: S3Server) -> set[str]:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_no_call_touches_another_bucket(s3_server: S3Server, victim: str, call: str) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options, skip_instance_cache=True)
+    fs = opendalfs.S3FileSystem(**s3_server.options, skip_instance_cache=True)
     for mark in ("#", "?x", "/../"):
         for box in (f"{victim}{mark}", f"new-{victim}{mark}"):
             # A "?" is a glob to those that expand them, and buckets cannot be listed.
@@ -169,17 +168,17 @@ def test_engines_touch_no_other_bucket(s3_server: S3Server, victim: str) -> None
     url = f"opendal+s3://{victim}#/t.parquet"
     before = buckets(s3_server)
     frame = pl.DataFrame({"x": [1]})
-    arrow = opendalfs.arrow("s3", **s3_server.s3_options)
+    arrow = opendalfs.arrow("s3", **s3_server.options)
     with pytest.raises(ValueError, match="it takes ASCII letters"):
         pq.write_table(frame.to_arrow(), url, filesystem=arrow)
     with pytest.raises(ValueError, match="it takes ASCII letters"):
         pq.read_table(url, filesystem=arrow)
     with opendalfs.polars(), pytest.raises(ValueError, match="it takes ASCII letters"):
-        frame.write_parquet(url, storage_options=s3_server.s3_options)
+        frame.write_parquet(url, storage_options=s3_server.options)
     with opendalfs.polars(), pytest.raises(ValueError, match="it takes ASCII letters"):
-        pl.scan_parquet(url, storage_options=s3_server.s3_options).collect()
+        pl.scan_parquet(url, storage_options=s3_server.options).collect()
     with duckdb.connect() as con:
-        opendalfs_duckdb.register(con, "s3", **s3_server.s3_options)
+        opendalfs_duckdb.register(con, "s3", **s3_server.options)
         for query in (f"COPY (SELECT 1 AS x) TO '{url}'", f"FROM '{url}'"):
             with pytest.raises(duckdb.Error, match="it takes ASCII letters"):
                 con.execute(query)
@@ -216,8 +215,8 @@ def test_engines_touch_no_other_bucket(s3_server: S3Server, victim: str) -> None
         "datasets/o@main/n",
     ],
 )
-def test_a_repository_that_would_be_another_one_is_refused(path: str, capture: Capture) -> None:
-    fs = opendalfs.HfFileSystem(endpoint=capture.url)
+def test_a_repository_that_would_be_another_one_is_refused(path: str, capture: ScriptedServer) -> None:
+    fs = opendalfs.HfFileSystem(endpoint=capture.endpoint)
     with pytest.raises(ValueError, match=r"is no name of a repository|names no repository|revision"):
         fs.cat_file(f"{path}/key")
     assert capture.requests == []
@@ -239,8 +238,8 @@ def test_the_repository_among_the_options_is_checked_too(options: dict[str, str]
         ("o/n", "/o/n/resolve/main/key"),
     ],
 )
-def test_revisions_of_git_are_served(path: str, target: str, capture: Capture) -> None:
-    fs = opendalfs.HfFileSystem(endpoint=capture.url, retries=0)
+def test_revisions_of_git_are_served(path: str, target: str, capture: ScriptedServer) -> None:
+    fs = opendalfs.HfFileSystem(endpoint=capture.endpoint, retries=0)
     capture.requests.clear()
     with pytest.raises(FileNotFoundError):
         fs.cat_file(f"{path}/key")
@@ -259,9 +258,9 @@ def test_errors_name_the_characters_and_no_secret(tmp_path: Path) -> None:
     assert "hush-hush" not in str(caught.value)
 
 
-def test_the_arn_of_an_access_point_is_refused_with_what_to_write(capture: Capture) -> None:
+def test_the_arn_of_an_access_point_is_refused_with_what_to_write(capture: ScriptedServer) -> None:
     """OpenDAL would sign for a bucket of that name; s3fs takes both, so its users come with an ARN."""
-    fs = opendalfs.S3FileSystem(endpoint_url=capture.url, key="k", secret="s", retries=0)
+    fs = opendalfs.S3FileSystem(endpoint_url=capture.endpoint, key="k", secret="s", retries=0)
     with pytest.raises(ValueError, match="For an access point write its alias"):
         fs.info("arn:aws:s3:us-east-1:123456789012:accesspoint/name/key")
     assert capture.requests == []

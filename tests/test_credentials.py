@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import opendalfs
 from opendalfs import OptionError
-from opendalfs.testing.capture import Capture, Request
+from opendalfs.testing import Request, Response, ScriptedServer
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "ENVKEY",
@@ -90,8 +90,8 @@ VARIABLES = re.compile(r"(AWS|AZURE|AZBLOB|GOOGLE|GCE|CLOUDSDK)_")
 
 
 @pytest.fixture
-def capture() -> Iterator[Capture]:
-    with Capture() as server:
+def capture() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
         yield server
 
 
@@ -116,7 +116,7 @@ def setenv(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         monkeypatch.setenv(name, value)
 
 
-def first_request(capture: Capture, scheme: str, **options: Any) -> Request:
+def first_request(capture: ScriptedServer, scheme: str, **options: Any) -> Request:
     """Ask for one object and return what the server was sent."""
     fs = opendalfs.filesystem(scheme, retries=0, timeout=10, skip_instance_cache=True, **options)
     with suppress(OSError):
@@ -173,11 +173,11 @@ def test_the_keys_of_the_options_sign(
     environment: dict[str, str],
     options: dict[str, Any],
     expected: tuple[str, str],
-    capture: Capture,
+    capture: ScriptedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setenv(monkeypatch, environment)
-    request = first_request(capture, "s3", endpoint_url=capture.url, **options)
+    request = first_request(capture, "s3", endpoint_url=capture.endpoint, **options)
     key, _, token = signer(request)
     assert (key, token) == expected
     assert "env-token" not in request.text or expected[1] == "env-token"
@@ -201,11 +201,11 @@ def test_the_keys_of_the_options_sign(
 )
 @pytest.mark.usefixtures("files")
 def test_what_opendal_would_pass_over_is_an_error_rather_than_another_account(
-    options: dict[str, Any], says: str, capture: Capture, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], says: str, capture: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setenv(monkeypatch, ENVIRONMENT)
     with pytest.raises(OptionError, match=re.escape(says)) as caught:
-        first_request(capture, "s3", endpoint_url=capture.url, **options)
+        first_request(capture, "s3", endpoint_url=capture.endpoint, **options)
     assert not re.search("opt-secret|opt-token|HALFKEY|OPTKEY", str(caught.value))
     assert capture.requests == []
 
@@ -215,9 +215,11 @@ def test_a_profile_without_credentials_takes_those_of_the_machine(monkeypatch: p
     """On an instance or in a container of AWS a profile often holds no more than a region."""
     role = {"AccessKeyId": "ROLE", "SecretAccessKey": "s", "Token": "t", "Expiration": "2099-01-01T00:00:00Z"}
     role_text = json.dumps(role).encode()
-    with Capture(lambda request: (200, role_text) if request.target == "/role" else (404, b"")) as server:
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{server.url}/role")
-        fs = opendalfs.S3FileSystem(endpoint_url=server.url, profile="nothing", retries=0, timeout=10)
+    with ScriptedServer(
+        lambda request: Response(200, body=role_text) if request.target == "/role" else Response(404)
+    ) as server:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{server.endpoint}/role")
+        fs = opendalfs.S3FileSystem(endpoint_url=server.endpoint, profile="nothing", retries=0, timeout=10)
         with suppress(OSError):
             fs.info("lake/key")
     assert signer(server.requests[-1]) == ("ROLE", "some-region", "t")
@@ -225,12 +227,14 @@ def test_a_profile_without_credentials_takes_those_of_the_machine(monkeypatch: p
 
 
 @pytest.mark.usefixtures("files")
-def test_a_role_of_the_options_is_never_left_out(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_of_the_options_is_never_left_out(
+    capture: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No server for roles is reached here, so nothing may be signed at all."""
     setenv(monkeypatch, ENVIRONMENT)
     # A region whose host for roles does not resolve.
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "regional")
-    options = {"endpoint_url": capture.url, "role": "arn:aws:iam::1:role/r", "region": "x.invalid"}
+    options = {"endpoint_url": capture.endpoint, "role": "arn:aws:iam::1:role/r", "region": "x.invalid"}
     with pytest.raises(OSError, match=r"."):
         opendalfs.S3FileSystem(retries=0, timeout=5, **options).info("lake/key")
     assert capture.requests == []
@@ -266,11 +270,11 @@ def test_the_region_of_the_options_signs(
     environment: dict[str, str],
     options: dict[str, Any],
     region: str,
-    capture: Capture,
+    capture: ScriptedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setenv(monkeypatch, environment)
-    assert signer(first_request(capture, "s3", endpoint_url=capture.url, **options))[1] == region
+    assert signer(first_request(capture, "s3", endpoint_url=capture.endpoint, **options))[1] == region
 
 
 SERVICES_SECTION = """
@@ -325,15 +329,15 @@ def test_the_endpoint_comes_from_where_boto3_looks(
     options: dict[str, Any],
     place: str,
     files: Path,
-    capture: Capture,
+    capture: ScriptedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def at(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: at(inner) if "endpoint" in key else inner for key, inner in value.items()}
-        return f"{capture.url}/{value}"
+        return f"{capture.endpoint}/{value}"
 
-    (files / "config").write_text(SERVICES_SECTION.format(url=capture.url))
+    (files / "config").write_text(SERVICES_SECTION.format(url=capture.endpoint))
     setenv(
         monkeypatch, {name: value if "PROFILE" in name else at(value) for name, value in environment.items()}
     )
@@ -346,13 +350,13 @@ def test_the_endpoint_comes_from_where_boto3_looks(
 
 @pytest.mark.parametrize("where", ["profile", "environment"])
 def test_endpoints_outside_the_options_may_be_ignored(
-    where: str, files: Path, capture: Capture, monkeypatch: pytest.MonkeyPatch
+    where: str, files: Path, capture: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (files / "config").write_text(SERVICES_SECTION.format(url=capture.url))
+    (files / "config").write_text(SERVICES_SECTION.format(url=capture.endpoint))
     if where == "environment":
         monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", capture.url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", capture.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", capture.endpoint)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", capture.endpoint)
     fs = opendalfs.S3FileSystem(profile="ignoring" if where == "profile" else "plain")
     assert fs.native.get("endpoint") == (
         "https://s3.us-east-1.amazonaws.com" if where == "environment" else None
@@ -375,7 +379,7 @@ def service_account(name: str, private_key: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def google(files: Path, capture: Capture, private_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def google(files: Path, capture: ScriptedServer, private_key: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Name a key file and a metadata server in the environment, and make another key file."""
     (files / "env.json").write_text(json.dumps(service_account("env", private_key)))
     (files / "option.json").write_text(json.dumps(service_account("option", private_key)))
@@ -391,8 +395,10 @@ def signing_account(fs: Any) -> str:
     return unquote(found.group(1)).partition("@")[0]
 
 
-def test_the_service_account_of_the_options_signs(google: Path, capture: Capture, private_key: str) -> None:
-    common = {"endpoint": capture.url}
+def test_the_service_account_of_the_options_signs(
+    google: Path, capture: ScriptedServer, private_key: str
+) -> None:
+    common = {"endpoint": capture.endpoint}
     given = service_account("option", private_key)
     text = base64.b64encode(json.dumps(given).encode()).decode()
     assert signing_account(opendalfs.GcsFileSystem(**common)) == "env"
@@ -418,9 +424,9 @@ def test_the_service_account_of_the_options_signs(google: Path, capture: Capture
 )
 @pytest.mark.usefixtures("google")
 def test_an_unreadable_account_is_an_error_rather_than_another_one(
-    options: dict[str, Any], capture: Capture
+    options: dict[str, Any], capture: ScriptedServer
 ) -> None:
-    fs = opendalfs.GcsFileSystem(endpoint=capture.url, retries=0, **options)
+    fs = opendalfs.GcsFileSystem(endpoint=capture.endpoint, retries=0, **options)
     for call in (fs.info, fs.sign):
         with pytest.raises(PermissionError, match="No usable credentials"):
             call("lake/key")
@@ -430,9 +436,9 @@ def test_an_unreadable_account_is_an_error_rather_than_another_one(
 @pytest.mark.parametrize("options", [{"service_account": "mine@x"}, {"token": "cloud"}])
 @pytest.mark.usefixtures("google")
 def test_the_machine_s_account_comes_before_a_key_file_of_the_environment(
-    options: dict[str, Any], capture: Capture
+    options: dict[str, Any], capture: ScriptedServer
 ) -> None:
-    target = first_request(capture, "gcs", endpoint=capture.url, scope="https://scope", **options).target
+    target = first_request(capture, "gcs", endpoint=capture.endpoint, scope="https://scope", **options).target
     name = options.get("service_account", "default")
     assert target == f"/computeMetadata/v1/instance/service-accounts/{name}/token?scopes=https://scope"
 
@@ -443,9 +449,9 @@ def test_the_machine_s_account_comes_before_a_key_file_of_the_environment(
 )
 @pytest.mark.usefixtures("google")
 def test_an_access_token_or_none_comes_before_the_environment(
-    options: dict[str, Any], authorization: str, capture: Capture
+    options: dict[str, Any], authorization: str, capture: ScriptedServer
 ) -> None:
-    request = first_request(capture, "gcs", endpoint=capture.url, **options)
+    request = first_request(capture, "gcs", endpoint=capture.endpoint, **options)
     assert request.headers.get("authorization", "") == authorization
     assert request.target.startswith("/storage/")
 
@@ -481,7 +487,7 @@ def test_the_account_of_the_options_signs(
     scheme: str,
     identity: str,
     environment: dict[str, str],
-    capture: Capture,
+    capture: ScriptedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setenv(monkeypatch, environment)
@@ -491,7 +497,7 @@ def test_the_account_of_the_options_signs(
         "connection": {"connection_string": f"AccountName=optacct;AccountKey={key('opt-key')}"},
         "anonymous": {"anon": True, "account_name": "optacct"},
     }[identity]
-    request = first_request(capture, scheme, endpoint=capture.url, **options)
+    request = first_request(capture, scheme, endpoint=capture.endpoint, **options)
     signed = request.headers.get("authorization", "").partition(":")[0]
     assert signed == ("SharedKey optacct" if identity in ("key", "connection") else "")
     assert ("sig=opt-token" in request.target) == (identity == "token")
@@ -543,11 +549,11 @@ def test_the_environment_signs_for_its_own_account(
     environment: dict[str, str],
     options: dict[str, str],
     authorization: str,
-    capture: Capture,
+    capture: ScriptedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setenv(monkeypatch, environment)
-    request = first_request(capture, "azblob", endpoint=capture.url, **options)
+    request = first_request(capture, "azblob", endpoint=capture.endpoint, **options)
     assert request.headers["authorization"].partition(":")[0] == authorization
 
 
@@ -564,13 +570,18 @@ def test_a_key_without_an_account_is_an_error(scheme: str, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("files")
-def test_the_client_of_the_options_signs_on(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_of_the_options_signs_on(capture: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     setenv(
         monkeypatch, {"AZURE_TENANT_ID": "env-t", "AZURE_CLIENT_ID": "env-c", "AZURE_CLIENT_SECRET": "env-s"}
     )
     options = {"tenant_id": "opt-t", "client_id": "opt-c", "client_secret": "opt-s"}
     request = first_request(
-        capture, "azdls", endpoint=capture.url, account_name="optacct", authority_host=capture.url, **options
+        capture,
+        "azdls",
+        endpoint=capture.endpoint,
+        account_name="optacct",
+        authority_host=capture.endpoint,
+        **options,
     )
     assert request.target == "/opt-t/oauth2/v2.0/token"
     assert "opt-c" in request.text

@@ -17,7 +17,7 @@ from opendal.exceptions import ConfigInvalid, Unexpected
 import opendalfs
 from opendalfs import ChangedError, OptionError, UnsupportedError
 from opendalfs.errors import NoContainerError, RangeError, redact, translated
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 Call = Callable[[Any, str], object]
 
@@ -309,7 +309,7 @@ def test_a_refused_option_does_not_show_its_secret(scheme: str, options: dict[st
 
 @pytest.mark.parametrize("call", [c for n, c in CALLS.items() if n not in ("exists", "isdir")])
 def test_a_missing_bucket_is_named(s3_server: S3Server, call: Call) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
     error = caught(call, fs, "no-such-bucket/key")
     assert isinstance(error, FileNotFoundError)
     first = str(error).splitlines()[0]
@@ -318,7 +318,7 @@ def test_a_missing_bucket_is_named(s3_server: S3Server, call: Call) -> None:
 
 
 def test_nothing_exists_in_a_missing_bucket(s3_server: S3Server) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
     assert not fs.exists("no-such-bucket/key")
     assert not fs.exists("no-such-bucket")
     assert not fs.isdir("no-such-bucket/key")
@@ -328,7 +328,7 @@ def test_nothing_exists_in_a_missing_bucket(s3_server: S3Server) -> None:
 @pytest.mark.parametrize("wrong", [{"secret": "hush-hush-secret"}, {"key": "AKIAEXAMPLEKEY"}])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_wrong_key_is_a_permission_error(s3_server: S3Server, call: Call, wrong: dict[str, str]) -> None:
-    fs = opendalfs.S3FileSystem(**{**s3_server.s3_options, **wrong})
+    fs = opendalfs.S3FileSystem(**{**s3_server.options, **wrong})
     error = caught(call, fs, f"{s3_server.bucket}/key")
     assert isinstance(error, PermissionError)
     assert "check the credentials" in str(error).splitlines()[0]
@@ -348,7 +348,7 @@ def test_missing_credentials_are_told_apart_from_wrong_ones(
 
 
 def test_a_missing_key_names_its_path(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
     for name in ("info", "cat_file", "cat_ranges", "open", "rm"):
         error = caught(CALLS[name], fs, f"{prefix}/nothing")
         assert isinstance(error, FileNotFoundError)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(p.stem for p in (ROOT / "examples").glob("*.py") if p.stem != "__init__")
@@ -63,7 +63,7 @@ def test_the_python_blocks_of_the_pages_run(s3_server: S3Server, tmp_path: Path)
     text = json.dumps(blocks)
     text = text.replace(r"\"key\": \"...\"", rf"\"key\": \"{s3_server.access_key}\"")
     text = text.replace(r"\"secret\": \"...\"", rf"\"secret\": \"{s3_server.secret_key}\"")
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     s3_server.make_bucket("my-bucket")
     try:
         for name in ("orders.parquet", "orders/1.parquet"):

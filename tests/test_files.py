@@ -24,7 +24,7 @@ import pytest
 
 import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem, OptionError, UnsupportedError
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 MiB = 1 << 20
 DATA = random.Random(7).randbytes(200_000)
@@ -55,7 +55,7 @@ class Place:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "s3":
         server: S3Server = request.getfixturevalue("s3_server")
-        options = {"write_chunk": 5 * MiB, "use_listings_cache": False, **server.s3_options}
+        options = {"write_chunk": 5 * MiB, "use_listings_cache": False, **server.options}
         yield Place(opendalfs.S3FileSystem(**options), request.getfixturevalue("prefix"))
     elif request.param == "fs":
         yield Place(opendalfs.FsFileSystem(use_listings_cache=False), str(tmp_path))
@@ -210,7 +210,7 @@ def test_a_file_removed_while_it_is_read_is_noticed(place: Place, stored: str) -
 def test_versions_are_kept_apart(s3_server: S3Server, bucket: str) -> None:
     versioning = {"Status": "Enabled"}
     s3_server.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
-    fs = opendalfs.S3FileSystem(version_aware=True, **s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(version_aware=True, **s3_server.options)
     fs.pipe_file(f"{bucket}/key", b"first")
     first = fs.info(f"{bucket}/key", refresh=True)["VersionId"]
     with fs.open(f"{bucket}/key", cache_type="none") as pinned:
@@ -318,7 +318,7 @@ def test_text_is_written_encoded(place: Place) -> None:
 
 
 def test_options_of_a_write_are_checked_and_kept(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
     with fs.open(f"{prefix}/a", "wb", content_type="text/x-test", metadata={"who": "me"}) as file:
         file.write(b"x")
     head = s3_server.client.head_object(Bucket=s3_server.bucket, Key=f"{prefix}/a".partition("/")[2])
@@ -328,7 +328,7 @@ def test_options_of_a_write_are_checked_and_kept(s3_server: S3Server, prefix: st
 
 
 def test_a_write_replaces_only_the_version_that_it_names(s3_server: S3Server, prefix: str) -> None:
-    fs, path = opendalfs.S3FileSystem(**s3_server.s3_options), f"{prefix}/a"
+    fs, path = opendalfs.S3FileSystem(**s3_server.options), f"{prefix}/a"
     fs.pipe_file(path, b"first")
     first = fs.info(path, refresh=True)["ETag"]
     fs.pipe_file(path, b"second", if_match=first)
@@ -630,7 +630,7 @@ def test_append_on_a_disk_reads_nothing(tmp_path: Path) -> None:
 
 
 def test_an_append_does_not_undo_a_write_in_between(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
     path = f"{prefix}/log"
     fs.pipe_file(path, b"one")
     file = fs.open(path, "ab")

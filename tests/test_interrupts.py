@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from opendalfs.testing.fault_server import Answer, FaultServer, Request, object_headers
+from opendalfs.testing import Request, Response, ScriptedServer, object_headers
 
 PROMISED = 1.0
 """Seconds from the signal to the KeyboardInterrupt; 2 to the end of the process."""
@@ -63,8 +63,8 @@ BLOCKED = {
 }
 
 
-def silent_reads(request: Request) -> Answer | None:
-    return Answer(200, object_headers(SIZE)) if request.method == "HEAD" else request.stall()
+def silent_reads(request: Request) -> Response | None:
+    return Response(200, object_headers(SIZE)) if request.method == "HEAD" else request.stall()
 
 
 def interrupt(process: subprocess.Popen[str]) -> float:
@@ -93,7 +93,7 @@ def check_end(process: subprocess.Popen[str], begun: float) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_an_interrupt_ends_what_waits_and_the_process() -> None:
-    with FaultServer(silent_reads) as server, ThreadPoolExecutor(4) as threads:
+    with ScriptedServer(silent_reads) as server, ThreadPoolExecutor(4) as threads:
 
         def one(name: str) -> None:
             process = start(BLOCKED[name], server.endpoint, before=BEFORE.get(name, ""))
@@ -106,11 +106,11 @@ def test_an_interrupt_ends_what_waits_and_the_process() -> None:
 def test_an_interrupted_write_is_published_by_no_later_attempt() -> None:
     """The server never answers a first attempt, and would take a second one."""
 
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         first = sum(other.target == request.target for other in server.requests) == 1
-        return request.stall() if first else Answer(200, {"Content-Length": "0"})
+        return request.stall() if first else Response(200, {"Content-Length": "0"})
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         code = """
     fs = opendalfs.S3FileSystem(**{**options, "io_timeout": 6})
     def blocked():
@@ -128,11 +128,11 @@ def test_an_interrupted_write_is_published_by_no_later_attempt() -> None:
 def test_a_write_that_a_signal_handler_ends_is_published_by_no_later_attempt() -> None:
     """As one that raises SystemExit for SIGTERM; the server would take a second attempt."""
 
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         first = sum(other.target == request.target for other in server.requests) == 1
-        return request.stall() if first else Answer(200, {"Content-Length": "0"})
+        return request.stall() if first else Response(200, {"Content-Length": "0"})
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         code = """
     import signal
     def leave(*details):
@@ -177,9 +177,9 @@ QUERIES = {
 }
 
 
-def silent_but_for_new(request: Request) -> Answer | None:
+def silent_but_for_new(request: Request) -> Response | None:
     if request.method == "HEAD" and "new" in request.target:
-        return Answer(404, {"Content-Length": "0"})
+        return Response(404, {"Content-Length": "0"})
     return silent_reads(request)
 
 
@@ -190,7 +190,7 @@ def silent_but_for_new(request: Request) -> Answer | None:
     ids=["GET", "HEAD"],
 )
 def test_an_interrupt_ends_queries_that_wait_in_threads_of_engines(answer: Any, names: list[str]) -> None:
-    with FaultServer(answer) as server, ThreadPoolExecutor(2) as threads:
+    with ScriptedServer(answer) as server, ThreadPoolExecutor(2) as threads:
 
         def one(name: str) -> None:
             program = ENGINES.format(code=QUERIES[name], endpoint=server.endpoint)

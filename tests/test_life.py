@@ -22,7 +22,7 @@ import pytest
 import opendalfs
 from opendalfs.runtime import process as lifecycle
 from opendalfs.runtime import tasks
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from tests.waiting import eventually
 
 SETUP = """
@@ -35,7 +35,7 @@ path = {path!r}
 @pytest.fixture
 def path(s3_server: S3Server, prefix: str) -> str:
     path = f"{prefix}/life"
-    opendalfs.S3FileSystem(**s3_server.s3_options).pipe_file(path, b"alive" * 1000)
+    opendalfs.S3FileSystem(**s3_server.options).pipe_file(path, b"alive" * 1000)
     return path
 
 
@@ -65,7 +65,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def runner(s3_server: S3Server, path: str) -> Runner:
-    return Runner(s3_server.s3_options, path)
+    return Runner(s3_server.options, path)
 
 
 # Exit
@@ -286,7 +286,7 @@ def read_in_worker(fs: opendalfs.OpendalFileSystem, path: str) -> int:
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_workers_use_a_pickled_filesystem(s3_server: S3Server, path: str, method: str) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
     assert fs.exists(path)
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.starmap(read_in_worker, [(fs, path)] * 4) == [5000] * 4
@@ -303,7 +303,7 @@ def test_pickles_are_deterministic() -> None:
 
 
 def test_a_pickle_of_a_filesystem_in_use_is_the_same(s3_server: S3Server, path: str) -> None:
-    fs = opendalfs.S3FileSystem(skip_instance_cache=True, **s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(skip_instance_cache=True, **s3_server.options)
     before = pickle.dumps(fs)
     fs.ls(path.rpartition("/")[0])
     assert pickle.dumps(fs) == before
@@ -312,7 +312,7 @@ def test_a_pickle_of_a_filesystem_in_use_is_the_same(s3_server: S3Server, path: 
 
 def test_a_bound_filesystem_can_be_pickled(s3_server: S3Server, path: str) -> None:
     bucket, _, key = path.partition("/")
-    fs = opendalfs.OpendalFileSystem("s3", bucket=bucket, **s3_server.s3_options)
+    fs = opendalfs.OpendalFileSystem("s3", bucket=bucket, **s3_server.options)
     twin = pickle.loads(pickle.dumps(fs))
     assert twin.cat_file(key) == fs.cat_file(key)
 
@@ -344,8 +344,8 @@ def test_equal_options_share_an_instance_that_lives_as_long_as_it_is_held() -> N
 
 
 def test_one_filesystem_works_from_many_loops(s3_server: S3Server, path: str) -> None:
-    fs = opendalfs.S3FileSystem(asynchronous=True, **s3_server.s3_options)
-    sync = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(asynchronous=True, **s3_server.options)
+    sync = opendalfs.S3FileSystem(**s3_server.options)
 
     async def read() -> list[int]:
         return [len(await f._cat_file(path)) for f in (fs, sync)]
@@ -356,7 +356,7 @@ def test_one_filesystem_works_from_many_loops(s3_server: S3Server, path: str) ->
 
 
 def test_one_filesystem_works_from_many_threads(s3_server: S3Server, path: str) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
 
     def work(i: int) -> int:
         if i % 3 == 0:
@@ -427,7 +427,7 @@ def test_a_call_that_the_garbage_collector_ends_does_not_wait_for_one_that_begin
 
 def test_a_timeout_may_be_of_any_length(s3_server: S3Server, path: str) -> None:
     longest = {"timeout": 1e12, "io_timeout": 1e12}
-    fs = opendalfs.S3FileSystem(skip_instance_cache=True, **longest, **s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(skip_instance_cache=True, **longest, **s3_server.options)
     assert (fs.reader(path).read(0, 5), fs.cat_file(path, 0, 5)) == (b"alive", b"alive")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import opendalfs
 from opendalfs.storage.paging import PAGE
-from opendalfs.testing.capture import Capture, Request
+from opendalfs.testing import Moto, Request, Response, ScriptedServer
 
 ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>try again</Message></Error>"
 HTML = b"<!DOCTYPE html><html><body>The proxy has no answer</body></html>"
@@ -44,24 +44,25 @@ class Lists:
         self.honours_start_after = True
         self.asked = 0
 
-    def __call__(self, request: Request) -> tuple[int, bytes]:
+    def __call__(self, request: Request) -> Response:
         query = {name: values[0] for name, values in parse_qs(urlsplit(request.target).query).items()}
         if "list-type" not in query:
-            return 404, b""
+            return Response(404)
         self.asked += 1
         wrong = self.wrong(query)
         if wrong is not None:
-            return 200, wrong
+            return Response(200, body=wrong)
         after = query.get("continuation-token")
         if after is None and self.honours_start_after:
             after = query.get("start-after")
         first = bisect.bisect_right(self.keys, after) if after is not None else 0
         found = self.keys[first : first + self.size]
-        return 200, listing(found, found[-1] if first + self.size < len(self.keys) else None)
+        token = found[-1] if first + self.size < len(self.keys) else None
+        return Response(200, body=listing(found, token))
 
 
-def filesystem(server: Capture) -> opendalfs.S3FileSystem:
-    options = {"key": "k", "secret": "s", "region": "us-east-1", "endpoint_url": server.url}
+def filesystem(server: ScriptedServer) -> opendalfs.S3FileSystem:
+    options = {"key": "k", "secret": "s", "region": "us-east-1", "endpoint_url": server.endpoint}
     return opendalfs.S3FileSystem(**options, use_listings_cache=False, retries=0, skip_instance_cache=True)
 
 
@@ -80,7 +81,7 @@ def test_a_later_page_that_is_an_error_of_status_200_is_asked_again(body: bytes,
             return body
         return None
 
-    with Capture(lists := Lists(KEYS, second_page_fails_once)) as server:
+    with ScriptedServer(lists := Lists(KEYS, second_page_fails_once)) as server:
         fs = filesystem(server)
         found = fs.find("lake/d") if call == "find" else fs.ls("lake/d", detail=False)
     assert failed
@@ -94,7 +95,7 @@ def never(query: dict[str, str]) -> bytes | None:
 
 @pytest.mark.parametrize(("count", "asked"), [(PAGE - 1, 1), (PAGE, 2), (PAGE + 1, 2), (2 * PAGE, 3)])
 def test_only_a_list_that_ends_on_a_full_page_costs_a_request_more(count: int, asked: int) -> None:
-    with Capture(lists := Lists(KEYS[:count], never)) as server:
+    with ScriptedServer(lists := Lists(KEYS[:count], never)) as server:
         assert len(filesystem(server).ls("lake/d")) == count
     assert lists.asked == asked
 
@@ -102,7 +103,7 @@ def test_only_a_list_that_ends_on_a_full_page_costs_a_request_more(count: int, a
 def test_a_server_that_does_not_know_start_after_is_not_listed_twice() -> None:
     lists = Lists(KEYS[: 2 * PAGE], never)
     lists.honours_start_after = False
-    with Capture(lists) as server:
+    with ScriptedServer(lists) as server:
         assert filesystem(server).ls("lake/d", detail=False) == [f"lake/{key}" for key in lists.keys]
     assert lists.asked <= 3 + 1
 
@@ -111,7 +112,7 @@ def test_a_server_that_does_not_know_start_after_is_not_listed_twice() -> None:
 def repeating(request: pytest.FixtureRequest) -> Iterator[tuple[opendalfs.S3FileSystem, Lists]]:
     """Yield a filesystem on a server that answers the first page, and its token, for ever."""
     page = listing(KEYS[: request.param], token="again")
-    with Capture(lists := Lists(KEYS, lambda query: page)) as server:
+    with ScriptedServer(lists := Lists(KEYS, lambda query: page)) as server:
         yield filesystem(server), lists
 
 
@@ -127,13 +128,11 @@ def test_a_page_that_brings_nothing_new_is_an_error(
 
 
 def test_versions_of_one_key_are_no_repetition(moto_server: object) -> None:
-    from opendalfs.testing.servers import Moto
-
     assert isinstance(moto_server, Moto)
     bucket = "versions-of-one-key"
     moto_server.make_bucket(bucket)
     moto_server.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    fs = opendalfs.filesystem("s3", version_aware=True, **moto_server.s3_options)
+    fs = opendalfs.filesystem("s3", version_aware=True, **moto_server.options)
     for number in range(20):
         fs.pipe_file(f"{bucket}/key", b"%d" % number)
     assert len(fs.object_version_info(f"{bucket}/key")) == 20

@@ -12,20 +12,20 @@ import pytest
 
 import opendalfs
 from opendalfs.read.async_reader import IN_FLIGHT
-from opendalfs.testing.fault_server import ETAG, Answer, FaultServer, Request, drip, object_headers
+from opendalfs.testing import ETAG, Request, Response, ScriptedServer, drip, object_headers
 
 PART = 5 << 20
 PAGE = 1000
 
 
-def filesystem(server: FaultServer, **timeouts: float) -> Any:
+def filesystem(server: ScriptedServer, **timeouts: float) -> Any:
     options = {"key": "k", "secret": "s", "endpoint_url": server.endpoint, **timeouts}
     return opendalfs.S3FileSystem(skip_instance_cache=True, **options)
 
 
-def xml(text: str) -> Answer:
+def xml(text: str) -> Response:
     body = f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode()
-    return Answer(200, {"Content-Length": str(len(body)), "Content-Type": "application/xml"}, [body])
+    return Response(200, {"Content-Length": str(len(body)), "Content-Type": "application/xml"}, [body])
 
 
 class SlowBucket:
@@ -37,7 +37,7 @@ class SlowBucket:
         self.deletes = 0
         self._lock = threading.Lock()
 
-    def __call__(self, request: Request) -> Answer | None:
+    def __call__(self, request: Request) -> Response | None:
         query = parse_qs(urlsplit(request.target).query, keep_blank_values=True)
         if request.method in ("PUT", "POST"):
             if not request.pause(self.seconds):
@@ -49,14 +49,14 @@ class SlowBucket:
                     "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
                 )
             if request.method == "PUT":
-                return Answer(200, {"ETag": ETAG, "Content-Length": "0"})
+                return Response(200, {"ETag": ETAG, "Content-Length": "0"})
             return xml(f"<CompleteMultipartUploadResult><ETag>{ETAG}</ETag></CompleteMultipartUploadResult>")
         if "list-type" in query:
             return self.list(query)
         status = 200 if urlsplit(request.target).path.split("/", 2)[2] in self.keys else 404
-        return Answer(status, {"Content-Length": "0", "ETag": ETAG})
+        return Response(status, {"Content-Length": "0", "ETag": ETAG})
 
-    def list(self, query: dict[str, list[str]]) -> Answer:
+    def list(self, query: dict[str, list[str]]) -> Response:
         prefix = query.get("prefix", [""])[0]
         after = query.get("continuation-token", query.get("start-after", [""]))[0]
         with self._lock:
@@ -72,7 +72,7 @@ class SlowBucket:
             f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}</ListBucketResult>"
         )
 
-    def delete(self, body: bytes) -> Answer:
+    def delete(self, body: bytes) -> Response:
         keys = [element.text for element in ET.fromstring(body).iter() if element.tag.endswith("Key")]
         with self._lock:
             self.deletes += 1
@@ -85,7 +85,7 @@ class SlowBucket:
 
 
 def test_a_write_of_many_parts_may_take_longer_than_one_timeout() -> None:
-    with FaultServer(SlowBucket(seconds=0.6)) as server:
+    with ScriptedServer(SlowBucket(seconds=0.6)) as server:
         fs = filesystem(server, io_timeout=3, write_chunk=PART)
         begun = time.monotonic()
         fs.pipe_file("bucket/large", b"x" * (6 * PART), max_concurrency=1)
@@ -96,14 +96,14 @@ def test_a_write_of_many_parts_may_take_longer_than_one_timeout() -> None:
 def test_large_objects_read_many_at_a_time_may_take_longer_than_one_timeout() -> None:
     size = 8 << 20
 
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         if request.method == "HEAD":
-            return Answer(200, object_headers(size))
+            return Response(200, object_headers(size))
         first, count = request.range(size)
         told = {**object_headers(count), "Content-Range": f"bytes {first}-{first + count - 1}/{size}"}
-        return Answer(206 if count < size else 200, told, drip(request, count, 0.1, 1 << 17))
+        return Response(206 if count < size else 200, told, drip(request, count, 0.1, 1 << 17))
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         # 6.4 s for the object, 0.8 s for each part.
         fs = filesystem(server, io_timeout=5, read_chunk=1 << 20)
         paths = [f"bucket/{i}" for i in range(IN_FLIGHT)]
@@ -113,7 +113,7 @@ def test_large_objects_read_many_at_a_time_may_take_longer_than_one_timeout() ->
 
 def test_a_tree_may_take_longer_to_remove_than_one_timeout() -> None:
     bucket = SlowBucket(keys=8 * PAGE, seconds=0.5)
-    with FaultServer(bucket) as server:
+    with ScriptedServer(bucket) as server:
         filesystem(server, timeout=3).rm("bucket/tree", recursive=True)
     assert not bucket.keys
     assert bucket.deletes >= 8
@@ -121,6 +121,6 @@ def test_a_tree_may_take_longer_to_remove_than_one_timeout() -> None:
 
 def test_a_removal_that_gets_nowhere_ends() -> None:
     bucket = SlowBucket(keys=10, seconds=60)
-    with FaultServer(bucket) as server, pytest.raises(TimeoutError):
+    with ScriptedServer(bucket) as server, pytest.raises(TimeoutError):
         filesystem(server, timeout=1).rm("bucket/tree", recursive=True)
     assert len(bucket.keys) == 10

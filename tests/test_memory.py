@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 GB = 1_000_000_000
 MOST_MB = 150
@@ -35,7 +35,7 @@ print(resident("VmHWM") - start)
 
 
 def megabytes_above_start(call: str, server: S3Server, remote: str, local: Path) -> float:
-    order = json.dumps([call, server.s3_options, remote, str(local)])
+    order = json.dumps([call, server.options, remote, str(local)])
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, order], check=True, capture_output=True, text=True, timeout=300
     )

@@ -13,7 +13,7 @@ from opendalfs import OpendalFileSystem
 from opendalfs.errors import NoContainerError
 from opendalfs.fs.services import S3FileSystem
 from opendalfs.services import _PRODUCTS, SERVICES, lookup
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 
 def first_line(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
@@ -91,7 +91,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_then_with_all() -> Non
 
 @pytest.fixture
 def fs(s3_server: S3Server) -> S3FileSystem:
-    return S3FileSystem(**s3_server.s3_options, skip_instance_cache=True)
+    return S3FileSystem(**s3_server.options, skip_instance_cache=True)
 
 
 @pytest.mark.parametrize("path", ["", "/", "opendal+s3://"])

@@ -20,14 +20,14 @@ from opendal.layers import RetryLayer
 
 from opendalfs.options import check
 from opendalfs.services import lookup
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 MiB = 1 << 20
 
 
 @pytest.fixture
 def s3(s3_server: S3Server, prefix: str) -> opendal.Operator:
-    options, _ = check(lookup("s3"), s3_server.s3_options, container=False)
+    options, _ = check(lookup("s3"), s3_server.options, container=False)
     bucket, _, root = prefix.partition("/")
     return opendal.Operator("s3", bucket=bucket, root=root, **options)
 
@@ -124,7 +124,7 @@ def test_the_exceptions_share_no_base_but_exception() -> None:
 
 
 def test_a_missing_bucket_is_an_invalid_configuration(s3_server: S3Server) -> None:
-    options, _ = check(lookup("s3"), s3_server.s3_options, container=False)
+    options, _ = check(lookup("s3"), s3_server.options, container=False)
     operator = opendal.Operator("s3", bucket="no-such-bucket", **options)
     with pytest.raises(exceptions.ConfigInvalid, match="NoSuchBucket"):
         operator.read("a")

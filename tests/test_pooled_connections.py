@@ -15,9 +15,7 @@ import pytest
 import opendalfs
 from opendalfs.services import SERVICES
 from opendalfs.storage.call import Call
-from opendalfs.testing.kv_servers import MariaDB, Memcached, PostgreSQL
-from opendalfs.testing.redis_server import Redis
-from opendalfs.testing.server_base import Unavailable
+from opendalfs.testing import MariaDB, Memcached, PostgreSQL, Redis, ServerUnavailable
 
 COUNT = 30
 """More than the connections of a pool."""
@@ -34,7 +32,7 @@ SERVERS: dict[str, Any] = {
 def started(kind: type[Any]) -> Iterator[Any]:
     try:
         server = kind().start()
-    except Unavailable as missing:
+    except ServerUnavailable as missing:
         pytest.skip(str(missing))
     try:
         yield server

@@ -20,8 +20,7 @@ import pytest
 import s3fs
 from botocore.exceptions import ClientError
 
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import DelayProxy, S3Server
 from tests.waiting import eventually
 
 LARGE = 20_000_003
@@ -105,7 +104,7 @@ def test_large_bodies_pass_unharmed(
 def test_clients_of_all_kinds_pass(proxy: DelayProxy, s3_server: S3Server, place: dict[str, str]) -> None:
     body = os.urandom(LARGE)
     path = "/".join(place.values())
-    by_s3fs = s3fs.S3FileSystem(**proxy.through(s3_server.s3_options), skip_instance_cache=True)
+    by_s3fs = s3fs.S3FileSystem(**proxy.through(s3_server.options), skip_instance_cache=True)
     by_s3fs.pipe_file(path, body)
     by_arrow = pafs.S3FileSystem(
         access_key=s3_server.access_key,
@@ -231,7 +230,7 @@ def test_https_is_refused() -> None:
 def test_it_ends_with_its_owner() -> None:
     code = (
         "import os\n"
-        "from opendalfs.testing.delay_proxy import DelayProxy\n"
+        "from opendalfs.testing import DelayProxy\n"
         "proxy = DelayProxy('http://127.0.0.1:9').__enter__()\n"
         "print(proxy.endpoint, flush=True)\n"
         "os._exit(0)\n"

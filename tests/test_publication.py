@@ -38,7 +38,7 @@ from PIL import Image
 
 import opendalfs
 from opendalfs import OpendalFileSystem, UnsupportedError
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from opendalfs.write.callers import fails_block
 from opendalfs.write.writer import State, Writer
 
@@ -77,7 +77,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "fs":
         return Place(opendalfs.filesystem("fs"), str(tmp_path))
     server: S3Server = request.getfixturevalue("s3_server")
-    return Place(opendalfs.filesystem("s3", **server.s3_options), request.getfixturevalue("prefix"))
+    return Place(opendalfs.filesystem("s3", **server.options), request.getfixturevalue("prefix"))
 
 
 def dropped_files_may_warn() -> None:

@@ -12,7 +12,7 @@ import pytest
 import opendalfs
 from opendalfs import OpendalFileSystem
 from opendalfs.fs.removal import check_removal
-from opendalfs.testing.servers import Moto
+from opendalfs.testing import Moto
 
 Opened = tuple[OpendalFileSystem, str]
 """A filesystem and its root, as a path prefix: empty, or `container/`."""
@@ -31,12 +31,12 @@ def _bucket(lookup: Callable[[str], Any], tmp: Path) -> Opened:
     server: Moto = lookup("moto_server")
     bucket = f"removal-{uuid4().hex[:12]}"
     server.make_bucket(bucket)
-    return opendalfs.filesystem("s3", skip_instance_cache=True, **server.s3_options), f"{bucket}/"
+    return opendalfs.filesystem("s3", skip_instance_cache=True, **server.options), f"{bucket}/"
 
 
 def _bound_bucket(lookup: Callable[[str], Any], tmp: Path) -> Opened:
     server: Moto = lookup("moto_server")
-    options = {**server.s3_options, "bucket": server.bucket, "root": f"/removal/{uuid4().hex}"}
+    options = {**server.options, "bucket": server.bucket, "root": f"/removal/{uuid4().hex}"}
     return OpendalFileSystem("s3", skip_instance_cache=True, **options), ""
 
 

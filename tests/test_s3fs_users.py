@@ -17,7 +17,7 @@ import s3fs
 import opendalfs
 from opendalfs import ChangedError, OptionError, UnsupportedError
 from opendalfs.fs.services import S3FileSystem
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 TREE = {
     "a/1.txt": b"1",
@@ -32,12 +32,12 @@ TREE = {
 
 @pytest.fixture
 def fs(s3_server: S3Server) -> S3FileSystem:
-    return S3FileSystem(**s3_server.s3_options, skip_instance_cache=True)
+    return S3FileSystem(**s3_server.options, skip_instance_cache=True)
 
 
 @pytest.fixture(scope="module")
 def peer(s3_server: S3Server) -> Any:
-    return s3fs.S3FileSystem(**s3_server.s3_options, skip_instance_cache=True, use_listings_cache=False)
+    return s3fs.S3FileSystem(**s3_server.options, skip_instance_cache=True, use_listings_cache=False)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_find_with_a_prefix_and_directories_shows_only_what_starts_so(
     service: str, s3_server: S3Server, peer: Any, prefix: str
 ) -> None:
     # WebDAV lists no tree at once, so a level at a time is tried too.
-    options = {"s3": s3_server.s3_options, "memory": {}, "webdav": {"endpoint": s3_server.webdav_endpoint}}
+    options = {"s3": s3_server.options, "memory": {}, "webdav": {"endpoint": s3_server.webdav_endpoint}}
     fs = opendalfs.filesystem(service, **options[service], skip_instance_cache=True)
     fs.pipe({f"{prefix}/{name}": data for name, data in TREE.items() if name != "both"})
     for start, maxdepth, expected in FOUND:
@@ -297,7 +297,7 @@ def test_ls_has_one_shape_whatever_ran_before(
     service: str, before: str, s3_server: S3Server, prefix: str, tmp_path: Path
 ) -> None:
     def make() -> Any:
-        options = s3_server.s3_options if service == "s3" else {}
+        options = s3_server.options if service == "s3" else {}
         return opendalfs.filesystem(service, **options, use_listings_cache=True, skip_instance_cache=True)
 
     root = str(tmp_path / "tree") if service == "fs" else prefix

@@ -23,7 +23,7 @@ from opendalfs import OpendalFileSystem
 from opendalfs.errors import redact, translated
 from opendalfs.options import is_secret, secret_values
 from opendalfs.services import SERVICES
-from opendalfs.testing.capture import Capture, Request
+from opendalfs.testing import Request, Response, ScriptedServer
 
 # Options that reprs and messages may show; user and password in a URL are cut out of it.
 SHOWN_TEXT = """
@@ -186,15 +186,15 @@ def test_the_file_name_of_an_error_is_redacted_as_its_text_is() -> None:
     assert "hush" not in everything(pickle.loads(pickle.dumps(error)))
 
 
-def echo(request: Request) -> tuple[int, bytes]:
-    return 403, f"<Error><Message>{request.text}</Message></Error>".encode()
+def echo(request: Request) -> Response:
+    return Response(403, body=f"<Error><Message>{request.text}</Message></Error>".encode())
 
 
 @pytest.mark.parametrize("blocking", [True, False])
 def test_the_error_of_opendal_that_was_replaced_holds_no_secret(blocking: bool) -> None:
     """Tools that report errors to a server send the whole chain, with what a traceback leaves out."""
-    with Capture(echo) as server:
-        fs = opendalfs.WebdavFileSystem(endpoint=server.url, token="hush-hush", retries=0)
+    with ScriptedServer(echo) as server:
+        fs = opendalfs.WebdavFileSystem(endpoint=server.endpoint, token="hush-hush", retries=0)
         connection = fs.locate("k")[0]
         with pytest.raises(PermissionError) as info:
             connection.read_blocking("k", 0, 1) if blocking else fs.cat_file("k")
@@ -232,9 +232,9 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("scheme", ["memory", "fs", "webdav"])
 def test_no_call_shows_a_signature_in_a_path(
-    scheme: str, call: str, capture: Capture, tmp_path: Path
+    scheme: str, call: str, capture: ScriptedServer, tmp_path: Path
 ) -> None:
-    options = {"memory": {}, "fs": {}, "webdav": {"endpoint": capture.url, "retries": 0}}[scheme]
+    options = {"memory": {}, "fs": {}, "webdav": {"endpoint": capture.endpoint, "retries": 0}}[scheme]
     fs = opendalfs.filesystem(scheme, **options)
     path = f"{tmp_path}/{SIGNED}" if scheme == "fs" else SIGNED
     with pytest.raises(OSError, match=r".") as info:
@@ -265,7 +265,7 @@ ENGINES: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name.startswith("arrow")])
-def test_arrow_shows_no_signature_in_a_path(engine: str, capture: Capture) -> None:
+def test_arrow_shows_no_signature_in_a_path(engine: str, capture: ScriptedServer) -> None:
     """DuckDB and Polars repeat the path of the query in messages of their own."""
     with pytest.raises(OSError, match="No such") as info:
         ENGINES[engine](f"opendal+webdav://{capture.host}/k.csv;X-Amz-Signature=hush-hush")
@@ -276,20 +276,20 @@ def test_arrow_shows_no_signature_in_a_path(engine: str, capture: Capture) -> No
 
 
 @pytest.fixture
-def capture() -> Iterator[Capture]:
-    with Capture() as server:
+def capture() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
         yield server
 
 
 @pytest.mark.parametrize("call", [*CALLS, "exists", "isfile", "fsspec.open", "cat_ranges"])
-def test_a_query_of_an_http_url_is_refused_and_not_shown(call: str, capture: Capture) -> None:
+def test_a_query_of_an_http_url_is_refused_and_not_shown(call: str, capture: ScriptedServer) -> None:
     calls = CALLS | {
         "exists": lambda fs, path: fs.exists(path),
         "isfile": lambda fs, path: fs.isfile(path),
         "fsspec.open": lambda fs, path: fsspec.open(path).open().read(),
         "cat_ranges": lambda fs, path: fs.cat_ranges([path], [0], [5], on_error="raise"),
     }
-    fs = opendalfs.HttpFileSystem(endpoint=capture.url)
+    fs = opendalfs.HttpFileSystem(endpoint=capture.endpoint)
     with pytest.raises(NotImplementedError, match=r"pre-signed|cannot") as info:
         calls[call](fs, f"opendal+http://{capture.host}/{SIGNED}")
     assert "hush" not in everything(info.value)
@@ -298,7 +298,7 @@ def test_a_query_of_an_http_url_is_refused_and_not_shown(call: str, capture: Cap
 
 @pytest.mark.parametrize("engine", {**ENGINES, "duckdb": duckdb_read}.items(), ids=lambda item: str(item[0]))
 def test_engines_refuse_a_query_of_an_http_url_and_do_not_show_it(
-    engine: tuple[str, Callable[[str], Any]], capture: Capture
+    engine: tuple[str, Callable[[str], Any]], capture: ScriptedServer
 ) -> None:
     name, call = engine
     with pytest.raises(Exception, match=r"pre-signed|cannot") as info:
@@ -316,7 +316,7 @@ def test_a_name_with_a_question_mark_is_served_where_it_is_a_name(tmp_path: Path
 # WebDAV over TLS
 
 
-def test_a_webdavs_url_speaks_tls(capture: Capture) -> None:
+def test_a_webdavs_url_speaks_tls(capture: ScriptedServer) -> None:
     with pytest.raises(OSError, match=r"."):
         fsspec.open(f"opendal+webdavs://me:hush-hush@{capture.host}/k", retries=0, timeout=5).open().read()
     assert capture.connections > 0

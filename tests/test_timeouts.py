@@ -21,8 +21,7 @@ import opendalfs
 import opendalfs_polars as op
 from opendalfs.errors import UnsupportedError
 from opendalfs.runtime import workers
-from opendalfs.testing.fault_server import Answer, FaultServer, Request, drip, endless, object_headers
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import Request, Response, S3Server, ScriptedServer, drip, endless, object_headers
 
 SIZE = 100_000
 SECONDS = 0.5
@@ -37,12 +36,12 @@ def options(endpoint: str, **more: Any) -> dict[str, Any]:
     return {"key": "k", "secret": "s", "endpoint_url": endpoint, **timeouts, **more}
 
 
-def ranged(request: Request, body: Iterator[bytes], **headers: str) -> Answer:
+def ranged(request: Request, body: Iterator[bytes], **headers: str) -> Response:
     first, size = request.range(SIZE)
     told = {**object_headers(size), "Content-Range": f"bytes {first}-{first + size - 1}/{SIZE}", **headers}
     if "Transfer-Encoding" in told:
         del told["Content-Length"]
-    return Answer(206, told, body)
+    return Response(206, told, body)
 
 
 def half(request: Request) -> Iterator[bytes]:
@@ -50,13 +49,13 @@ def half(request: Request) -> Iterator[bytes]:
     request.stall()
 
 
-def slow_list(request: Request) -> Answer:
-    return Answer(
+def slow_list(request: Request) -> Response:
+    return Response(
         200, {"Content-Length": str(SIZE), "Content-Type": "application/xml"}, drip(request, SIZE, 0.01)
     )
 
 
-FAULTS: dict[str, Callable[[Request], Answer | None]] = {
+FAULTS: dict[str, Callable[[Request], Response | None]] = {
     "a byte at a time": lambda request: ranged(request, drip(request, SIZE, 0.01)),
     "a body that stops half way": lambda request: ranged(request, half(request)),
     "no answer": lambda request: request.stall(),
@@ -97,12 +96,12 @@ def outcome(read: Callable[[Any, Path], object], fs: Any, directory: Path) -> tu
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_read_ends_in_time_whatever_the_body_does(
-    fault: Callable[[Request], Answer | None], tmp_path: Path
+    fault: Callable[[Request], Response | None], tmp_path: Path
 ) -> None:
-    def answer(request: Request) -> Answer | None:
-        return Answer(200, object_headers(SIZE)) if request.method == "HEAD" else fault(request)
+    def answer(request: Request) -> Response | None:
+        return Response(200, object_headers(SIZE)) if request.method == "HEAD" else fault(request)
 
-    with FaultServer(answer) as server, ThreadPoolExecutor(len(READS)) as threads:
+    with ScriptedServer(answer) as server, ThreadPoolExecutor(len(READS)) as threads:
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint))
         running = {name: threads.submit(outcome, read, fs, tmp_path) for name, read in READS.items()}
         found = {name: future.result() for name, future in running.items()}
@@ -126,12 +125,12 @@ CALLS: dict[str, Callable[[Any, Path], object]] = {
 
 @pytest.mark.parametrize("fault", [slow_list, lambda request: request.stall()], ids=["slow", "silent"])
 def test_a_call_ends_in_time_whatever_the_server_does(
-    fault: Callable[[Request], Answer | None], tmp_path: Path
+    fault: Callable[[Request], Response | None], tmp_path: Path
 ) -> None:
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         return fault(request) if request.method == "GET" else request.stall()
 
-    with FaultServer(answer) as server, ThreadPoolExecutor(len(CALLS)) as threads:
+    with ScriptedServer(answer) as server, ThreadPoolExecutor(len(CALLS)) as threads:
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint))
         running = {name: threads.submit(outcome, call, fs, tmp_path) for name, call in CALLS.items()}
         found = {name: future.result() for name, future in running.items()}
@@ -140,12 +139,12 @@ def test_a_call_ends_in_time_whatever_the_server_does(
 
 
 def test_a_query_of_duckdb_ends_in_time() -> None:
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         if request.method == "HEAD":
-            return Answer(200, object_headers(SIZE))
+            return Response(200, object_headers(SIZE))
         return ranged(request, drip(request, SIZE, 0.01))
 
-    with FaultServer(answer) as server, duckdb.connect() as con:
+    with ScriptedServer(answer) as server, duckdb.connect() as con:
         begun = time.monotonic()
         con.register_filesystem(opendalfs.duckdb("s3", **options(server.endpoint)))
         with pytest.raises(duckdb.Error, match="No answer in time"):
@@ -154,10 +153,10 @@ def test_a_query_of_duckdb_ends_in_time() -> None:
 
 
 def test_reads_that_never_end_do_not_pile_up_threads() -> None:
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         return ranged(request, drip(request, SIZE, 0.01))
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint, io_timeout=0.05))
         connection, key = fs.locate("b/k")
         for _ in range(2 * workers.MOST_ABANDONED):
@@ -167,11 +166,11 @@ def test_reads_that_never_end_do_not_pile_up_threads() -> None:
 
 
 def test_the_wait_for_a_turn_is_no_wait_for_the_server() -> None:
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         request.pause(0.3)
         return ranged(request, iter([b"x" * request.range(SIZE)[1]]))
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         fs = opendalfs.S3FileSystem(
             skip_instance_cache=True, **options(server.endpoint, io_timeout=3, concurrency=2)
         )
@@ -189,11 +188,11 @@ def test_the_wait_for_a_turn_is_no_wait_for_the_server() -> None:
 def test_a_cancelled_wait_for_a_turn_gives_the_turn_to_the_next() -> None:
     release = threading.Event()
 
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         release.wait(60)
         return ranged(request, iter([b"x" * request.range(SIZE)[1]]))
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         more = {"io_timeout": 60, "concurrency": 1}
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint, **more))
         connection, key = fs.locate("b/k")
@@ -213,10 +212,10 @@ def test_a_cancelled_wait_for_a_turn_gives_the_turn_to_the_next() -> None:
 def test_a_blocking_call_gets_a_turn_while_the_loop_that_has_them_all_is_blocked() -> None:
     """As a query of an engine is in ``async def``: the loop returns no turn before the query has ended."""
 
-    def answer(request: Request) -> Answer | None:
+    def answer(request: Request) -> Response | None:
         return ranged(request, iter([b"x" * request.range(SIZE)[1]]))
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         more = {"timeout": 60, "io_timeout": 60, "concurrency": 2}
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint, **more))
         connection, key = fs.locate("b/k")
@@ -282,7 +281,7 @@ class StalledPart:
         self._lock = threading.Lock()
         self.stalled = 0
 
-    def __call__(self, request: Request) -> Answer | None:
+    def __call__(self, request: Request) -> Response | None:
         if "partNumber=2" in request.target:
             with self._lock:
                 first = not self.stalled
@@ -293,12 +292,12 @@ class StalledPart:
 
 
 def test_a_stalled_part_is_sent_again(s3_server: S3Server, prefix: str, tmp_path: Path) -> None:
-    plain = opendalfs.S3FileSystem(**s3_server.s3_options)
+    plain = opendalfs.S3FileSystem(**s3_server.options)
 
     def one(name: str) -> tuple[bool, bool]:
         path, fault = f"{prefix}/{name}", StalledPart(s3_server.endpoint)
-        with FaultServer(fault) as server:
-            through = {**s3_server.s3_options, "endpoint_url": server.endpoint, **PATIENT}
+        with ScriptedServer(fault) as server:
+            through = {**s3_server.options, "endpoint_url": server.endpoint, **PATIENT}
             fs = opendalfs.S3FileSystem(skip_instance_cache=True, **through)
             WRITES[name](fs, path, tmp_path)
         return fault.stalled >= 2, plain.cat_file(path) == PARTS
@@ -311,8 +310,8 @@ def test_a_stalled_part_of_a_copy_of_duckdb_is_sent_again(s3_server: S3Server, p
     fault = StalledPart(s3_server.endpoint)
     path = f"opendal+s3://{prefix}/copy.parquet"
     query = "select range i, hash(range) h, hash(range + 1) g from range(700_000)"
-    with FaultServer(fault) as server, duckdb.connect() as con:
-        through = {**s3_server.s3_options, "endpoint_url": server.endpoint, **PATIENT}
+    with ScriptedServer(fault) as server, duckdb.connect() as con:
+        through = {**s3_server.options, "endpoint_url": server.endpoint, **PATIENT}
         con.register_filesystem(opendalfs.duckdb("s3", **through))
         con.sql(f"copy ({query}) to '{path}' (format parquet, compression uncompressed)")
         assert fault.stalled >= 2
@@ -323,28 +322,28 @@ def test_a_stalled_part_of_a_sink_of_polars_is_sent_again(s3_server: S3Server, p
     fault = StalledPart(s3_server.endpoint)
     url = f"opendal+s3://{prefix}/sink.parquet"
     rows = pl.LazyFrame({"i": pl.int_range(1_500_000, eager=True)}).select(pl.col("i").hash(seed=3))
-    with FaultServer(fault) as server:
-        through = {**s3_server.s3_options, "endpoint_url": server.endpoint, **PATIENT}
+    with ScriptedServer(fault) as server:
+        through = {**s3_server.options, "endpoint_url": server.endpoint, **PATIENT}
         op.sink_parquet(rows, url, compression="uncompressed", storage_options=through, backend="gateway")
         assert fault.stalled >= 2
-    assert_frame_equal(op.read_parquet(url, storage_options=s3_server.s3_options), rows.collect())
+    assert_frame_equal(op.read_parquet(url, storage_options=s3_server.options), rows.collect())
 
 
 def test_a_stalled_part_of_a_copy_between_buckets_is_sent_again(
     s3_server: S3Server, prefix: str, bucket: str
 ) -> None:
     fault = StalledPart(s3_server.endpoint)
-    opendalfs.S3FileSystem(**s3_server.s3_options).pipe_file(f"{prefix}/source", PARTS)
-    with FaultServer(fault) as server:
-        through = {**s3_server.s3_options, "endpoint_url": server.endpoint, **PATIENT}
+    opendalfs.S3FileSystem(**s3_server.options).pipe_file(f"{prefix}/source", PARTS)
+    with ScriptedServer(fault) as server:
+        through = {**s3_server.options, "endpoint_url": server.endpoint, **PATIENT}
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **through)
         fs.cp_file(f"{prefix}/source", f"{bucket}/copy")
     assert fault.stalled >= 2
-    assert opendalfs.S3FileSystem(**s3_server.s3_options).cat_file(f"{bucket}/copy") == PARTS
+    assert opendalfs.S3FileSystem(**s3_server.options).cat_file(f"{bucket}/copy") == PARTS
 
 
 def test_a_blocking_write_that_times_out_names_its_path_and_cause() -> None:
-    with FaultServer(lambda request: request.stall()) as server:
+    with ScriptedServer(lambda request: request.stall()) as server:
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint))
         file = fs.open("b/k", "wb")
         file.write(b"x")

@@ -17,7 +17,7 @@ import pytest
 
 import opendalfs
 from opendalfs import tracing
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from opendalfs.tracing import Request, Trace, otel
 
 
@@ -40,7 +40,7 @@ def folder() -> str:
 
 
 def test_fields_are_filled_at_the_seam(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     bucket, _, key = f"{prefix}/a".partition("/")
     fs.pipe_file(f"{bucket}/{key}", b"0123456789")
     with opendalfs.trace() as t:
@@ -62,7 +62,7 @@ def test_a_streamed_object_is_counted_once(fs: Any, folder: str) -> None:
 
 
 def test_a_stream_that_was_left_is_no_error(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     fs.pipe_file(f"{prefix}/large", bytes(20_000_000))
     fs.invalidate_cache()
     with opendalfs.trace() as t:
@@ -212,7 +212,7 @@ def test_no_secret_is_told(
     s3_server: S3Server, prefix: str, caplog: pytest.LogCaptureFixture, spans: Any
 ) -> None:
     secret = "s3cr3t-that-nobody-may-see"
-    options = {**s3_server.s3_options, "key": "wrong-key", "secret": secret}
+    options = {**s3_server.options, "key": "wrong-key", "secret": secret}
     with caplog.at_level(logging.DEBUG, logger="opendalfs"), opendalfs.trace() as t:
         fs = opendalfs.filesystem("s3", **options)
         with pytest.raises(PermissionError):

@@ -12,7 +12,7 @@ import pytest
 
 import opendalfs
 from opendalfs.storage.connection import Connection
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 Place = tuple[Connection, Path | None]
 
@@ -103,7 +103,7 @@ def test_both_transports_do_the_same_on_a_disk(verb: str, arguments: tuple[Any, 
 
 
 def test_both_transports_do_the_same_on_s3(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs = opendalfs.S3FileSystem(**s3_server.options)
     names = [
         n for n, (verb, _) in VERBS.items() if verb in ("stat", "read", "write", "delete") and "link" not in n
     ]

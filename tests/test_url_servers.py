@@ -18,7 +18,7 @@ import opendalfs_duckdb
 import opendalfs_polars
 from opendalfs import OptionError
 from opendalfs.fs import services
-from opendalfs.testing.capture import Capture
+from opendalfs.testing import ScriptedServer
 from opendalfs_arrow.iceberg import OpendalFileIO
 
 AZURE = ("azblob", "azdls", "azfile")
@@ -31,8 +31,8 @@ SECRETS: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture
-def capture() -> Iterator[Capture]:
-    with Capture() as server:
+def capture() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
         yield server
 
 
@@ -66,7 +66,9 @@ REFUSED = (OSError, ValueError, duckdb.Error)
 
 @pytest.mark.parametrize("secrets", SECRETS)
 @pytest.mark.parametrize("scheme", AZURE)
-def test_a_host_that_is_not_azure_s_is_sent_nothing(scheme: str, secrets: str, capture: Capture) -> None:
+def test_a_host_that_is_not_azure_s_is_sent_nothing(
+    scheme: str, secrets: str, capture: ScriptedServer
+) -> None:
     url = f"opendal+{scheme}://data@{capture.host}/x.csv"
     for road, call in ROADS.items():
         with pytest.raises(REFUSED, match=r"no host of Azure|another server|but the options are for"):
@@ -134,8 +136,8 @@ def test_hosts_of_azure_are_served(scheme: str, host: str, account: str) -> None
 
 
 @pytest.mark.parametrize("scheme", ["azblob", "azdls"])
-def test_the_host_of_the_own_endpoint_is_served(scheme: str, capture: Capture) -> None:
-    options = {"endpoint": f"{capture.url}/acct", "retries": 0, **SECRETS["key"]}
+def test_the_host_of_the_own_endpoint_is_served(scheme: str, capture: ScriptedServer) -> None:
+    options = {"endpoint": f"{capture.endpoint}/acct", "retries": 0, **SECRETS["key"]}
     url = f"opendal+{scheme}://data@{capture.host}/x.csv"
     for road, call in ROADS.items():
         capture.requests.clear()
@@ -198,7 +200,7 @@ def test_only_azure_s_urls_name_an_account() -> None:
 
 
 @pytest.mark.parametrize("road", [r for r in ROADS if r not in ("fsspec.filesystem",)])
-def test_a_url_does_not_replace_the_endpoint_among_the_options(road: str, capture: Capture) -> None:
+def test_a_url_does_not_replace_the_endpoint_among_the_options(road: str, capture: ScriptedServer) -> None:
     options = {"endpoint": "http://127.0.0.1:9", "username": "me", "password": "hush-hush", "retries": 0}
     # fsspec itself refuses two endpoints with a TypeError.
     with pytest.raises((TypeError, *REFUSED), match=r"endpoint|another server"):
@@ -206,7 +208,7 @@ def test_a_url_does_not_replace_the_endpoint_among_the_options(road: str, captur
     assert capture.connections == 0
 
 
-def test_credentials_beside_a_url_go_to_its_server(capture: Capture) -> None:
+def test_credentials_beside_a_url_go_to_its_server(capture: ScriptedServer) -> None:
     options = {"username": "me", "password": "hush-hush", "retries": 0}
     for road in ("fsspec.open", "resolve", "polars"):
         capture.requests.clear()
@@ -219,7 +221,7 @@ def test_credentials_beside_a_url_go_to_its_server(capture: Capture) -> None:
 @pytest.mark.parametrize("secret", [{"password": "hush-hush", "username": "me"}, {"token": "hush-hush"}])
 @pytest.mark.parametrize("road", ["arrow", "iceberg", "duckdb"])
 def test_one_set_of_credentials_for_many_urls_needs_their_server(
-    road: str, secret: dict[str, str], capture: Capture
+    road: str, secret: dict[str, str], capture: ScriptedServer
 ) -> None:
     """A URL in a query or in the metadata of a table may come from somebody else."""
     url = f"opendal+webdav://{capture.host}/x.csv"
@@ -227,7 +229,7 @@ def test_one_set_of_credentials_for_many_urls_needs_their_server(
         ROADS[road](url, {"retries": 0, **secret})
     assert capture.connections == 0
     with suppress(Exception):
-        ROADS[road](url, {"retries": 0, **secret, "endpoint": capture.url})
+        ROADS[road](url, {"retries": 0, **secret, "endpoint": capture.endpoint})
     assert capture.requests
 
 
@@ -243,7 +245,7 @@ def conf() -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("endpoint", [None, "http://me:hush-hush@127.0.0.1:9"])
 @pytest.mark.parametrize("road", [r for r in ROADS if r not in ("fsspec.filesystem",)])
 def test_credentials_of_the_environment_go_to_no_server_of_a_url(
-    road: str, endpoint: str | None, capture: Capture, conf: dict[str, Any]
+    road: str, endpoint: str | None, capture: ScriptedServer, conf: dict[str, Any]
 ) -> None:
     environment = {"FSSPEC_OPENDALWEBDAV_USERNAME": "me", "FSSPEC_OPENDALWEBDAV_PASSWORD": "hush-hush"}
     if endpoint:
@@ -256,17 +258,17 @@ def test_credentials_of_the_environment_go_to_no_server_of_a_url(
 
 
 def test_credentials_of_the_environment_go_to_their_own_server(
-    capture: Capture, conf: dict[str, Any]
+    capture: ScriptedServer, conf: dict[str, Any]
 ) -> None:
     environment = {
         "FSSPEC_OPENDALWEBDAV_USERNAME": "me",
         "FSSPEC_OPENDALWEBDAV_PASSWORD": "hush-hush",
-        "FSSPEC_OPENDALWEBDAV_ENDPOINT": capture.url,
+        "FSSPEC_OPENDALWEBDAV_ENDPOINT": capture.endpoint,
     }
     fsspec.config.set_conf_env(conf, environment)
     for url in (f"opendal+webdav://{capture.host}/x", "opendal+webdav:///x"):
         fs, path = fsspec.core.url_to_fs(url)
-        assert (fs.native["password"], fs.native["endpoint"], path) == ("hush-hush", capture.url, "x")
+        assert (fs.native["password"], fs.native["endpoint"], path) == ("hush-hush", capture.endpoint, "x")
 
 
 def test_an_account_in_the_environment_s_configuration_is_held_to_its_host(conf: dict[str, Any]) -> None:

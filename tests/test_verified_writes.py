@@ -15,8 +15,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OptionError
-from opendalfs.testing.fault_server import Answer, FaultServer, Request, object_headers
-from opendalfs.testing.servers import Moto, S3Server
+from opendalfs.testing import Moto, Request, Response, S3Server, ScriptedServer, object_headers
 
 ERROR = b"<Error><Code>InternalError</Code><Message>try later</Message></Error>"
 COPIED = b'<CopyObjectResult><ETag>"0"</ETag></CopyObjectResult>'
@@ -41,17 +40,17 @@ class Forgetful:
         self.stored = stored
         self.etag = etag
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Response:
         if request.method == "PUT":
-            return Answer(200, {"Content-Length": str(len(ERROR)), "ETag": '"0"'}, [ERROR])
+            return Response(200, {"Content-Length": str(len(ERROR)), "ETag": '"0"'}, [ERROR])
         if self.stored is None or "list-type" in request.target:
-            return Answer(404, {"Content-Length": "0"})
+            return Response(404, {"Content-Length": "0"})
         etag = self.etag or hashlib.md5(self.stored).hexdigest()
         headers = {**object_headers(len(self.stored)), "ETag": f'"{etag}"'}
-        return Answer(200, headers, [self.stored])
+        return Response(200, headers, [self.stored])
 
 
-def connect(server: FaultServer, **options: Any) -> Any:
+def connect(server: ScriptedServer, **options: Any) -> Any:
     given = {"endpoint": server.endpoint, "key": "k", "secret": "s", "region": "us-east-1", "retries": 0}
     return opendalfs.S3FileSystem(**given, verify_writes=True, **options)
 
@@ -100,23 +99,23 @@ WRITES = [pipe, put, opened, opened_async, arrow]
 def test_a_write_that_only_looks_like_a_success_raises(
     tmp_path: Path, write: Write, stored: bytes | None, says: str
 ) -> None:
-    with FaultServer(Forgetful(stored)) as server:
+    with ScriptedServer(Forgetful(stored)) as server:
         with pytest.raises(OSError, match=f"Do not trust this object: {says}") as info:
             write(connect(server), "b/new", tmp_path, NEW)
         assert info.value.filename == "b/new"
 
 
 def test_a_copy_that_only_looks_like_a_success_raises() -> None:
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         content = NEW if "/source" in request.target else OLD
         headers = {**object_headers(len(content)), "ETag": f'"{hashlib.md5(content).hexdigest()}"'}
         if "list-type" in request.target:
-            return Answer(200, {"Content-Length": str(len(EMPTY))}, [EMPTY])
+            return Response(200, {"Content-Length": str(len(EMPTY))}, [EMPTY])
         if request.method == "PUT":
-            return Answer(200, {"Content-Length": str(len(COPIED))}, [COPIED])
-        return Answer(200, headers, [content])
+            return Response(200, {"Content-Length": str(len(COPIED))}, [COPIED])
+        return Response(200, headers, [content])
 
-    with FaultServer(answer) as server:
+    with ScriptedServer(answer) as server:
         fs = connect(server)
         with pytest.raises(OSError, match="Do not trust this object: other content is stored"):
             fs.cp_file("b/source", "b/target")
@@ -126,7 +125,7 @@ def test_a_copy_that_only_looks_like_a_success_raises() -> None:
 
 
 def test_an_engine_that_writes_is_told(tmp_path: Path) -> None:
-    with FaultServer(Forgetful()) as server:
+    with ScriptedServer(Forgetful()) as server:
         fs = connect(server)
         with pytest.raises(OSError, match="Do not trust this object"):
             pq.write_table(pa.table({"x": [1]}), "b/t.parquet", filesystem=opendalfs.arrow(fs))
@@ -138,7 +137,7 @@ def test_an_engine_that_writes_is_told(tmp_path: Path) -> None:
 
 def test_an_etag_that_is_no_md5_costs_one_read_and_no_false_alarm() -> None:
     # As of a bucket that encrypts with KMS by default.
-    with FaultServer(Forgetful(NEW, etag="0123456789abcdef0123456789abcdef")) as server:
+    with ScriptedServer(Forgetful(NEW, etag="0123456789abcdef0123456789abcdef")) as server:
         fs = connect(server)
         fs.pipe_file("b/new", NEW)
         assert server.count("GET") == 1
@@ -150,7 +149,7 @@ def test_an_etag_that_is_no_md5_costs_one_read_and_no_false_alarm() -> None:
 
 @pytest.mark.parametrize("etag", ["abc-3", "0123456789abcdef0123456789abcdef"])
 def test_of_multipart_and_encrypted_objects_the_size_counts(etag: str) -> None:
-    with FaultServer(Forgetful(NEW, etag=etag)) as server:
+    with ScriptedServer(Forgetful(NEW, etag=etag)) as server:
         encryption = {"server_side_encryption": "aws:kms"} if "-" not in etag else {}
         connect(server, **encryption).pipe_file("b/new", NEW)
         assert server.count("GET") == 0
@@ -161,7 +160,7 @@ def test_of_multipart_and_encrypted_objects_the_size_counts(etag: str) -> None:
 def test_good_writes_of_real_servers_pass(
     s3_server: S3Server, prefix: str, tmp_path: Path, write: Write, size: int
 ) -> None:
-    fs = opendalfs.S3FileSystem(**s3_server.s3_options, verify_writes=True)
+    fs = opendalfs.S3FileSystem(**s3_server.options, verify_writes=True)
     data = bytes(size)
     path = f"{prefix}/new"
     write(fs, path, tmp_path, data)
@@ -172,7 +171,7 @@ def test_good_writes_of_real_servers_pass(
 
 
 def test_good_writes_pass_on_flat_keys_and_local_services(moto_server: Moto, tmp_path: Path) -> None:
-    s3 = opendalfs.S3FileSystem(**moto_server.s3_options, verify_writes=True)
+    s3 = opendalfs.S3FileSystem(**moto_server.options, verify_writes=True)
     disk = opendalfs.FsFileSystem(verify_writes=True)
     memory = opendalfs.filesystem("memory", verify_writes=True)
     for fs, folder in ((s3, moto_server.bucket), (disk, str(tmp_path)), (memory, "verified")):
@@ -189,7 +188,7 @@ def test_good_writes_pass_on_flat_keys_and_local_services(moto_server: Moto, tmp
 
 def test_it_costs_a_request_a_write_and_nothing_when_off(s3_server: S3Server, prefix: str) -> None:
     for verify, expected in ((False, ["write"]), (True, ["write", "stat"])):
-        fs = opendalfs.S3FileSystem(**s3_server.s3_options, verify_writes=verify)
+        fs = opendalfs.S3FileSystem(**s3_server.options, verify_writes=verify)
         with opendalfs.trace() as trace:
             fs.pipe_file(f"{prefix}/a", b"x")
         assert [record.operation for record in trace.records] == expected

@@ -11,19 +11,19 @@ import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem, UnsupportedError
-from opendalfs.testing.web_servers import Pyftpdlib, WsgiDav
+from opendalfs.testing import Pyftpdlib, WsgiDav
 
 
 @pytest.fixture
 def ftp(ftp_server: Pyftpdlib) -> tuple[OpendalFileSystem, str]:
     """Return a filesystem on FTP and a directory of this test's own."""
-    return opendalfs.filesystem("ftp", skip_instance_cache=True, **ftp_server.ftp_options), uuid4().hex
+    return opendalfs.filesystem("ftp", skip_instance_cache=True, **ftp_server.options), uuid4().hex
 
 
 @pytest.fixture
 def webdav(wsgidav_server: WsgiDav) -> tuple[OpendalFileSystem, str]:
     """Return a filesystem on WebDAV and a directory of this test's own."""
-    options = wsgidav_server.webdav_options
+    options = wsgidav_server.options
     return opendalfs.filesystem("webdav", skip_instance_cache=True, **options), uuid4().hex
 
 
@@ -97,7 +97,7 @@ def test_removing_a_tree_removes_directories_that_hold_no_file(ftp: tuple[Openda
 
 def test_a_tree_that_cannot_be_removed_whole_is_an_error(ftp_server: Pyftpdlib) -> None:
     name = uuid4().hex
-    opendalfs.filesystem("ftp", **ftp_server.ftp_options).pipe_file(f"{name}/d/file", b"1")
+    opendalfs.filesystem("ftp", **ftp_server.options).pipe_file(f"{name}/d/file", b"1")
     fs = opendalfs.filesystem("ftp", **ftp_server.reader_options, retries=0)
     with pytest.raises(OSError, match=name):
         fs.rm(f"{name}/d", recursive=True)

@@ -14,8 +14,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OptionError
-from opendalfs.testing.fault_server import Answer, FaultServer, Request
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 
 MiB = 1 << 20
 DATA = bytes(range(256)) * (11 * MiB // 256)
@@ -46,7 +45,7 @@ async def test_the_size_of_a_part_is_that_of_the_write(
 ) -> None:
     options = {name: size}
     path = f"{prefix}/a"
-    fs: Any = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs: Any = opendalfs.S3FileSystem(**s3_server.options)
     if write.startswith("pipe"):
         getattr(fs, write)(path, DATA, **options)
     elif write.startswith("put"):
@@ -59,7 +58,7 @@ async def test_the_size_of_a_part_is_that_of_the_write(
         with fs.open(path, "w", encoding="latin-1", newline="", **options) as file:
             file.write(DATA.decode("latin-1"))
     else:
-        other: Any = opendalfs.S3FileSystem(**s3_server.s3_options, asynchronous=True)
+        other: Any = opendalfs.S3FileSystem(**s3_server.options, asynchronous=True)
         async with await other.open_async(path, "wb", **options) as file:
             await file.write(DATA)
     assert fs.cat_file(path) == DATA
@@ -73,7 +72,7 @@ def test_all_parts_but_the_last_have_the_size_of_a_part(
     # Cloudflare's R2 completes no other upload.
     sizes: dict[int, int] = {}
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         number = parse_qs(urlsplit(request.target).query).get("partNumber")
         if number:
             sizes[int(number[0])] = len(request.body)
@@ -81,8 +80,8 @@ def test_all_parts_but_the_last_have_the_size_of_a_part(
 
     part = 8 * MiB
     data = bytes(2 * part + MiB)
-    with FaultServer(answer) as server:
-        fs: Any = opendalfs.S3FileSystem(**{**s3_server.s3_options, "endpoint_url": server.endpoint})
+    with ScriptedServer(answer) as server:
+        fs: Any = opendalfs.S3FileSystem(**{**s3_server.options, "endpoint_url": server.endpoint})
         if write == "pipe_file":
             fs.pipe_file(f"{prefix}/a", data)
         elif write == "put_file":
@@ -106,7 +105,7 @@ class Peak:
         self._now = 0
         self._lock = threading.Lock()
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Response:
         if "partNumber" not in request.target:
             return request.forward(self.endpoint)
         with self._lock:
@@ -126,8 +125,8 @@ def test_no_more_parts_are_in_flight_than_a_write_asks_for(
     data = bytes(25 * MiB)
     options = {"chunksize": 5 * MiB, "max_concurrency": 1}
     peak = Peak(s3_server.endpoint)
-    with FaultServer(peak) as server:
-        fs: Any = opendalfs.S3FileSystem(**{**s3_server.s3_options, "endpoint_url": server.endpoint})
+    with ScriptedServer(peak) as server:
+        fs: Any = opendalfs.S3FileSystem(**{**s3_server.options, "endpoint_url": server.endpoint})
         if write == "pipe_file":
             fs.pipe_file(f"{prefix}/a", data, **options)
         elif write == "put_file":

@@ -3,12 +3,12 @@
 ::
 
     with SeaweedFS() as server, DelayProxy(server.endpoint) as proxy:
-        options = proxy.through(server.s3_options)
+        options = proxy.through(server.options)
         proxy.set(latency=0.030, bandwidth=90e6)
         ...
         print(proxy.counters().requests)
 
-How it does it without eating the processor: see `opendalfs.testing.relay`, which is the process.
+The proxy is the process `opendalfs.testing.processes.delay_proxy`, which explains the method.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class DelayProxy:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "opendalfs.testing.relay", *self._arguments],
+            [sys.executable, "-m", "opendalfs.testing.processes.delay_proxy", *self._arguments],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from opendalfs.testing.fault_server import Answer, FaultServer, Request
+from opendalfs.testing.scripted_server import Request, Response, ScriptedServer
 
 __all__ = ["RefusingProxy"]
 
@@ -35,7 +35,7 @@ class RefusingProxy:
         self.refused = 0
         self._endpoint = endpoint
         self._lock = threading.Lock()
-        self._server = FaultServer(self._answer)
+        self._server = ScriptedServer(self._respond)
 
     def __enter__(self) -> Self:
         self._server.__enter__()
@@ -73,14 +73,14 @@ class RefusingProxy:
         self.refused = 0
         self.refuses = refuses
 
-    def _answer(self, request: Request) -> Answer:
+    def _respond(self, request: Request) -> Response:
         with self._lock:
             how = self.refuses(request)
             self.refused += how is not None
         if how == "403":
-            return Answer(403, _HEADERS, [] if request.method == "HEAD" else [_DENIED])
-        answer = request.forward(self._endpoint)
-        return answer if how is None else answer._replace(body=_half(b"".join(answer.body)))
+            return Response(403, _HEADERS, [] if request.method == "HEAD" else [_DENIED])
+        response = request.forward(self._endpoint)
+        return response if how is None else response._replace(body=_half(b"".join(response.pieces())))
 
 
 def _half(body: bytes) -> Iterator[bytes]:

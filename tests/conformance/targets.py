@@ -94,7 +94,7 @@ def _fs(lookup: Lookup, tmp: Path) -> Opened:
 def _s3(fixture: str) -> Callable[[Lookup, Path], Opened]:
     def connect(lookup: Lookup, tmp: Path) -> Opened:
         server = lookup(fixture)
-        fs = opendalfs.filesystem("s3", skip_instance_cache=True, **server.s3_options)
+        fs = opendalfs.filesystem("s3", skip_instance_cache=True, **server.options)
         return fs, f"{server.bucket}/conformance/{uuid4().hex}"
 
     return connect
@@ -108,7 +108,7 @@ def _webdav(lookup: Lookup, tmp: Path) -> Opened:
 
 def _webdav_server(fixture: str) -> Callable[[Lookup, Path], Opened]:
     def connect(lookup: Lookup, tmp: Path) -> Opened:
-        options = lookup(fixture).webdav_options
+        options = lookup(fixture).options
         return opendalfs.filesystem("webdav", skip_instance_cache=True, **options), f"data/{uuid4().hex}"
 
     return connect
@@ -116,7 +116,7 @@ def _webdav_server(fixture: str) -> Callable[[Lookup, Path], Opened]:
 
 def _ftp_server(fixture: str) -> Callable[[Lookup, Path], Opened]:
     def connect(lookup: Lookup, tmp: Path) -> Opened:
-        options = lookup(fixture).ftp_options
+        options = lookup(fixture).options
         fs = opendalfs.filesystem("ftp", skip_instance_cache=True, **options)
         return fs, f"data/{uuid4().hex}"
 
@@ -151,7 +151,7 @@ def _sled(lookup: Lookup, tmp: Path) -> Opened:
 
 def _gcs(lookup: Lookup, tmp: Path) -> Opened:
     server = lookup("gcs_server")
-    fs = opendalfs.filesystem("gcs", skip_instance_cache=True, **server.gcs_options)
+    fs = opendalfs.filesystem("gcs", skip_instance_cache=True, **server.options)
     return fs, f"{server.bucket}/conformance/{uuid4().hex}"
 
 

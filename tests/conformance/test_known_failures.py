@@ -16,7 +16,7 @@ import pytest
 import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem, OptionError
 from opendalfs.services import Home
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from tests.conformance.targets import Place
 
 MiB = 1 << 20
@@ -25,7 +25,7 @@ MiB = 1 << 20
 @pytest.fixture
 def s3(s3_server: S3Server) -> opendalfs.S3FileSystem:
     """Give S3 with a listing cache of its own."""
-    return opendalfs.filesystem("s3", skip_instance_cache=True, **s3_server.s3_options)
+    return opendalfs.filesystem("s3", skip_instance_cache=True, **s3_server.options)
 
 
 # 1. Append
@@ -71,7 +71,7 @@ def test_opendal_appends_to_s3_by_replacing(s3_server: S3Server) -> None:
 @pytest.mark.parametrize("url", ["opendal+s3://other/key", "opendals3://other/key", "s3://other/key"])
 def test_a_bound_filesystem_refuses_another_bucket(s3_server: S3Server, url: str) -> None:
     """The naive way strips the protocol and writes ``other/key`` into its own bucket."""
-    fs = OpendalFileSystem("s3", bucket=s3_server.bucket, **s3_server.s3_options)
+    fs = OpendalFileSystem("s3", bucket=s3_server.bucket, **s3_server.options)
     calls: list[Callable[[], Any]] = [
         lambda: fs.pipe_file(url, b""),
         lambda: fs.cp_file(url, "copy"),
@@ -87,7 +87,7 @@ def test_a_bound_filesystem_refuses_another_bucket(s3_server: S3Server, url: str
 
 def test_a_bound_filesystem_takes_urls_of_its_own_bucket(s3_server: S3Server) -> None:
     """The naive way that refuses every URL breaks fsspec.open and every engine."""
-    fs = OpendalFileSystem("s3", bucket=s3_server.bucket, root="bound", **s3_server.s3_options)
+    fs = OpendalFileSystem("s3", bucket=s3_server.bucket, root="bound", **s3_server.options)
     key = uuid4().hex
     fs.pipe_file(key, b"x")
     assert fs.unstrip_protocol(key) == f"opendal+s3://{s3_server.bucket}/bound/{key}"
@@ -97,7 +97,7 @@ def test_a_bound_filesystem_takes_urls_of_its_own_bucket(s3_server: S3Server) ->
 def test_a_service_filesystem_refuses_a_bucket_option(s3_server: S3Server) -> None:
     """The naive way passes it on, and the path's first part becomes part of the key."""
     with pytest.raises(OptionError, match="first part of each path"):
-        opendalfs.filesystem("s3", bucket=s3_server.bucket, **s3_server.s3_options)
+        opendalfs.filesystem("s3", bucket=s3_server.bucket, **s3_server.options)
 
 
 # 3. Missing directories
@@ -266,7 +266,7 @@ def test_a_missing_bucket_is_a_file_not_found(s3: opendalfs.S3FileSystem) -> Non
 
 def test_denied_access_is_a_permission_error(s3_server: S3Server) -> None:
     """The naive way lets OpenDAL's PermissionDenied through, which is no OSError."""
-    fs = opendalfs.filesystem("s3", **{**s3_server.s3_options, "secret": "wrong-secret"})
+    fs = opendalfs.filesystem("s3", **{**s3_server.options, "secret": "wrong-secret"})
     with pytest.raises(PermissionError) as caught:
         fs.cat_file(f"{s3_server.bucket}/key")
     assert caught.value.errno is not None
@@ -374,7 +374,7 @@ def test_a_key_with_repeated_slashes_is_refused(s3: opendalfs.S3FileSystem, s3_s
 
 def test_secrets_show_only_where_they_must(s3_server: S3Server) -> None:
     """The naive way shows them in repr and in errors; pickles and to_json need them to connect again."""
-    fs = opendalfs.filesystem("s3", **{**s3_server.s3_options, "secret": "hush-hush", "token": "sesame"})
+    fs = opendalfs.filesystem("s3", **{**s3_server.options, "secret": "hush-hush", "token": "sesame"})
     assert "hush-hush" not in repr(fs)
     assert "sesame" not in repr(fs)
     with pytest.raises(PermissionError) as caught:

@@ -15,7 +15,7 @@ from zarr.storage import FsspecStore
 from zarr.testing.store import StoreTests
 
 import opendalfs
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 
 class StoreSuite(StoreTests[FsspecStore, cpu.Buffer]):
@@ -53,5 +53,5 @@ class TestS3(StoreSuite):
 
     @pytest.fixture
     def store_kwargs(self, s3_server: S3Server) -> dict[str, Any]:
-        fs = opendalfs.filesystem("s3", asynchronous=True, **s3_server.s3_options)
+        fs = opendalfs.filesystem("s3", asynchronous=True, **s3_server.options)
         return {"fs": fs, "path": f"{s3_server.bucket}/zarr/{uuid4().hex}"}

@@ -80,7 +80,7 @@ def _operator_fs(lookup: Lookup, tmp: Path) -> Place:
 
 def _s3_urls(lookup: Lookup, tmp: Path) -> Place:
     server = lookup("s3_server")
-    fs = opendalfs.arrow(**server.s3_options)
+    fs = opendalfs.arrow(**server.options)
     root = fs.normalize_path(f"opendal+s3://{server.bucket}/arrow/{uuid4().hex}")
     return Place("s3-urls", fs, root)
 
@@ -97,7 +97,7 @@ PLACES: dict[str, Callable[[Lookup, Path], Place]] = {
 
 def s3_place(server: Any, **options: Any) -> Place:
     """Give a fresh directory of the S3 server."""
-    fs = opendalfs.arrow("s3", **{**server.s3_options, **options})
+    fs = opendalfs.arrow("s3", **{**server.options, **options})
     return Place("s3", fs, f"{server.bucket}/arrow/{uuid4().hex}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import opendalfs
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from tests.integrations import duckdb_harness
 
 CACHEABLE_AFTER = 11.0
@@ -37,7 +37,7 @@ class Lake:
 def make_lake(server: S3Server, folder: Path) -> Iterator[Lake]:
     duckdb_harness.make_files(folder)
     name = f"duckdb-{uuid4().hex[:12]}"
-    options = server.s3_options
+    options = server.options
     fs = opendalfs.filesystem("s3", **options)
     prefix = f"{server.bucket}/{name}"
     fs.pipe(

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import opendalfs
-from opendalfs.testing.servers import S3Server, SeaweedFS
+from opendalfs.testing import S3Server, SeaweedFS
 
 NAMES = ("s3", "memory", "fs", "webdav", "redb")
 
@@ -48,7 +48,7 @@ def place_on(name: str, server: S3Server, folder: Path) -> Iterator[Place]:
     """Give a fresh place on a service."""
     fresh = f"polars-{uuid4().hex[:12]}"
     if name == "s3":
-        yield Place(name, f"opendal+s3://{server.bucket}/{fresh}", server.s3_options)
+        yield Place(name, f"opendal+s3://{server.bucket}/{fresh}", server.options)
         server.remove_prefix(f"{fresh}/")
     elif name == "memory":
         yield Place(name, f"opendal+memory://{fresh}", {})

@@ -16,7 +16,7 @@ import pytest
 
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from opendalfs_arrow import call_hints, file_cache, footer, prefetch, scan
 from opendalfs_arrow.file_cache import Known
 from opendalfs_arrow.footer import Tail

@@ -19,9 +19,7 @@ import opendalfs_arrow
 from opendalfs.budget import Budget
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
-from opendalfs.testing.fault_server import Request
-from opendalfs.testing.refusing_proxy import RefusingProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import RefusingProxy, Request, S3Server
 from opendalfs_arrow import footer
 from opendalfs_arrow.files import StreamFile
 from opendalfs_arrow.footer import Tail
@@ -55,7 +53,7 @@ def proxy(s3_server: S3Server) -> Iterator[RefusingProxy]:
 
 @pytest.fixture
 def place(s3_server: S3Server, proxy: RefusingProxy) -> Iterator[Place]:
-    yield s3_place(s3_server, **proxy.through(s3_server.s3_options), retries=0)
+    yield s3_place(s3_server, **proxy.through(s3_server.options), retries=0)
     proxy.refuse(0)
 
 

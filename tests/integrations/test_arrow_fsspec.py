@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import DelayProxy, S3Server
 from tests.integrations.arrow_places import Place, chunk_bytes, data_reads, numbers, read_twice, s3_place
 
 NAMES = ["c1", "c5", "c6", "c11"]
@@ -33,7 +32,7 @@ NAMES = ["c1", "c5", "c6", "c11"]
 def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
     """Give the options of the S3 server as from far away, where round trips show on a busy machine too."""
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-        yield proxy.through(s3_server.s3_options)
+        yield proxy.through(s3_server.options)
 
 
 @pytest.fixture(scope="module")

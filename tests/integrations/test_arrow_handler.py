@@ -20,8 +20,7 @@ from pyarrow.fs import FileSelector, FileType
 
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import DelayProxy, S3Server
 from tests.integrations.arrow_places import PLACES, Place, numbers, s3_place
 
 TABLE = numbers(2_000)
@@ -359,7 +358,7 @@ class TestIdentity:
 class TestPaths:
     def test_urls_and_container_paths_lead_to_the_same_file(self, s3: Place, s3_server: S3Server) -> None:
         pq.write_table(TABLE, s3.path("t.parquet"), filesystem=s3.fs)
-        everywhere = opendalfs.arrow(**s3_server.s3_options)
+        everywhere = opendalfs.arrow(**s3_server.options)
         for fs, path in (
             (s3.fs, s3.path("t.parquet")),
             (s3.fs, f"opendal+s3://{s3.path('t.parquet')}"),
@@ -545,7 +544,7 @@ class TestRequests:
     def test_two_hundred_files_are_asked_for_together(self, s3: Place, s3_server: S3Server) -> None:
         path = put(s3, "one.bin", b"12")
         with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-            far = opendalfs.arrow("s3", **proxy.through(s3_server.s3_options))
+            far = opendalfs.arrow("s3", **proxy.through(s3_server.options))
             with opendalfs.trace() as trace:
                 found = far.get_file_info([path, s3.path("no")] * 100)
         assert [i.size for i in found] == [2, None] * 100
@@ -559,7 +558,7 @@ class TestRequests:
         near.core.pipe({near.path(f"d/{i:02}"): b"x" for i in range(50)} | {near.path("d/e/f"): b"x"})
         kept = put(near, "d-2/x.bin")
         with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-            options = proxy.through(s3_server.s3_options)
+            options = proxy.through(s3_server.options)
             bucket, _, prefix = near.path("d").partition("/")
             if bound:
                 far = opendalfs.arrow(OpendalFileSystem("s3", bucket=bucket, root=f"/{prefix}", **options))

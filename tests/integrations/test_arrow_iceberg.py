@@ -15,7 +15,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual
 
 import opendalfs
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from opendalfs_arrow.iceberg import OpendalFileIO
 from tests.integrations.arrow_places import numbers
 

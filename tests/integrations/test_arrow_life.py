@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import pyarrow.parquet as pq
 import pytest
 
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from tests.integrations.arrow_places import Place, numbers, run_python, s3_place
 
 HEAD = """

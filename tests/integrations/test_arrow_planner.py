@@ -25,8 +25,7 @@ from opendalfs import ChangedError
 from opendalfs.budget import Budget
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import DelayProxy, S3Server
 from opendalfs_arrow import footer
 from opendalfs_arrow import scan as parquet
 from opendalfs_arrow.files import RandomFile
@@ -395,7 +394,7 @@ class TestEncryption:
 def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
     """Give the options of the S3 server as from far away, where round trips show on a busy machine too."""
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-        yield proxy.through(s3_server.s3_options)
+        yield proxy.through(s3_server.options)
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,7 @@ import pytest
 import opendalfs
 from opendalfs import OptionError
 from opendalfs.budget import Budget
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import DelayProxy, S3Server
 from opendalfs_arrow import read_table
 from tests.integrations.arrow_places import Place, chunk_bytes, data_reads, numbers, read_twice, s3_place
 
@@ -176,8 +175,8 @@ class TestSameAsPyarrow:
         expected = pq.read_table(f"{shop.local}/flat")
         assert read_table(here.path("flat"), filesystem=here.core).equals(expected)
         url = f"opendal+s3://{here.path('flat')}"
-        assert read_table(url, storage_options=s3_server.s3_options).equals(expected)
-        assert read_table(f"{url}/*.parquet", storage_options=s3_server.s3_options).equals(expected)
+        assert read_table(url, storage_options=s3_server.options).equals(expected)
+        assert read_table(f"{url}/*.parquet", storage_options=s3_server.options).equals(expected)
         assert read_table(Path(shop.local) / "flat").equals(expected)
 
 
@@ -261,7 +260,7 @@ class TestRequests:
                 compression="none",
             )
         with DelayProxy(s3_server.endpoint, latency=0.03) as proxy, opendalfs.trace() as trace:
-            fs = opendalfs.arrow("s3", **proxy.through(s3_server.s3_options))
+            fs = opendalfs.arrow("s3", **proxy.through(s3_server.options))
             found = read_table(near.root, columns=["c1"], filesystem=fs)
         assert found.num_rows == 12 * 40_000
         assert read_twice(trace) == 0

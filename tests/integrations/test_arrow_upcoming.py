@@ -15,8 +15,7 @@ import pytest
 
 import opendalfs
 from opendalfs.budget import Budget, Reservation
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import DelayProxy, S3Server
 from opendalfs_arrow import prefetch
 from opendalfs_arrow.call_hints import Asked
 from tests.integrations.arrow_places import Place, chunk_bytes, numbers, read_twice, s3_place
@@ -32,7 +31,7 @@ TABLE = numbers(FILES * ROWS, 12)
 def far(s3_server: S3Server) -> Iterator[Place]:
     """Give a filesystem as far away that round trips show on a busy machine too."""
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-        yield s3_place(s3_server, **proxy.through(s3_server.s3_options))
+        yield s3_place(s3_server, **proxy.through(s3_server.options))
 
 
 def write(place: Place, name: Callable[[int], str]) -> str:

@@ -17,7 +17,7 @@ import pytest
 from pyarrow.fs import FileSelector
 
 import opendalfs
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from tests.integrations.arrow_places import Place, numbers, run_python, s3_place
 
 TABLE = numbers(5_000)

@@ -18,7 +18,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 import opendalfs
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from tests.integrations import duckdb_harness as harness
 from tests.integrations.duckdb_places import Lake, make_lake
 

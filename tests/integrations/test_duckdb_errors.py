@@ -10,10 +10,12 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
-from opendalfs.testing.capture import Capture
+from opendalfs.testing import Response, ScriptedServer
 
 HEADER = "Traceback (most recent call last):"
 """nanobind writes this line before the text of every exception that comes from Python, frames or none."""
+
+DENIED = b"<Error><Code>AccessDenied</Code></Error>"
 
 
 @pytest.fixture
@@ -38,9 +40,9 @@ def lines_of(error: pytest.ExceptionInfo[duckdb.Error]) -> list[str]:
     ],
 )
 def test_denied_access(con: duckdb.DuckDBPyConnection, query: str) -> None:
-    with Capture(lambda request: (403, b"<Error><Code>AccessDenied</Code></Error>")) as server:
+    with ScriptedServer(lambda request: Response(403, body=DENIED)) as server:
         opendalfs_duckdb.register(
-            con, "s3", endpoint_url=server.url, key="k", secret="very-secret", region="r", retries=0
+            con, "s3", endpoint_url=server.endpoint, key="k", secret="very-secret", region="r", retries=0
         )
         with pytest.raises(duckdb.Error) as error:
             con.execute(query).fetchall()

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 import opendalfs
 from opendalfs.read.reader import Reader
-from opendalfs.testing.delay_proxy import DelayProxy
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import DelayProxy, S3Server
 from opendalfs_duckdb import ahead
 from opendalfs_duckdb import locator as source_module
 from opendalfs_duckdb.ahead import ReadAhead
@@ -166,9 +165,9 @@ def test_what_is_kept_for_a_second_reading_is_bounded(monkeypatch: pytest.Monkey
 
 
 def test_the_blocks_of_a_far_stream_are_fetched_side_by_side(s3_server: S3Server, prefix: str) -> None:
-    opendalfs.filesystem("s3", **s3_server.s3_options).pipe_file(f"{prefix}/far", DATA)
+    opendalfs.filesystem("s3", **s3_server.options).pipe_file(f"{prefix}/far", DATA)
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy, opendalfs.trace() as t:
-        fs = opendalfs.filesystem("s3", **proxy.through(s3_server.s3_options))
+        fs = opendalfs.filesystem("s3", **proxy.through(s3_server.options))
         handle = ReadHandle(fs.reader(f"{prefix}/far"), "far")
         while handle.read(32_768):
             pass
@@ -178,9 +177,9 @@ def test_the_blocks_of_a_far_stream_are_fetched_side_by_side(s3_server: S3Server
 
 
 def test_an_overwrite_shows(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     fs.pipe_file(f"{prefix}/a", DATA)
-    handle = opendalfs.duckdb("s3", **s3_server.s3_options).open(f"opendal+s3://{prefix}/a")
+    handle = opendalfs.duckdb("s3", **s3_server.options).open(f"opendal+s3://{prefix}/a")
     handle.seek(0)
     assert handle.read(10) == DATA[:10]
     fs.pipe_file(f"{prefix}/a", DATA[::-1])

@@ -16,7 +16,7 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,7 @@ def connect():
 def big(s3_server: S3Server) -> Iterator[dict[str, Any]]:
     """Give a file that is read in many pieces."""
     name = f"duckdb-life-{uuid4().hex[:12]}"
-    options = s3_server.s3_options
+    options = s3_server.options
     con = duckdb.connect()
     opendalfs_duckdb.register(con, "s3", **options)
     url = f"opendal+s3://{s3_server.bucket}/{name}/big.parquet"
@@ -217,7 +217,7 @@ print(con.execute(f"SELECT count(*) FROM '{url}'").fetchone()[0])
 
 
 def test_an_overwrite_in_mid_query_raises(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     con = duckdb.connect()
     opendalfs_duckdb.register(con, fs, cache=False)
     con.execute("SET read_ahead_depth = 1")

@@ -13,7 +13,7 @@ import s3fs
 
 import opendalfs
 import opendalfs_duckdb
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_a_name_may_begin_below_a_url(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_two_accounts_of_a_service(con: duckdb.DuckDBPyConnection, s3_server: S3Server, prefix: str) -> None:
-    opendalfs.filesystem("s3", **s3_server.s3_options).pipe_file(f"{prefix}/a.csv", b"x\n1\n")
-    opendalfs_duckdb.register(con, "s3", name="good", **s3_server.s3_options)
-    opendalfs_duckdb.register(con, "s3", name="bad", **{**s3_server.s3_options, "secret": "hush-hush"})
+    opendalfs.filesystem("s3", **s3_server.options).pipe_file(f"{prefix}/a.csv", b"x\n1\n")
+    opendalfs_duckdb.register(con, "s3", name="good", **s3_server.options)
+    opendalfs_duckdb.register(con, "s3", name="bad", **{**s3_server.options, "secret": "hush-hush"})
     assert one(con, f"SELECT x FROM 'opendal+good://{prefix}/a.csv'") == 1
     with pytest.raises(duckdb.Error, match="credentials") as told:
         con.execute(f"FROM 'opendal+bad://{prefix}/a.csv'")
@@ -173,7 +173,7 @@ def test_attach(con: duckdb.DuckDBPyConnection, s3_server: S3Server, prefix: str
     local = duckdb.connect(str(tmp_path / "x.duckdb"))
     local.execute("CREATE TABLE t AS SELECT range AS i, md5(range::VARCHAR) AS s FROM range(200000)")
     local.close()
-    core = opendalfs.filesystem("s3", **s3_server.s3_options)
+    core = opendalfs.filesystem("s3", **s3_server.options)
     core.put_file(str(tmp_path / "x.duckdb"), f"{prefix}/x.duckdb")
     opendalfs_duckdb.register(con, core)
     url = f"opendal+s3://{prefix}/x.duckdb"
@@ -188,7 +188,7 @@ def test_attach(con: duckdb.DuckDBPyConnection, s3_server: S3Server, prefix: str
 
 
 def test_modified_has_a_time_zone(s3_server: S3Server, prefix: str) -> None:
-    core = opendalfs.filesystem("s3", **s3_server.s3_options)
+    core = opendalfs.filesystem("s3", **s3_server.options)
     core.pipe_file(f"{prefix}/a", b"abc")
     fs = opendalfs.duckdb(core)
     url = f"opendal+s3://{prefix}/a"

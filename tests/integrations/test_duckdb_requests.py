@@ -9,7 +9,7 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from tests.integrations import duckdb_harness as harness
 from tests.integrations.duckdb_places import Lake, make_lake
 

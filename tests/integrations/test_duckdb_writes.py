@@ -11,7 +11,7 @@ import pytest
 
 import opendalfs
 import opendalfs_duckdb
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from opendalfs_duckdb.write_handle import WriteHandle
 
 FORMATS = ("parquet", "csv", "json", "csv.gz")
@@ -27,14 +27,14 @@ FAILS_LATE = (
 @pytest.fixture
 def con(s3_server: S3Server) -> Iterator[duckdb.DuckDBPyConnection]:
     con = duckdb.connect()
-    opendalfs_duckdb.register(con, "s3", schemes=("s3",), **s3_server.s3_options)
+    opendalfs_duckdb.register(con, "s3", schemes=("s3",), **s3_server.options)
     yield con
     con.close()
 
 
 @pytest.fixture
 def fs(s3_server: S3Server) -> Any:
-    return opendalfs.filesystem("s3", use_listings_cache=False, **s3_server.s3_options)
+    return opendalfs.filesystem("s3", use_listings_cache=False, **s3_server.options)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -255,7 +255,7 @@ def test_the_size_of_a_new_file_that_is_being_written(fs: Any, prefix: str) -> N
 
 
 def test_listings_of_the_source_stay_right(s3_server: S3Server, prefix: str) -> None:
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     fs.pipe_file(f"{prefix}/a.csv", b"x\n1\n")
     assert len(fs.ls(prefix)) == 1
     con = duckdb.connect()

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import opendalfs
-from opendalfs.testing.fault_server import Answer, FaultServer, Request
+from opendalfs.testing import Request, Response, ScriptedServer
 from opendalfs_gateway import connections, upload, uploads
 from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted, status_of
@@ -388,12 +388,12 @@ LIE = 9 * 10**18
 
 @pytest.mark.parametrize("asked", [None, "bytes=0-", f"bytes=0-{LIE}", f"bytes={LIE // 2}-"])
 def test_a_size_that_cannot_be_costs_an_error(server: Gateway, asked: str | None) -> None:
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         if request.method == "HEAD":
-            return Answer(200, {"Content-Length": str(LIE), "ETag": '"1"'})
-        return Answer(206, {"Content-Length": "5", "ETag": '"1"'}, [b"12345"])
+            return Response(200, {"Content-Length": str(LIE), "ETag": '"1"'})
+        return Response(206, {"Content-Length": "5", "ETag": '"1"'}, [b"12345"])
 
-    with FaultServer(answer) as storage:
+    with ScriptedServer(answer) as storage:
         options = {"endpoint_url": storage.endpoint, "key": "k", "secret": "s", "region": "r", "retries": 0}
         mounted = Mounted(server, "lake", write=False, fs=opendalfs.filesystem("s3", **options))
         with pytest.raises(ClientError) as error:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from opendalfs_gateway import hold
 from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted
@@ -161,7 +161,7 @@ def test_a_sink_into_a_bucket_that_does_not_exist_raises(s3_server: S3Server) ->
         op.sink_csv(
             pl.LazyFrame({"a": [1]}),
             "opendal+s3://no-such-bucket-here/a.csv",
-            storage_options=s3_server.s3_options,
+            storage_options=s3_server.options,
             backend="gateway",
         )
 
@@ -171,7 +171,7 @@ def test_partitions_into_a_bucket_that_does_not_exist_raise(s3_server: S3Server)
         op.sink_parquet(
             pl.LazyFrame({"a": [1, 2, 3]}),
             pl.PartitionBy("opendal+s3://no-such-bucket-here/parts/", key="a"),
-            storage_options=s3_server.s3_options,
+            storage_options=s3_server.options,
             backend="gateway",
             mkdir=True,
         )

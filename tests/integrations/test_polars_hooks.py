@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 import opendalfs
 import opendalfs_polars as op
 from opendalfs import OptionError
-from opendalfs.testing.servers import GcsEmulator, S3Server
+from opendalfs.testing import GcsEmulator, S3Server
 from opendalfs_polars.target import is_ours
 
 DATA = pl.DataFrame({"a": [1, 2, 3], "k": ["x", "y", "x"]})
@@ -81,7 +81,7 @@ def test_other_writers_go_through_a_file(lake: str) -> None:
 
 
 def test_options_are_opendalfs_own(s3_server: S3Server, prefix: str) -> None:
-    options = s3_server.s3_options
+    options = s3_server.options
     with opendalfs.polars():
         DATA.write_parquet(f"opendal+s3://{prefix}/a.parquet", storage_options=options)
         assert_frame_equal(
@@ -248,10 +248,8 @@ def test_file_paths_of_several_buckets_are_shown_as_they_were_given(
 ) -> None:
     urls = [f"opendal+s3://{name}/paths-{os.urandom(6).hex()}.csv" for name in (bucket, s3_server.bucket)]
     for url in urls:
-        op.write_csv(DATA, url, storage_options=s3_server.s3_options)
-    found = op.read_csv(
-        urls, storage_options=s3_server.s3_options, backend=backend, include_file_paths="path"
-    )
+        op.write_csv(DATA, url, storage_options=s3_server.options)
+    found = op.read_csv(urls, storage_options=s3_server.options, backend=backend, include_file_paths="path")
     assert found["path"].to_list() == [url for url in urls for _ in range(3)]
     s3_server.remove_prefix(urls[1].partition(f"{s3_server.bucket}/")[2])
 
@@ -261,7 +259,7 @@ def test_file_paths_of_several_buckets_are_shown_as_they_were_given(
 def test_written_paths_are_told_as_they_were_given_once_they_can_be_read(
     s3_server: S3Server, prefix: str, backend: Any, lazy: bool
 ) -> None:
-    options, told = s3_server.s3_options, []
+    options, told = s3_server.options, []
 
     def tell(args: Any) -> None:
         told.extend(path.path for path in args.paths)
@@ -290,7 +288,7 @@ def test_credential_providers_are_refused(lake: str) -> None:
 
 
 def test_target_goes_into_any_reader_and_sink(s3_server: S3Server, prefix: str) -> None:
-    url, options = f"opendal+s3://{prefix}/a.parquet", s3_server.s3_options
+    url, options = f"opendal+s3://{prefix}/a.parquet", s3_server.options
     for backend in ("native", "gateway"):
         sink = op.target(url, options, backend=backend, write=True)  # type: ignore[arg-type]
         source = op.target(url, options, backend=backend)  # type: ignore[arg-type]
@@ -421,7 +419,7 @@ def test_other_services_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gcs_elsewhere_goes_through_the_gateway(gcs_server: GcsEmulator) -> None:
-    options = gcs_server.gcs_options
+    options = gcs_server.options
     name = f"{gcs_server.bucket}/{os.urandom(6).hex()}.csv"
     opendalfs.filesystem("gcs", **options).pipe_file(name, b"a\n1\n")
     assert "different protocols" in op.target(f"opendal+gcs://{name}", options).reason
@@ -462,7 +460,7 @@ def test_secrets_are_in_no_repr_and_no_error(s3_server: S3Server) -> None:
         shown = repr(found) + str(found.source)
         for secret in ("very-secret", *(v for k, v in found.storage_options.items() if "key" in k)):
             assert secret not in shown
-    options = {**s3_server.s3_options, "secret": "not-the-right-one"}
+    options = {**s3_server.options, "secret": "not-the-right-one"}
     url = f"opendal+s3://{s3_server.bucket}/a.parquet"
     with pytest.raises(OSError, match="Access denied") as error:
         op.read_parquet(url, storage_options=options, backend="gateway")

@@ -14,7 +14,7 @@ import pytest
 import opendalfs
 import opendalfs_polars as op
 from opendalfs import Trace
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 
 COLUMNS = 16
 GROUPS = 8
@@ -44,7 +44,7 @@ def file(
     options: dict[str, Any] = {}
     if request.param == "s3":
         server: S3Server = request.getfixturevalue("s3_server")
-        url, options = f"opendal+s3://{server.bucket}/{name}/wide.parquet", server.s3_options
+        url, options = f"opendal+s3://{server.bucket}/{name}/wide.parquet", server.options
     elif request.param == "memory":
         url = f"opendal+memory://{name}/wide.parquet"
     else:
@@ -99,13 +99,13 @@ def test_head_reads_one_row_group(file: tuple[str, dict[str, Any]], content: byt
 
 
 def test_a_large_range_is_split_and_read_in_parallel(s3_server: S3Server, bucket: str) -> None:
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     data = pl.DataFrame({"a": pl.Series(range(4_000_000)).hash(seed=1)})
     buffer = io.BytesIO()
     data.write_parquet(buffer, row_group_size=4_000_000, compression="uncompressed")
     fs.pipe_file(f"{bucket}/one-chunk.parquet", buffer.getvalue())
     url = f"opendal+s3://{bucket}/one-chunk.parquet"
-    query = op.scan_parquet(url, storage_options=s3_server.s3_options, backend="gateway")
+    query = op.scan_parquet(url, storage_options=s3_server.options, backend="gateway")
     found, trace = run(query.select(pl.col("a").max()))
     assert found.item() == data["a"].max()
     parts = [r for r in trace.records if r.operation == "read" and r.bytes > FOOTER]
@@ -116,9 +116,9 @@ def test_a_large_range_is_split_and_read_in_parallel(s3_server: S3Server, bucket
 def test_a_second_scan_of_the_same_version_asks_for_no_size(
     s3_server: S3Server, prefix: str, content: bytes
 ) -> None:
-    fs = opendalfs.filesystem("s3", **s3_server.s3_options)
+    fs = opendalfs.filesystem("s3", **s3_server.options)
     fs.pipe_file(f"{prefix}/wide.parquet", content)
-    file = (f"opendal+s3://{prefix}/wide.parquet", s3_server.s3_options)
+    file = (f"opendal+s3://{prefix}/wide.parquet", s3_server.options)
     run(scan(file).select(pl.len()))
     _, trace = run(scan(file).select(pl.len()))
     assert [r.operation for r in trace.records] == ["read"]
@@ -126,7 +126,7 @@ def test_a_second_scan_of_the_same_version_asks_for_no_size(
 
 def test_hive_partitions_in_the_root_of_a_bucket(s3_server: S3Server, bucket: str) -> None:
     """Polars by itself reads their names wrongly there."""
-    options = s3_server.s3_options
+    options = s3_server.options
     fs = opendalfs.filesystem("s3", **options)
     for year in range(2020, 2026):
         buffer = io.BytesIO()

@@ -18,7 +18,7 @@ from botocore.exceptions import (
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs.testing.capture import Capture, Request
+from opendalfs.testing import Request, Response, ScriptedServer
 from opendalfs_gateway import failures
 from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted, status_of
@@ -29,9 +29,9 @@ REASON = "The service answered unexpectedly"
 
 
 @pytest.fixture
-def failing() -> Iterator[Capture]:
+def failing() -> Iterator[ScriptedServer]:
     """Give an S3 server that answers every request with 503."""
-    with Capture(lambda request: (503, b"")) as server:
+    with ScriptedServer(lambda request: Response(503)) as server:
         yield server
 
 
@@ -41,9 +41,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures, "_SECONDS", 60.0)
 
 
-def options_for(server: Capture) -> dict[str, Any]:
+def options_for(server: ScriptedServer) -> dict[str, Any]:
     return {
-        "endpoint_url": server.url,
+        "endpoint_url": server.endpoint,
         "key": "k",
         "secret": "s",
         "region": "us-east-1",
@@ -54,7 +54,7 @@ def options_for(server: Capture) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("format", ["parquet", "csv", "ndjson", "ipc"])
-def test_files_that_fail_are_retried_by_opendalfs_only(failing: Capture, format: str) -> None:
+def test_files_that_fail_are_retried_by_opendalfs_only(failing: ScriptedServer, format: str) -> None:
     scan = getattr(op, f"scan_{format}")
     urls = [f"opendal+s3://lake/{i}.{format}" for i in range(FILES)]
     with pytest.raises(OSError, match="424"):
@@ -62,19 +62,19 @@ def test_files_that_fail_are_retried_by_opendalfs_only(failing: Capture, format:
     assert 1 + RETRIES <= len(failing.requests) <= FILES * (1 + RETRIES)
 
 
-def test_globs_that_fail_are_retried_by_opendalfs_only(failing: Capture) -> None:
+def test_globs_that_fail_are_retried_by_opendalfs_only(failing: ScriptedServer) -> None:
     with pytest.raises(OSError, match=REASON):
         op.scan_parquet("opendal+s3://lake/*.parquet", storage_options=options_for(failing)).collect()
     assert len(failing.requests) == 1 + RETRIES
 
 
-def test_sinks_that_fail_are_retried_by_opendalfs_only(failing: Capture) -> None:
+def test_sinks_that_fail_are_retried_by_opendalfs_only(failing: ScriptedServer) -> None:
     with pytest.raises(OSError, match=REASON):
         op.sink_csv(pl.LazyFrame({"a": [1]}), "opendal+s3://lake/a.csv", storage_options=options_for(failing))
     assert len(failing.requests) == 1 + RETRIES
 
 
-def test_lazy_sinks_that_fail_are_retried_by_opendalfs_only(failing: Capture) -> None:
+def test_lazy_sinks_that_fail_are_retried_by_opendalfs_only(failing: ScriptedServer) -> None:
     sink = op.sink_csv(
         pl.LazyFrame({"a": [1]}), "opendal+s3://lake/a.csv", storage_options=options_for(failing), lazy=True
     )
@@ -83,14 +83,14 @@ def test_lazy_sinks_that_fail_are_retried_by_opendalfs_only(failing: Capture) ->
     assert len(failing.requests) == 1 + RETRIES
 
 
-def test_retries_that_a_user_gives_polars_add_none(failing: Capture) -> None:
+def test_retries_that_a_user_gives_polars_add_none(failing: ScriptedServer) -> None:
     target = op.target("opendal+s3://lake/a.parquet", options_for(failing), backend="gateway")
     with pytest.raises(OSError, match=REASON):
         pl.scan_parquet(target.source, storage_options={**target.storage_options, "max_retries": 5}).collect()
     assert len(failing.requests) == 1 + RETRIES
 
 
-def test_the_error_that_polars_raises_holds_ours_on_its_first_line(failing: Capture) -> None:
+def test_the_error_that_polars_raises_holds_ours_on_its_first_line(failing: ScriptedServer) -> None:
     with pytest.raises(OSError, match=REASON) as error:
         op.read_parquet("opendal+s3://lake/a.parquet", storage_options=options_for(failing))
     first = str(error.value).partition("\n")[0]
@@ -99,7 +99,7 @@ def test_the_error_that_polars_raises_holds_ours_on_its_first_line(failing: Capt
 
 
 def test_a_failure_that_polars_cannot_show_is_logged(
-    failing: Capture, caplog: pytest.LogCaptureFixture
+    failing: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Polars begins with a HEAD for CSV, and the answer to one has no body that could say why."""
     with pytest.raises(OSError, match="Error performing HEAD"):
@@ -109,7 +109,7 @@ def test_a_failure_that_polars_cannot_show_is_logged(
 
 
 def test_a_failure_is_replayed_to_the_same_scan_for_a_moment_only(
-    failing: Capture, monkeypatch: pytest.MonkeyPatch
+    failing: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert failures._TIMES <= 3
     monkeypatch.setattr(failures, "_SECONDS", 0.2)
@@ -122,7 +122,7 @@ def test_a_failure_is_replayed_to_the_same_scan_for_a_moment_only(
         time.sleep(0.25)
 
 
-def test_another_scan_asks_at_once(failing: Capture) -> None:
+def test_another_scan_asks_at_once(failing: ScriptedServer) -> None:
     for _ in range(2):
         failing.requests.clear()
         with pytest.raises(OSError, match=REASON):
@@ -134,14 +134,16 @@ def test_a_read_that_fails_half_way_says_why_when_polars_repeats_it() -> None:
     content = b"x" * (24 << 20)
     half = len(content) // 2
 
-    def answer(request: Request) -> tuple[int, bytes]:
+    def fail_after_half(request: Request) -> Response:
         if request.method == "HEAD":
-            return 200, content
+            return Response(200, body=content)
         first, _, last = request.headers["range"].removeprefix("bytes=").partition("-")
-        return (503, b"") if int(first) >= half else (206, content[int(first) : int(last) + 1])
+        if int(first) >= half:
+            return Response(503)
+        return Response(206, body=content[int(first) : int(last) + 1])
 
     gateway = Gateway()
-    with Capture(answer) as server:
+    with ScriptedServer(fail_after_half) as server:
         mounted = Mounted(
             gateway, "lake", fs=opendalfs.filesystem("s3", **options_for(server), concurrency=1)
         )

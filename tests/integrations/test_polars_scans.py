@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import opendalfs_polars as op
-from opendalfs.testing.servers import S3Server, SeaweedFS
+from opendalfs.testing import S3Server, SeaweedFS
 from tests.integrations import polars_data, polars_places
 from tests.integrations.polars_places import Place
 

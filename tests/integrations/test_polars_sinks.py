@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs.testing.servers import S3Server, SeaweedFS
+from opendalfs.testing import S3Server, SeaweedFS
 from opendalfs_gateway.server import gateway
 from tests.integrations import polars_data, polars_places
 from tests.integrations.polars_places import Place

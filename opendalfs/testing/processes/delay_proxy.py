@@ -25,7 +25,7 @@ import threading
 import time
 from typing import Any
 
-from opendalfs.testing.wire import Gone, Head, Speed, Tally, Wire
+from opendalfs.testing.processes.proxy_connection import Gone, Head, Speed, Tally, Wire
 
 HOST = "127.0.0.1"
 BODILESS = {204, 304}

