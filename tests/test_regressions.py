@@ -25,7 +25,6 @@ import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem, UnsupportedError, filesystem
 from opendalfs.read import async_reader
 from opendalfs.services import Home
-from opendalfs.write import async_writer
 
 
 @pytest.fixture
@@ -187,20 +186,6 @@ def test_of_two_that_create_a_file_the_first_to_close_wins(
         first.close()
     assert info.value.filename == "new"
     assert disk.cat_file("new") == b"2" * size
-    assert os.listdir(tmp_path) == ["new"]
-
-
-def test_a_put_that_creates_fails_where_another_was_faster(
-    disk: OpendalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def nothing(*args: object) -> bool:
-        return False
-
-    disk.pipe_file("new", b"theirs")
-    monkeypatch.setattr(async_writer, "_is_there", nothing)
-    with pytest.raises(FileExistsError):
-        disk.pipe_file("new", b"mine", mode="create")
-    assert disk.cat_file("new") == b"theirs"
     assert os.listdir(tmp_path) == ["new"]
 
 

@@ -168,7 +168,7 @@ WRONG_SIZES: list[Any] = [-1, 1.5, "8MB", True, False]
 )
 def test_a_size_is_a_whole_number_of_at_least_one(name: str, value: Any) -> None:
     fs = opendalfs.filesystem("memory")
-    with pytest.raises(OptionError, match=f"{name} is .*: it takes a whole number of at least 1"):
+    with pytest.raises(OptionError, match=f"invalid {name}: .*whole number of at least 1"):
         fs.pipe_file("write-options/a", b"x", **{name: value})
     with pytest.raises(OptionError, match=name):
         fs.open("write-options/a", "wb", **{name: value})

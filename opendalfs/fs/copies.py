@@ -17,7 +17,7 @@ from opendalfs.read.ranges import Range
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
-from opendalfs.write.options import part_ranges, part_size
+from opendalfs.write.parts import part_ranges, part_size
 
 from .lookup import Namespace
 

@@ -30,7 +30,8 @@ from opendalfs.read.reader import Reader
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version, compares, pin
 from opendalfs.write import async_writer, callers
-from opendalfs.write.options import part_size, write_options
+from opendalfs.write.options import write_options
+from opendalfs.write.parts import part_size
 from opendalfs.write.writer import Writer, appending
 
 from .async_file import AsyncReadFile, AsyncWriteFile

@@ -1,1 +1,1 @@
-"""Writes: from bytes to a committed object."""
+"""Writes: from bytes to a published object."""

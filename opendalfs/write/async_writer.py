@@ -1,107 +1,214 @@
-"""Writes for coroutines: whole objects, streams of parts and copies, published whole or not at all.
-
-What `writer` does in threads, on the asynchronous operator.
-"""
+"""Writes from coroutines, published on commit and only then: whole objects, streams of parts and copies."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.local_disk import followed, stages_writes
+from opendalfs.storage.local_disk import stages_writes
+from opendalfs.storage.upload import AsyncUpload
 
-from .options import PARALLEL, part_ranges, part_size
+from .base import BaseWriter, State, WritePlan
+from .parts import PartBuffer
 from .staging import Stage
-from .verification import verify, verify_copy
+from .verification import verify_copy
 
-__all__ = ["file_parts", "put_bytes", "put_copy", "put_parts"]
+__all__ = ["AsyncWriter", "file_parts", "put_bytes", "put_copy", "put_parts"]
 
 
-async def put_bytes(connection: Connection, key: str, data: bytes, **options: Any) -> None:
-    """Write an object whose bytes are at hand.
+class AsyncWriter(BaseWriter[AsyncUpload]):
+    """A write of one object from coroutines; an ``async with`` block commits it, or aborts it on an error.
 
     Parameters
     ----------
     connection : Connection
-        Where it goes.
+        The connection that stores the object.
     key : str
         Its key.
-    data : bytes
-        All of it.
+    size : int, optional
+        Bytes of the whole object, if known.
+    in_memory : bool
+        Whether the whole object is in memory already, so that a staged file is written with one call.
     **options
-        OpenDAL's, as `write_options` returns them, and ``if_not_exists``.
+        OpenDAL's options as `write_options` returns them, and ``if_not_exists``.
     """
-    part = part_size(connection, len(data), chunk=options.get("chunk"))
-    if len(data) > part and connection.can("write_can_multi") and not stages_writes(connection):
-        # Each part has a timeout of its own, which one call of OpenDAL's for all of them would not have.
-        await put_parts(connection, key, _cut(data, part), len(data), **options)
-        return
-    _pop_parallel(options)
-    if not stages_writes(connection):
-        await connection.write(key, data, **options)
-    else:
-        async with _staging(connection, key, options) as (place, stage):
-            await place.write(stage, data, **options)
-    await verify(connection, key, len(data), data)
+
+    def __init__(
+        self,
+        connection: Connection,
+        key: str,
+        *,
+        size: int | None = None,
+        in_memory: bool = False,
+        **options: Any,
+    ) -> None:
+        exclusive = options.pop("if_not_exists", False)
+        plan = WritePlan(connection, key, options, exclusive=exclusive)
+        multipart = connection.can("write_can_multi") and not (in_memory and plan.staged)
+        super().__init__(plan, PartBuffer(plan.connection, size, plan.chunk, multipart=multipart))
+
+    async def __aenter__(self) -> Self:
+        """Return the writer.
+
+        Raises
+        ------
+        FileExistsError
+            With ``if_not_exists`` on a local disk, if the file exists. Object stores check it at the commit.
+        """
+        plan = self._plan
+        if plan.staged and plan.exclusive and await _exists(plan):
+            raise plan.exists_error()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc is None:
+            await self.commit()
+        else:
+            self.abort()
+
+    async def write(self, data: bytes) -> None:
+        """Write bytes; full parts are uploaded at once.
+
+        Raises
+        ------
+        ValueError
+            After a commit or an abort.
+        OSError
+            If a part cannot be written. The write is aborted.
+        """
+        self._require_open("write")
+        try:
+            self.size += len(data)
+            for part in self._buffer.add(data):
+                await self._send(part)
+        except BaseException:
+            # It is unknown which bytes of the object would be missing.
+            self.abort()
+            raise
+
+    async def _send(self, part: bytes) -> None:
+        plan = self._plan
+        with self._target() as target:
+            if self._upload is None:
+                self._upload = await plan.connection.upload_async(
+                    target, concurrent=plan.concurrent, **plan.options
+                )
+            await self._upload.write(part)
+
+    async def commit(self) -> None:
+        """Publish what was written.
+
+        Raises
+        ------
+        ValueError
+            After a commit or an abort.
+        FileExistsError
+            With ``if_not_exists``, if the object exists.
+        OSError
+            If it cannot be published. The write is aborted.
+        """
+        self._require_open("commit")
+        try:
+            await self._publish()
+        except BaseException:
+            self.abort()
+            raise
+        self.state = State.COMMITTED
+        self._upload = None
+
+    async def _publish(self) -> None:
+        plan, last = self._plan, self._buffer.take()
+        with self._target() as target:
+            if self._upload is None:
+                await plan.connection.write(target, last, **plan.options)
+            else:
+                if last:
+                    await self._upload.write(last)
+                await self._upload.complete()
+        if self._stage is not None:
+            await self._stage.publish(plan.exclusive)
+        if plan.connection.tuning.verify_writes:
+            await self._verify(last)
 
 
-async def _cut(data: bytes, part: int) -> AsyncIterator[bytes]:
-    for piece in part_ranges(len(data), part):
-        yield data[piece.start : piece.stop]
-
-
-def _pop_parallel(options: dict[str, Any]) -> int:
-    """Remove the options of a multipart upload, and return how many of its parts are in flight at a time."""
-    options.pop("chunk", None)
-    parallel: int = options.pop("concurrent", PARALLEL)
-    return parallel
-
-
-@asynccontextmanager
-async def _staging(
-    connection: Connection, key: str, options: dict[str, Any]
-) -> AsyncIterator[tuple[Connection, str]]:
-    """Return the key of a staged file; what is there at the end is published, on an error nothing is.
-
-    Of two writers of a key that must not exist one fails when it publishes.
-    """
-    exclusive = options.pop("if_not_exists", False)
-    if not exclusive:
-        connection, key = followed(connection, key)
-    elif await _is_there(connection, key):
-        raise FileExistsError(errno.EEXIST, "File exists", connection.name(key))
-    stage = Stage(connection, key)
+async def _exists(plan: WritePlan) -> bool:
     try:
-        with stage.naming():
-            yield connection, stage.key
-            stage.check()
-            await connection.publish(stage.key, key, exclusive)
-        stage.published()
-    finally:
-        stage.remove()
-
-
-async def _is_there(connection: Connection, key: str) -> bool:
-    try:
-        await connection.stat(key)
+        await plan.connection.stat(plan.key)
     except FileNotFoundError:
         return False
     return True
 
 
-async def put_copy(connection: Connection, source: str, key: str) -> None:
-    """Copy within a service that copies, so that what was there stays when the copy fails.
+async def put_bytes(connection: Connection, key: str, data: bytes, **options: Any) -> None:
+    """Write an object whose content is in memory.
 
     Parameters
     ----------
     connection : Connection
-        Where both are.
+        The connection that stores the object.
+    key : str
+        Its key.
+    data : bytes
+        The whole content.
+    **options
+        OpenDAL's options as `write_options` returns them, and ``if_not_exists``.
+    """
+    async with AsyncWriter(connection, key, size=len(data), in_memory=True, **options) as writer:
+        await writer.write(data)
+
+
+async def put_parts(
+    connection: Connection, key: str, parts: AsyncIterator[bytes], size: int, **options: Any
+) -> None:
+    """Write an object from its parts, with a few of them in memory.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores the object.
+    key : str
+        Its key.
+    parts : async iterator of bytes
+        The parts. They are not copied if all but the last have the size that `part_size` returns.
+    size : int
+        Bytes of all parts together.
+    **options
+        OpenDAL's options as `write_options` returns them, and ``if_not_exists``.
+
+    Raises
+    ------
+    OSError
+        If there are fewer or more bytes, such as when the source has changed. Nothing is published then.
+    """
+    async with AsyncWriter(connection, key, size=size, **options) as writer:
+        async for part in parts:
+            await writer.write(part)
+        if writer.size != size:
+            raise OSError(
+                errno.EIO, f"The source changed while it was copied: {writer.size} bytes, not {size}", key
+            )
+
+
+async def put_copy(connection: Connection, source: str, key: str) -> None:
+    """Copy within a service that can copy. If the copy fails, the object at `key` stays as it was.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores both.
     source, key : str
-        Of the file, and of its copy.
+        Keys of the object and of its copy.
+
+    Raises
+    ------
+    OSError
+        If it cannot be copied.
     """
     if not stages_writes(connection):
         before = await connection.stat(source) if connection.tuning.verify_writes else None
@@ -109,65 +216,17 @@ async def put_copy(connection: Connection, source: str, key: str) -> None:
         if before is not None:
             await verify_copy(connection, before, source, key)
         return
-    async with _staging(connection, key, {}) as (place, stage):
-        # A link may lead the copy out of the root.
-        await place.copy(source if place is connection else connection.local(source).lstrip("/"), stage)
-
-
-async def put_parts(
-    connection: Connection, key: str, parts: AsyncIterator[bytes], size: int, **options: Any
-) -> None:
-    """Write an object from its parts, holding a few of them in memory.
-
-    Parameters
-    ----------
-    connection : Connection
-        Where it goes.
-    key : str
-        Its key.
-    parts : async iterator of bytes
-        Each of `part_size` with the ``chunk`` of `options`, but for the last.
-    size : int
-        Bytes of all of them.
-    **options
-        OpenDAL's, as `write_options` returns them, and ``if_not_exists``.
-
-    Raises
-    ------
-    OSError
-        When there are fewer or more bytes, as when the source changed; nothing is published then.
-    """
-    if size <= part_size(connection, size, chunk=options.get("chunk")) or not connection.can(
-        "write_can_multi"
-    ):
-        data = b"".join([part async for part in parts])
-        _check_size(len(data), size, key)
-        await put_bytes(connection, key, data, **options)
-        return
-    if not stages_writes(connection):
-        await _upload_parts(connection, key, parts, size, options)
-    else:
-        async with _staging(connection, key, options) as (place, stage):
-            await _upload_parts(place, stage, parts, size, options)
-    await verify(connection, key, size)
-
-
-async def _upload_parts(
-    connection: Connection, key: str, parts: AsyncIterator[bytes], size: int, options: dict[str, Any]
-) -> None:
-    parallel = _pop_parallel(options)
-    upload = await connection.upload_async(key, concurrent=parallel, **options)
-    total = 0
-    async for part in parts:
-        await upload.write(part)
-        total += len(part)
-    _check_size(total, size, key)
-    await upload.complete()
-
-
-def _check_size(found: int, size: int, key: str) -> None:
-    if found != size:
-        raise OSError(errno.EIO, f"The source changed while it was copied: {found} bytes, not {size}", key)
+    plan = WritePlan(connection, key, {})
+    if plan.connection is not connection:
+        # The target is a link that leads out of the root.
+        source = connection.local(source).lstrip("/")
+    stage = Stage(plan.connection, plan.key)
+    try:
+        with stage.errors_name_target():
+            await plan.connection.copy(source, stage.key)
+        await stage.publish()
+    finally:
+        stage.remove()
 
 
 async def file_parts(source: BinaryIO, part: int, progress: Callable[[int], Any]) -> AsyncIterator[bytes]:
@@ -176,11 +235,11 @@ async def file_parts(source: BinaryIO, part: int, progress: Callable[[int], Any]
     Parameters
     ----------
     source : binary file
-        Read to its end.
+        The file, which is read to its end.
     part : int
         Bytes of a part.
     progress : callable
-        Called with the bytes of each part that was handed over.
+        Called with the size of each part after it was consumed.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""The staged file of a write, as a key that OpenDAL can write to."""
+"""The staged file of a write: the hidden file that OpenDAL writes to, renamed to its target at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Stage", "remove_leftovers"]
 
 
 def remove_leftovers(connection: Connection, key: str) -> None:
-    """Remove the staged files that killed writers left in a directory, which is to be removed itself."""
+    """Remove the staged files that killed writers left in a directory, before the directory is removed."""
     if not stages_writes(connection):
         return
     folder = connection.local(key)
@@ -26,36 +26,41 @@ def remove_leftovers(connection: Connection, key: str) -> None:
 
 
 class Stage:
-    """The staged file of one write: OpenDAL writes to it, and it is renamed at the end.
+    """The staged file of one write.
 
     Parameters
     ----------
     connection : Connection
-        Where the target is.
+        The connection that stores the target.
     key : str
         Key of the target.
+
+    Attributes
+    ----------
+    key : str
+        Key of the staged file.
 
     Raises
     ------
     OSError
-        When the staged file cannot be created; it names the target.
+        If the staged file cannot be created. The error names the target.
     """
 
     def __init__(self, connection: Connection, key: str) -> None:
         self._connection = connection
         self._target = key
-        # OpenDAL replaces the staged file by a rename of its own when it has this option.
+        # With this option OpenDAL replaces the staged file by a rename of its own.
         lock = "atomic_write_dir" not in connection.native
         try:
             self._file = stage_file(connection.local(key), parents=True, lock=lock)
         except OSError as exc:
-            raise self._named(exc) from exc.__cause__
+            raise self._with_target(exc) from exc.__cause__
         self._file.close()
         folder, slash, _ = key.rpartition("/")
         self.key = f"{folder}{slash}{self._file.name}"
 
-    def _named(self, exc: OSError) -> OSError:
-        """Return the error with the target's name."""
+    def _with_target(self, exc: OSError) -> OSError:
+        """Return the error with the name of the target."""
         exc.filename = redact(self._connection.name(self._target))
         if not isinstance(exc, FileExistsError):
             return exc
@@ -63,17 +68,39 @@ class Stage:
         return NotADirectoryError(errno.ENOTDIR, "Not a directory", exc.filename)
 
     @contextmanager
-    def naming(self) -> Iterator[None]:
-        """Let errors of the staged file name the target."""
+    def errors_name_target(self) -> Iterator[None]:
+        """Raise errors of the staged file with the name of the target."""
         try:
             yield
         except OSError as exc:
             if exc.filename != redact(self._connection.name(self.key)):
                 raise
-            raise self._named(exc) from exc.__cause__
+            raise self._with_target(exc) from exc.__cause__
 
-    def check(self) -> None:
-        """Raise when another program has removed or replaced the staged file."""
+    async def publish(self, exclusive: bool = False) -> None:
+        """Rename the staged file to its target.
+
+        Parameters
+        ----------
+        exclusive : bool
+            Fail with FileExistsError if the target exists.
+
+        Raises
+        ------
+        OSError
+            If another program has removed or replaced the staged file, or it cannot be renamed.
+        """
+        self._check()
+        await self._connection.publish(self.key, self._target, exclusive)
+        self._file.published()
+
+    def publish_blocking(self, exclusive: bool = False) -> None:
+        """Do what `publish` does, in the caller's thread."""
+        self._check()
+        self._connection.publish_blocking(self.key, self._target, exclusive)
+        self._file.published()
+
+    def _check(self) -> None:
         if not self._file.is_there():
             raise OSError(
                 errno.ESTALE,
@@ -81,10 +108,6 @@ class Stage:
                 self._connection.name(self._target),
             )
 
-    def published(self) -> None:
-        """Release the staged file after its rename."""
-        self._file.published()
-
     def remove(self) -> None:
-        """Remove the staged file; of one that was published nothing is removed."""
+        """Remove the staged file, unless it was published."""
         self._file.remove()

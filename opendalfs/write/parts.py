@@ -1,0 +1,129 @@
+"""How an object is divided into the parts of a multipart upload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from opendalfs.read.ranges import Range
+from opendalfs.storage.connection import Connection
+
+__all__ = ["PartBuffer", "part_ranges", "part_size"]
+
+_MAX_PARTS: Final = 9_000
+"""S3 and similar services accept at most 10,000 parts (AWS, "Amazon S3 multipart upload limits")."""
+
+_GROWS_AT: Final = 5_000
+_GROWS_EVERY: Final = 1_000
+
+
+def part_size(
+    connection: Connection, size: int | None = None, number: int = 0, *, chunk: int | None = None
+) -> int:
+    """Return the size of a part in bytes.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores the object.
+    size : int, optional
+        Bytes of the whole object. If given, all parts have the same size.
+    number : int
+        Number of parts already sent. Late parts of a stream of unknown length are larger.
+    chunk : int, optional
+        Part size in bytes requested by the caller; the filesystem's ``write_chunk`` by default.
+
+    Returns
+    -------
+    int
+    """
+    smallest = connection.capability.write_multi_min_size or 1
+    largest = connection.capability.write_multi_max_size or 1 << 62
+    part = max(chunk or connection.tuning.write_chunk, smallest)
+    if size is not None:
+        part = max(part, -(-size // _MAX_PARTS))
+    elif number >= _GROWS_AT:
+        part <<= 1 + (number - _GROWS_AT) // _GROWS_EVERY
+    return min(part, largest)
+
+
+def part_ranges(size: int, part: int) -> Iterator[Range]:
+    """Split an object into the ranges of its parts.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the object.
+    part : int
+        Bytes of a part.
+
+    Yields
+    ------
+    Range
+        In ascending order. All ranges but the last have the same size, which Cloudflare R2 requires.
+    """
+    for start in range(0, size, part):
+        yield Range(start, min(start + part, size))
+
+
+class PartBuffer:
+    """Divides a stream of bytes into parts.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores the object.
+    size : int, optional
+        Bytes of the whole object, if known.
+    chunk : int, optional
+        Part size in bytes requested by the caller.
+    multipart : bool
+        False to keep all bytes for one request.
+    """
+
+    def __init__(
+        self, connection: Connection, size: int | None = None, chunk: int | None = None, *, multipart: bool
+    ) -> None:
+        self._connection = connection
+        self._size = size
+        self._chunk = chunk
+        self._part = part_size(connection, size, chunk=chunk)
+        self._multipart = multipart and (size is None or size > self._part)
+        self._sent = 0
+        self._bytes: bytes | bytearray = b""
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def add(self, data: bytes | memoryview) -> Iterator[bytes]:
+        """Add bytes, and yield each part that is full.
+
+        Parameters
+        ----------
+        data : bytes or memoryview
+            Any number of bytes. A `bytes` object of at most one part is not copied.
+        """
+        start, size = 0, len(data)
+        while self._multipart and size - start >= (room := self._part - len(self._bytes)):
+            piece = data[start : start + room]
+            start += room
+            if self._bytes:
+                self._append(piece)
+                piece = self.take()
+            yield bytes(piece)
+            self._sent += 1
+            self._part = part_size(self._connection, self._size, self._sent, chunk=self._chunk)
+        self._append(data[start:])
+
+    def _append(self, data: bytes | memoryview) -> None:
+        if not self._bytes:
+            self._bytes = data if isinstance(data, bytes) else bytearray(data)
+            return
+        if isinstance(self._bytes, bytes):
+            self._bytes = bytearray(self._bytes)
+        self._bytes += data
+
+    def take(self) -> bytes:
+        """Remove and return the buffered bytes."""
+        found, self._bytes = self._bytes, b""
+        return bytes(found)
