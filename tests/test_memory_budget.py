@@ -80,7 +80,12 @@ def test_more_than_there_is_cannot_be_guaranteed() -> None:
 
 
 def test_every_share_of_the_process_can_be_used_to_its_limit_by_itself() -> None:
-    for name in ("opendalfs_arrow.scan", "opendalfs_duckdb.ahead", "opendalfs_gateway.handlers"):
+    for name in (
+        "opendalfs_arrow.scan",
+        "opendalfs_duckdb.ahead",
+        "opendalfs_gateway.handlers",
+        "opendalfs_gateway.upload",
+    ):
         importlib.import_module(name)
     shares = PROCESS._shares
     assert len(shares) >= 3

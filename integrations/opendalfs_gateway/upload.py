@@ -9,31 +9,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
+from opendalfs.budget import PROCESS, Reservation
 from opendalfs.write.writer import Writer
 
 from .mount import Mount
 from .s3 import S3Error
 
-__all__ = ["Room", "Upload"]
+__all__ = ["BUDGET", "Upload"]
 
 T = TypeVar("T")
 
 _HELD: Final = 64 << 20
 """Bytes of one upload that wait for an earlier part; more are not read off their connection."""
 
-_ALL_HELD: Final = 512 << 20
-"""Bytes of all uploads together that wait so."""
+BUDGET: Final = PROCESS.share(512 << 20, guaranteed=512 << 20)
+"""Bytes of all uploads together that wait so. All of them are guaranteed: a part that waits for memory
+is woken when another part releases some, and not when a read does."""
 
 _PATIENCE: Final = 120.0
 """Seconds that a part waits for an earlier one before its client gets an error."""
-
-
-class Room:
-    """Bytes of the parts in memory, of all uploads together, and who waits for some of them to go."""
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.changed = asyncio.Condition()
 
 
 class Upload:
@@ -51,8 +45,8 @@ class Upload:
         Publishes what a writer has written, now or at the end of its sink; aborts the writer when it fails.
     threads : Executor
         Where the writer works.
-    room : Room
-        Of all uploads.
+    released : asyncio.Condition
+        Notified when any upload releases memory.
     """
 
     def __init__(
@@ -62,7 +56,7 @@ class Upload:
         make: Callable[[], Writer],
         finish: Callable[[Mount, str, Writer], Awaitable[None]],
         threads: Executor,
-        room: Room,
+        released: asyncio.Condition,
     ) -> None:
         self.mount = mount
         self.key = key
@@ -73,18 +67,18 @@ class Upload:
         self._threads = threads
         self._writer: Writer | None = None
         self._next = 1
-        self._held = 0
+        self._held = Reservation(BUDGET)
         self._waiting: dict[int, bytes] = {}
         self._known: dict[int, str] = {}
         self._error: BaseException | None = None
         self._pump: asyncio.Task[None] | None = None
         self._finish: asyncio.Task[None] | None = None
-        self._room = room
+        self._released = released
 
     @property
     def memory(self) -> int:
         """Bytes in memory that storage has not got yet."""
-        return self._held + (self._writer.buffered if self._writer is not None else 0)
+        return self._held.size + (self._writer.buffered if self._writer is not None else 0)
 
     @property
     def is_writing(self) -> bool:
@@ -108,27 +102,24 @@ class Upload:
             503 when nothing moved for long.
         """
         self.touched = time.monotonic()
-        room = self._room
 
         def fits() -> bool:
             if number <= self._next or self._error is not None:
                 return True
-            return self._held + size <= max(_HELD, size) and room.held + size <= _ALL_HELD
+            return self._held.size + size <= max(_HELD, size) and self._held.fits(size)
 
-        async with room.changed:
+        async with self._released:
             try:
-                await asyncio.wait_for(room.changed.wait_for(fits), _PATIENCE)
+                await asyncio.wait_for(self._released.wait_for(fits), _PATIENCE)
             except TimeoutError:
                 raise S3Error(503, "SlowDown", "an earlier part has not come yet") from None
-            self._held += size
-            room.held += size
+            self._held.grow(size)
 
     async def release(self, size: int) -> None:
         """Give back the room of a part that is written, or did not come."""
-        async with self._room.changed:
-            self._held -= size
-            self._room.held -= size
-            self._room.changed.notify_all()
+        async with self._released:
+            self._held.shrink(size)
+            self._released.notify_all()
 
     async def put(self, number: int, data: bytes) -> str:
         """Take a part for which there is room.

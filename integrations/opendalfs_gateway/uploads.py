@@ -24,7 +24,7 @@ from opendalfs.write.writer import Writer
 from .hold import Hold
 from .mount import Mount
 from .s3 import S3Error
-from .upload import Room, Upload
+from .upload import Upload
 
 __all__ = ["Uploads"]
 
@@ -57,7 +57,7 @@ class Uploads:
         self.expiry = expiry
         self._open: dict[str, Upload] = {}
         self._scans: dict[tuple[Mount, str], Hold | None] = {}
-        self._room = Room()
+        self._released = asyncio.Condition()
         # Not a ThreadPoolExecutor, whose threads Python joins at exit before anything can end their calls.
         self._threads = workers.Pool(_THREADS)
         self._committing: set[int] = set()
@@ -78,7 +78,7 @@ class Uploads:
         if len(self) >= _MOST:
             raise S3Error(503, "SlowDown", f"more than {_MOST} uploads are not completed")
         make = partial(Writer, connection, found, **options)
-        upload = Upload(mount, key, make, self._finish, self._threads, self._room)
+        upload = Upload(mount, key, make, self._finish, self._threads, self._released)
         name = secrets.token_hex(16)
         self._open[name] = upload
         return name

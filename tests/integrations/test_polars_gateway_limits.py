@@ -275,13 +275,13 @@ def test_unfinished_uploads_are_bounded_in_memory(server: Gateway, monkeypatch: 
         begun = begin(mounted, str(i))
         mounted.s3.upload_part(**begun, PartNumber=2, Body=b"x" * 1_000_000)
     assert server.uploads <= 3
-    assert server._uploads._room.held <= 3_000_000
+    assert upload.BUDGET.held <= 3_000_000
 
 
 def test_parts_that_wait_for_earlier_ones_are_bounded_over_all_uploads(
     server: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upload, "_ALL_HELD", 1_500_000)
+    monkeypatch.setattr(upload.BUDGET, "limit", 1_500_000)
     monkeypatch.setattr(upload, "_PATIENCE", 0.2)
     mounted = Mounted(server, "wait")
     first, second = begin(mounted, "1"), begin(mounted, "2")
@@ -291,11 +291,11 @@ def test_parts_that_wait_for_earlier_ones_are_bounded_over_all_uploads(
     assert status_of(error) == 503
     # The part that is due has room, and what waited is written after it.
     mounted.s3.upload_part(**first, PartNumber=1, Body=b"x" * 1_000_000)
-    assert eventually(lambda: server._uploads._room.held == 0)
+    assert eventually(lambda: upload.BUDGET.held == 0)
     mounted.s3.upload_part(**second, PartNumber=2, Body=b"x" * 1_000_000)
     for begun in (first, second):
         mounted.s3.abort_multipart_upload(**begun)
-    assert server._uploads._room.held == 0
+    assert upload.BUDGET.held == 0
 
 
 def test_a_part_is_refused_by_its_size_before_it_is_read(server: Gateway) -> None:
