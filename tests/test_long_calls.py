@@ -12,7 +12,8 @@ import pytest
 
 import opendalfs
 from opendalfs.read.async_reader import IN_FLIGHT
-from opendalfs.testing import ETAG, Request, Response, ScriptedServer, drip, object_headers
+from opendalfs.testing import Request, Response, ScriptedServer, drip, object_headers
+from opendalfs.testing.scripted_server import ETAG
 
 PART = 5 << 20
 PAGE = 1000
