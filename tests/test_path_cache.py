@@ -18,7 +18,7 @@ from opendalfs.listing import cache as listing_cache
 from opendalfs.listing.cache import Listings
 from opendalfs.listing.info import Info
 from opendalfs.path_cache import PathCache
-from opendalfs_arrow.file_cache import Known
+from opendalfs_arrow.file_cache import FileCache
 
 PATHS = st.lists(st.sampled_from(["a", "b", "ab", ""]), min_size=1, max_size=4).map("/".join)
 
@@ -145,12 +145,12 @@ class TestListings:
 class TestInvalidation:
     def test_a_write_looks_at_no_more_than_what_it_concerns(self) -> None:
         fs = OpendalFileSystem("memory", root=f"/{uuid4().hex}", use_listings_cache=True)
-        known = Known()
-        fs.watch(known)
+        cache = FileCache()
+        fs.watch(cache)
 
         def seconds(count: int) -> float:
             for i in range(count):
-                known.tell(f"k/d{i % 300}/{i}", {"type": "file", "size": 1, "name": ""})
+                cache.add(f"k/d{i % 300}/{i}", {"type": "file", "size": 1, "name": ""})
             for i in range(count // 2):
                 fs.dircache[f"l/{i % 300}/{i}"] = []
             times = []

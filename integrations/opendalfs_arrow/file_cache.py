@@ -1,4 +1,7 @@
-"""What is remembered of the files of one filesystem: for a short while, by all that read it through Arrow."""
+"""What is cached of the files of one filesystem, shared by all that read them through Arrow.
+
+How long each part is kept, and why that is correct, is in the table of `opendalfs.read.version_cache`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from opendalfs.budget import Budget
@@ -17,36 +20,139 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.listing.info import Info
 from opendalfs.path_cache import PathCache
 from opendalfs.read.reader import Reader, Version, weakly
+from opendalfs.read.version_cache import LISTED, VersionCache
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.version import compares, pin
+from opendalfs.storage.version import detects_change
 
 from .column_history import Memory
 from .footer import Tail
 
-__all__ = ["Known", "known_of"]
+__all__ = ["DirectoryCache", "FileCache", "ListingOrder", "TailCache", "file_cache_of"]
 
-_SECONDS: Final = 30.0
-"""How long what a listing told is used at open, unless `listings_expiry_time` says otherwise. Reads are
-pinned to the version, and a file that has changed by the time it is opened is opened anew, so this bounds the
-memory, not how old an answer may be."""
+_DIRECTORY_SECONDS: Final = 1.0
+_MOST_DIRECTORIES: Final = 10_000
+_MOST_TREE_ENTRIES: Final = 50_000
+"""Entries of all trees together that are kept for the listing that follows."""
 
-_FOLDER_SECONDS: Final = 1.0
-"""How long a directory is known to be one: `pyarrow.parquet.read_table` asks twice in a row."""
-
-_SHARED_SECONDS: Final = 3.0
-"""How long a second open gets the tail of the first: Arrow opens for the schema, then for the scan."""
-
-_MOST_FILES: Final = 100_000
-"""Files whose version is kept, and files whose order is; some 30 MB each."""
-
-_MOST_FOLDERS: Final = 10_000
-_MOST_BELOW: Final = 50_000
-"""Entries of all listings that are kept for the call after."""
+_TAIL_SECONDS: Final = 30.0
+_OPENED_TAIL_SECONDS: Final = 3.0
+_MOST_TAILS: Final = 512
+_MOST_TAIL_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of all tails together, with what was parsed of them."""
 
 _MOST_ORDERS: Final = 64
-_MOST_TAILS: Final = 512
-_MOST_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of tails that are kept, with what was parsed of them."""
+_MOST_ORDERED_FILES: Final = 100_000
+"""Files of all listing orders together; they take some 30 MB."""
+
+
+class DirectoryCache:
+    """Directories that existed a moment ago, and what was below them.
+
+    Parameters
+    ----------
+    seconds : float
+        How long they are kept at most.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        brief = min(_DIRECTORY_SECONDS, seconds)
+        self._lock = threading.RLock()
+        self._paths = PathCache[bool](seconds=brief, most=_MOST_DIRECTORIES)
+        self._trees = PathCache[list[Info]](seconds=brief, most_weight=_MOST_TREE_ENTRIES)
+
+    def __contains__(self, path: str) -> bool:
+        return self._paths.get(path) is not None
+
+    @property
+    def invalidations(self) -> int:
+        """Number of invalidations so far: read it before storage is asked, and pass it to `add_tree`."""
+        return self._trees.invalidations
+
+    def add(self, path: str) -> None:
+        """Keep that a path is a directory."""
+        self._paths.put(path, True)
+
+    def add_tree(self, path: str, infos: list[Info], since: int) -> None:
+        """Keep all that lies below a directory, unless anything was invalidated `since`."""
+        with self._lock:
+            if since == self._trees.invalidations:
+                self._paths.put(path, True)
+                self._trees.put(path, infos, weight=len(infos) + 1)
+
+    def take_tree(self, path: str) -> list[Info] | None:
+        """Return all that lay below a directory a moment ago, and remove it; None if it is not kept."""
+        with self._lock:
+            infos = self._trees.get(path)
+            self._trees.pop(path)
+            return infos
+
+    def clear(self) -> None:
+        """Remove all: a removed file may take directories along, and a new one may make some."""
+        with self._lock:
+            self._paths.clear()
+            self._trees.clear()
+
+
+class ListingOrder:
+    """The order of files in recent listings, in which they are likely to be opened.
+
+    Parameters
+    ----------
+    seconds : float
+        How long each order is kept.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.RLock()
+        # For each listing, the oldest first: when it expires, and each file's next.
+        self._orders: deque[tuple[float, dict[str, str]]] = deque(maxlen=_MOST_ORDERS)
+        self._last = ""
+
+    def add(self, files: Sequence[str]) -> None:
+        """Keep the order of a listing."""
+        if len(files) < 2:
+            return
+        now = time.monotonic()
+        order = dict(itertools.islice(itertools.pairwise(files), _MOST_ORDERED_FILES))
+        with self._lock:
+            room = _MOST_ORDERED_FILES - len(order)
+            while self._orders and (self._orders[0][0] <= now or sum(len(o) for _, o in self._orders) > room):
+                self._orders.popleft()
+            self._orders.append((now + self._seconds, order))
+
+    def following(self, path: str, count: int, selects: Callable[[str], bool] | None = None) -> list[str]:
+        """Return the files that are likely to be opened after one that is opened now.
+
+        Parameters
+        ----------
+        path : str
+            The file that is opened now.
+        count : int
+            Largest number of files.
+        selects : callable, optional
+            Whether a file will be opened. Without it files follow only once the files of a listing are opened
+            in its order.
+
+        Returns
+        -------
+        list of str
+        """
+        with self._lock:
+            order = self._order_of(path)
+            in_order = selects is not None or path in (self._last, order.get(self._last))
+            self._last = path
+            found: list[str] = []
+            while in_order and len(found) < count and path in order:
+                path = order[path]
+                if selects is None or selects(path):
+                    found.append(path)
+            return found
+
+    def _order_of(self, path: str) -> dict[str, str]:
+        """Return the newest order in which another file follows a path; an empty one if there is none."""
+        now = time.monotonic()
+        return next((order for until, order in reversed(self._orders) if until > now and path in order), {})
 
 
 class _Shared(NamedTuple):
@@ -54,207 +160,161 @@ class _Shared(NamedTuple):
     until: float
 
 
-class Known:
-    """Sizes, versions, order and ends of files: what listings and earlier opens told, bounded and expiring.
+class TailCache:
+    """The ends of files, each read once for all that open the same version."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._tails = PathCache[_Shared](most=_MOST_TAILS, most_weight=_MOST_TAIL_BYTES)
+
+    def get(self, path: str, reader: Reader, *, opened: bool = True, begin: bool = True) -> Tail:
+        """Return the end of a file, of the version that the reader reads.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        reader : Reader
+            Its reader. If it has no version whose change a read would detect, nothing is shared: the file is
+            then read as it is now.
+        opened : bool
+            Whether the file is opened now; otherwise it is expected to be.
+        begin : bool
+            Whether to read the end now if it has not been.
+
+        Returns
+        -------
+        Tail
+        """
+        if not reader.knows_size or not detects_change(reader.connection, reader.version):
+            return Tail(reader, begin)
+        now = time.monotonic()
+        with self._lock:
+            shared = self._tails.get(path)
+            if shared is None or shared.tail.failed or not _same(shared.tail.told, reader.version):
+                shared = _Shared(Tail(reader, begin), now + _TAIL_SECONDS)
+                if begin:
+                    shared.tail.then(weakly(self._update_weight, path, weakref.ref(shared.tail)))
+            until = min(shared.until, now + _OPENED_TAIL_SECONDS) if opened else shared.until
+            self._put(path, _Shared(shared.tail, until))
+            return shared.tail
+
+    def invalidate(self, path: str) -> None:
+        """Remove the end of a file."""
+        self._tails.invalidate(path)
+
+    def invalidate_below(self, path: str) -> None:
+        """Remove the ends of a path and of all files below it."""
+        self._tails.invalidate_below(path)
+        self._tails.invalidate(path)
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._tails.clear()
+
+    def _put(self, path: str, shared: _Shared) -> None:
+        seconds = max(shared.until - time.monotonic(), 0)
+        self._tails.put(path, shared, shared.tail.weight, seconds)
+
+    def _update_weight(self, path: str, tail: weakref.ref[Tail], read: bool) -> None:
+        """Count the bytes that a tail holds once it was read."""
+        with self._lock:
+            shared = self._tails.get(path)
+            if shared is not None and shared.tail is tail():
+                self._put(path, shared)
+
+
+class FileCache:
+    """What is cached of the files of one filesystem: from listings, stats and earlier opens.
 
     Parameters
     ----------
     urls : bool
         Whether the paths are URLs, of files on any service.
     seconds : float, optional
-        How long what was told is used, as a filesystem's `listings_expiry_time`; None for no limit.
+        How long listings are used, as a filesystem's `listings_expiry_time`; None for no limit.
 
     Attributes
     ----------
+    versions : VersionCache
+        Versions of files.
+    directories : DirectoryCache
+    order : ListingOrder
+    tails : TailCache
     memory : Memory
         Which columns recent scans read.
     budget : Budget, optional
         For the scans; None for that of the process.
     """
 
-    def __init__(self, urls: bool = False, seconds: float | None = _SECONDS) -> None:
+    def __init__(self, urls: bool = False, seconds: float | None = LISTED.seconds) -> None:
+        limit = math.inf if seconds is None else seconds
         self._urls = urls
-        self._seconds = math.inf if seconds is None else seconds
-        self._lock = threading.RLock()
-        # The fields of each version, from which one is made when the file is opened.
-        self._files = PathCache[tuple[Any, ...]](seconds=seconds, most=_MOST_FILES)
-        brief = min(_FOLDER_SECONDS, self._seconds)
-        self._folders = PathCache[bool](seconds=brief, most=_MOST_FOLDERS)
-        self._below = PathCache[list[Info]](seconds=brief, most_weight=_MOST_BELOW)
-        self._changes = 0
-        self._tails = PathCache[_Shared](most=_MOST_TAILS, most_weight=_MOST_BYTES)
-        # Each file's next in a listing, by listing, the oldest first; and when each is forgotten.
-        self._orders: deque[tuple[float, dict[str, str]]] = deque(maxlen=_MOST_ORDERS)
-        self._last = ""
+        self.versions = VersionCache(LISTED._replace(seconds=seconds))
+        self.directories = DirectoryCache(limit)
+        self.order = ListingOrder(limit)
+        self.tails = TailCache()
         self.memory = Memory()
         self.budget: Budget | None = None
 
-    def tell(self, path: str, info: Info) -> None:
-        """Keep what was told of a path."""
+    def add(self, path: str, info: Info) -> None:
+        """Keep what storage answered about a path."""
         if info["type"] == "directory":
-            self._folders.put(path, True)
+            self.directories.add(path)
         else:
-            told = info["size"], info.get("ETag"), info.get("VersionId"), info.get("LastModified")
-            self._files.put(path, told)
-
-    def tell_order(self, files: Sequence[str]) -> None:
-        """Keep the order of a listing."""
-        if len(files) < 2:
-            return
-        now = time.monotonic()
-        order = dict(itertools.islice(itertools.pairwise(files), _MOST_FILES))
-        with self._lock:
-            room = _MOST_FILES - len(order)
-            while self._orders and (self._orders[0][0] <= now or sum(len(o) for _, o in self._orders) > room):
-                self._orders.popleft()
-            self._orders.append((now + self._seconds, order))
-
-    def is_folder(self, path: str) -> bool:
-        """Whether a path was a directory a moment ago."""
-        return self._folders.get(path) is not None
-
-    @property
-    def changes(self) -> int:
-        """How often something was forgotten: an answer that was asked for before may be out of date."""
-        return self._changes
-
-    def tell_below(self, path: str, infos: list[Info], changes: int) -> None:
-        """Keep for a moment all that lies below a directory, if nothing has changed since `changes`."""
-        with self._lock:
-            if changes == self._changes:
-                self._folders.put(path, True)
-                self._below.put(path, infos, weight=len(infos) + 1)
-
-    def below(self, path: str) -> list[Info] | None:
-        """Return all that lay below a directory a moment ago, once."""
-        with self._lock:
-            infos = self._below.get(path)
-            self._below.pop(path)
-            return infos
+            self.versions.put(path, Version.from_info(info))
 
     def is_file(self, path: str) -> bool:
-        """Whether a path was a file not long ago."""
-        return self._files.get(path) is not None
+        """Whether a path is cached as a file."""
+        return self.versions.get(path) is not None
 
     def version(self, path: str, connection: Connection) -> Version | None:
-        """Return the version of a file that was told not long ago, if reads fail once there is another."""
-        told = self._files.get(path)
-        if told is None:
-            return None
-        version = Version(*told)
-        # Nothing else would tell, and what is longer by now would be cut off at the size of then.
-        return version if _holds(connection, version) else None
+        """Return the cached version of a file; None unless a read of it fails once there is another.
 
-    def forget(self, path: str) -> None:
-        """Forget a file or directory."""
-        self._files.pop(path)
-        self._tails.pop(path)
-        self._forget_folders()
+        Without that check, a file that has become longer would be cut off at its old size.
+        """
+        version = self.versions.get(path)
+        return version if version is not None and detects_change(connection, version) else None
 
-    def _forget_folders(self) -> None:
-        """Forget what is of directories: a file that goes may take them along, one that comes bring them."""
-        with self._lock:
-            self._changes += 1
-            self._folders.clear()
-            self._below.clear()
+    def invalidate(self, path: str) -> None:
+        """Remove a file or directory."""
+        self.versions.invalidate(path)
+        self.tails.invalidate(path)
+        self.directories.clear()
+
+    def invalidate_below(self, path: str) -> None:
+        """Remove a path and all below it."""
+        self.versions.invalidate_below(path)
+        self.tails.invalidate_below(path)
+        self.directories.clear()
 
     def changed(self, fs: OpendalFileSystem, path: str | None) -> None:
-        """Forget what was changed by way of the filesystem itself; it calls this, see its `watch`."""
-        if path is None:
-            self._files.clear()
-            self._tails.clear()
-            self._forget_folders()
-        else:
-            self.forget_below(fs.unstrip_protocol(path) if self._urls else path)
-
-    def forget_below(self, path: str) -> None:
-        """Forget a path and all below it."""
-        self._files.invalidate_below(path)
-        self._tails.invalidate_below(path)
-        self.forget(path)
-
-    def tail(self, path: str, reader: Reader, *, opened: bool = True, begin: bool = True) -> Tail:
-        """Return the end of a file, of the version that the reader reads.
-
-        Parameters
-        ----------
-        path : str
-            Of the file.
-        reader : Reader
-            Of it. When it knows no version that reads can be held to, nothing is shared: the file is what it
-            is now.
-        opened : bool
-            Whether the file is opened now; otherwise it is expected to be.
-        begin : bool
-            Whether to read the end now, if nobody has.
-        """
-        if not reader.knows_size or not _holds(reader.connection, reader.version):
-            return Tail(reader, begin)
-        now = time.monotonic()
-        with self._lock:
-            shared = self._tails.get(path)
-            if shared is None or shared.tail.failed or not _same(shared.tail.told, reader.version):
-                shared = _Shared(Tail(reader, begin), now + _SECONDS)
-                if begin:
-                    shared.tail.then(weakly(self._weigh, path, weakref.ref(shared.tail)))
-            until = min(shared.until, now + _SHARED_SECONDS) if opened else shared.until
-            self._keep(path, _Shared(shared.tail, until))
-            return shared.tail
-
-    def _keep(self, path: str, shared: _Shared) -> None:
-        self._tails.put(path, shared, shared.tail.weight, max(shared.until - time.monotonic(), 0))
-
-    def _weigh(self, path: str, tail: weakref.ref[Tail], read: bool) -> None:
-        """Count what a tail holds now that it was read."""
-        with self._lock:
-            shared = self._tails.get(path)
-            if shared is not None and shared.tail is tail():
-                self._keep(path, shared)
-
-    def following(self, path: str, count: int, take: Callable[[str], bool] | None = None) -> list[str]:
-        """Return the next files of a listing, once it is opened in its order.
-
-        With `take` it certainly will be, and this tells which of them.
-        """
-        with self._lock:
-            order = self._order_of(path)
-            in_order = take is not None or path in (self._last, order.get(self._last))
-            self._last = path
-            found: list[str] = []
-            while in_order and len(found) < count and path in order:
-                path = order[path]
-                if take is None or take(path):
-                    found.append(path)
-            return found
-
-    def _order_of(self, path: str) -> dict[str, str]:
-        """Return the newest order in which another file follows a path; an empty one when there is none."""
-        now = time.monotonic()
-        return next((order for until, order in reversed(self._orders) if until > now and path in order), {})
+        """Remove a path, and all below it, that the filesystem has changed; all of them for None."""
+        if path is not None:
+            self.invalidate_below(fs.unstrip_protocol(path) if self._urls else path)
+            return
+        self.versions.clear()
+        self.tails.clear()
+        self.directories.clear()
 
 
-_all: WeakKeyDictionary[OpendalFileSystem, Known] = WeakKeyDictionary()
-_all_lock = threading.Lock()
+_caches: WeakKeyDictionary[OpendalFileSystem, FileCache] = WeakKeyDictionary()
+_caches_lock = threading.Lock()
 
 
-def known_of(fs: OpendalFileSystem) -> Known:
-    """Return what is known of a filesystem; equal filesystems share it."""
-    with _all_lock:
-        known = _all.get(fs)
-        if known is None:
-            known = _all[fs] = Known(seconds=fs.dircache.listings_expiry_time)
-    # Equal ones, not only the first of them.
-    fs.watch(known)
-    return known
-
-
-def _holds(connection: Connection, version: Version) -> bool:
-    """Whether reads of a version fail once there is another."""
-    return bool(pin(connection, version)) or compares(connection, version)
+def file_cache_of(fs: OpendalFileSystem) -> FileCache:
+    """Return the cache of a filesystem; equal filesystems share it."""
+    with _caches_lock:
+        cache = _caches.get(fs)
+        if cache is None:
+            cache = _caches[fs] = FileCache(seconds=fs.dircache.listings_expiry_time)
+    # Each of the equal filesystems reports its changes, not only the first one.
+    fs.watch(cache)
+    return cache
 
 
 def _same(a: Version | None, b: Version) -> bool:
-    """Tell whether two answers are of one version; listings tell times less exactly than a stat."""
+    """Whether two versions are the same; listings give times less exactly than a stat."""
     if a is None or a.size != b.size:
         return False
     return a.etag == b.etag if a.etag and b.etag else a.modified == b.modified

@@ -19,7 +19,7 @@ from opendalfs.runtime import process
 from opendalfs.runtime.workers import result
 
 from .call_hints import asked_of
-from .file_cache import known_of
+from .file_cache import file_cache_of
 from .gate import called
 from .scan import Scan
 
@@ -267,8 +267,8 @@ def open_planned(fs: OpendalFileSystem, path: str, reader: Reader) -> RandomFile
     """
     if path.endswith(STREAMED):
         return StreamFile(reader)
-    known = known_of(fs)
+    cache = file_cache_of(fs)
     folder = path.rpartition("/")[0]
     asked = partial(asked_of, fs, path)
-    tail = known.tail(path, reader)
-    return RandomFile(Scan(tail, known.memory, folder, asked=asked, budget=known.budget))
+    tail = cache.tails.get(path, reader)
+    return RandomFile(Scan(tail, cache.memory, folder, asked=asked, budget=cache.budget))

@@ -32,7 +32,7 @@ from opendalfs.runtime import tasks
 from opendalfs.services import Form, Home
 
 from .call_hints import Asked, Call, asked_of, call_of, fragments_of
-from .file_cache import Known, known_of
+from .file_cache import FileCache, file_cache_of
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
 from .prefetch import Upcoming, of_call
@@ -74,9 +74,9 @@ class Handler(pafs.FileSystemHandler):
         self.options = options or {}
         self.columns = None if columns is None else tuple(columns)
         if fs is None:
-            self.known = Known(True, self.options.get("listings_expiry_time", LISTED.seconds))
+            self.cache = FileCache(True, self.options.get("listings_expiry_time", LISTED.seconds))
         else:
-            self.known = known_of(fs)
+            self.cache = file_cache_of(fs)
         # fsspec keeps an instance only while somebody holds it, and making one is not free.
         self._resolved: OrderedDict[OpendalFileSystem, None] = OrderedDict()
 
@@ -110,7 +110,7 @@ class Handler(pafs.FileSystemHandler):
         require_server(fs.service, self.options)
         if fs not in self._resolved:
             self._resolved[fs] = None
-            fs.watch(self.known)
+            fs.watch(self.cache)
             while len(self._resolved) > _RESOLVED:
                 self._resolved.popitem(last=False)
         return fs, _inner(fs, path)
@@ -142,14 +142,14 @@ class Handler(pafs.FileSystemHandler):
     async def _info(self, path: str, alone: bool = False) -> pafs.FileInfo:
         fs, inner = self.resolve(path)
         key = self._shown(fs, inner)
-        if self.known.is_folder(key):
+        if key in self.cache.directories:
             return pafs.FileInfo(path, pafs.FileType.Directory)
         try:
             info = await (self._look(fs, inner) if alone else fs._info(inner, refresh=True))
         except (FileNotFoundError, NotADirectoryError):
-            self.known.forget(key)
+            self.cache.invalidate(key)
             return pafs.FileInfo(path, pafs.FileType.NotFound)
-        self.known.tell(key, info)
+        self.cache.add(key, info)
         return _said(path, info)
 
     async def _look(self, fs: OpendalFileSystem, inner: str) -> Info:
@@ -157,7 +157,7 @@ class Handler(pafs.FileSystemHandler):
         connection, key = fs.locate(inner)
         if not key or "." in key.rpartition("/")[2] or not connection.can("list_with_recursive"):
             return await fs._info(inner, refresh=True)
-        changes = self.known.changes
+        invalidations = self.cache.directories.invalidations
         stat, below = await asyncio.gather(
             connection.stat(key), listing.page(connection, key), return_exceptions=True
         )
@@ -167,13 +167,13 @@ class Handler(pafs.FileSystemHandler):
             # A directory without anything in it, or something that only an error can tell of.
             return await fs._info(inner, refresh=True)
         if below is not None:
-            self.known.tell_below(self._shown(fs, inner), below, changes)
+            self.cache.directories.add_tree(self._shown(fs, inner), below, invalidations)
         return listing.directory(inner)
 
     def told(self, fs: OpendalFileSystem, info: Info) -> pafs.FileInfo:
         """Keep what a listing told, and say it in pyarrow's way."""
         path = self._shown(fs, info["name"])
-        self.known.tell(path, info)
+        self.cache.add(path, info)
         return _said(path, info)
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
@@ -188,14 +188,14 @@ class Handler(pafs.FileSystemHandler):
                 raise FileNotFoundError(2, "No such directory", redact(selector.base_dir))
         infos.sort(key=lambda info: str(info["name"]))
         told = [self.told(fs, info) for info in infos]
-        self.known.tell_order([t.path for t in told if t.type == pafs.FileType.File])
+        self.cache.order.add([t.path for t in told if t.type == pafs.FileType.File])
         return told
 
     async def _below(self, fs: OpendalFileSystem, base: str, recursive: bool) -> list[Info]:
         """List what is below a directory, without itself; empty for a file and for what is not there."""
         try:
             if recursive:
-                told = self.known.below(self._shown(fs, base))
+                told = self.cache.directories.take_tree(self._shown(fs, base))
                 if told is not None:
                     return [info for info in told if info["name"] != base]
                 found = list((await fs._find(base, withdirs=True, detail=True)).values())
@@ -229,12 +229,12 @@ class Handler(pafs.FileSystemHandler):
         call = call_of(self.fs, path)
         if call is None:
             # It may be read by a call that is still to come.
-            self.begin_tails(self.known.following(path, _WARM))
+            self.begin_tails(self.cache.order.following(path, _WARM))
             return self._scan(path, partial(asked_of, self.fs, path))
         asked, coming = call.asked, self._upcoming(call)
         if coming is None:
             # Before a call has found its files it opens one of them, for the schema.
-            self.begin_tails(self.known.following(path, _FILES_AHEAD, asked.may_take))
+            self.begin_tails(self.cache.order.following(path, _FILES_AHEAD, asked.may_take))
         scan = None if coming is None else coming.take(path)
         if scan is None:
             return self._scan(path, lambda: asked)
@@ -244,15 +244,15 @@ class Handler(pafs.FileSystemHandler):
         return scan
 
     def _scan(self, path: str, asked: Callable[[], Asked | None], ahead: bool = False) -> Scan:
-        known = self.known
+        cache = self.cache
         return Scan(
-            known.tail(path, self.reader(path) if ahead else self._opened(path), opened=not ahead),
-            known.memory,
+            cache.tails.get(path, self.reader(path) if ahead else self._opened(path), opened=not ahead),
+            cache.memory,
             path.rpartition("/")[0],
             hint=self.columns,
             asked=asked,
             ahead=ahead,
-            budget=known.budget,
+            budget=cache.budget,
         )
 
     def _upcoming(self, call: Call) -> Upcoming | None:
@@ -285,7 +285,7 @@ class Handler(pafs.FileSystemHandler):
 
     def _check(self, path: str, look: Callable[[], object]) -> None:
         """Look whether a path is a file, unless that is known; raise when it is not."""
-        if self.known.is_file(self._key(path)):
+        if self.cache.is_file(self._key(path)):
             return
         fs, inner = self.resolve(path)
         connection, key = fs.locate(inner)
@@ -304,13 +304,13 @@ class Handler(pafs.FileSystemHandler):
         # Whoever opens it after it has changed must not be told of the old version again.
         changed = weakly(fs.invalidate_cache, inner)
         connection, key = fs.locate(inner)
-        version = self.known.version(self._shown(fs, inner), connection)
+        version = self.cache.version(self._shown(fs, inner), connection)
         return Reader(connection, key, version, changed)
 
     def begin_tails(self, paths: Sequence[str]) -> None:
         """Begin to read the ends of files that will be opened."""
         for path in paths:
-            self.known.tail(path, self.reader(path), opened=False)
+            self.cache.tails.get(path, self.reader(path), opened=False)
 
     # Writing
 
@@ -342,7 +342,7 @@ class Handler(pafs.FileSystemHandler):
     def create_dir(self, path: str, recursive: bool) -> None:
         """Make a directory; one that exists is fine."""
         fs, inner = self.resolve(path)
-        self.known.forget(self._key(path))
+        self.cache.invalidate(self._key(path))
         above = fs._parent(inner)
         if not recursive and above.strip("/") and not tasks.run(fs._isdir, above):
             raise FileNotFoundError(2, "The directory above does not exist", redact(path))
@@ -353,7 +353,7 @@ class Handler(pafs.FileSystemHandler):
         fs, inner = self._folder(path)
         # pyarrow's paths are literal: `_rm` would take some names for patterns.
         tasks.run(fs._rm_tree, inner)
-        self.known.forget_below(self._key(path))
+        self.cache.invalidate_below(self._key(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         """Remove all below a directory; it stays."""
@@ -365,7 +365,7 @@ class Handler(pafs.FileSystemHandler):
             raise
         self._empty(fs, inner)
         tasks.run(fs._makedirs, inner, exist_ok=True)
-        self.known.forget_below(self._key(path))
+        self.cache.invalidate_below(self._key(path))
 
     def _folder(self, path: str) -> tuple[OpendalFileSystem, str]:
         fs, inner = self.resolve(path)
@@ -387,7 +387,7 @@ class Handler(pafs.FileSystemHandler):
         if self.fs.root_marker == "/":
             raise UnsupportedError("this would remove the whole disk: name a directory")
         self._empty(self.fs, self.fs.root_marker)
-        self.known.forget_below("")
+        self.cache.invalidate_below("")
 
     def _empty(self, fs: OpendalFileSystem, path: str) -> None:
         try:
@@ -399,7 +399,7 @@ class Handler(pafs.FileSystemHandler):
         """Remove a file."""
         fs, inner = self.resolve(path)
         tasks.run(fs._rm_file, inner)
-        self.known.forget(self._key(path))
+        self.cache.invalidate(self._key(path))
 
     def move(self, src: str, dest: str) -> None:
         """Rename a file or directory."""
@@ -408,8 +408,8 @@ class Handler(pafs.FileSystemHandler):
         if fs != other:
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
         tasks.run(move, fs, source, target, literal=True)
-        self.known.forget_below(self._key(src))
-        self.known.forget_below(self._key(dest))
+        self.cache.invalidate_below(self._key(src))
+        self.cache.invalidate_below(self._key(dest))
 
     def copy_file(self, src: str, dest: str) -> None:
         """Copy a file; within a service without its bytes coming here, where the service can."""
@@ -417,7 +417,7 @@ class Handler(pafs.FileSystemHandler):
         other, target = self.resolve(dest)
         if not tasks.run(copy_file, fs, source, target, other):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(src))
-        self.known.forget(self._key(dest))
+        self.cache.invalidate(self._key(dest))
 
 
 def _inner(fs: OpendalFileSystem, path: str) -> str:

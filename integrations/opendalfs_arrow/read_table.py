@@ -147,8 +147,8 @@ class _Planned(Handler):
         """Fetch what is planned for each path, some files ahead of the one that is opened."""
 
         def begun(path: str) -> Scan:
-            tail = self.known.tail(path, self.reader(path), begin=False)
-            return Scan(tail, plan=plans[path], budget=self.known.budget)
+            tail = self.cache.tails.get(path, self.reader(path), begin=False)
+            return Scan(tail, plan=plans[path], budget=self.cache.budget)
 
         self._planned = Upcoming(begun, plans, _FILES_AHEAD)
 
@@ -216,7 +216,7 @@ def _plans(
     plans: dict[str, list[Range]] = {}
     for fragment in _with_footers(handler, fragments):
         subset = fragment if filters is None else fragment.subset(filter=filters, schema=dataset.schema)
-        footer = handler.known.tail(fragment.path, handler.reader(fragment.path), opened=False).footer
+        footer = handler.cache.tails.get(fragment.path, handler.reader(fragment.path), opened=False).footer
         # An encrypted file is read without a plan.
         if footer is not None:
             columns = footer.columns(names)

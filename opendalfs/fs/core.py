@@ -28,7 +28,7 @@ from opendalfs.read import async_reader, reader
 from opendalfs.read.plan import grouped, spread
 from opendalfs.read.reader import Reader
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.version import Version, compares, pin
+from opendalfs.storage.version import Version, detects_change
 from opendalfs.write import async_writer, callers
 from opendalfs.write.options import write_options
 from opendalfs.write.parts import part_size
@@ -104,7 +104,7 @@ class OpendalFileSystem(Downloads):
         if info is None or info["type"] != "file":
             return False
         connection, version = self.locate(path)[0], Version.from_info(info)
-        return not compares(connection, version) and not pin(connection, version)
+        return not detects_change(connection, version)
 
     def reader(self, path: str) -> Reader:
         """Give positioned reads of a file, for threads and without an event loop.

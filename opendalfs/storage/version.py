@@ -15,7 +15,7 @@ from opendalfs.services import Form, Home
 
 from .connection import Connection
 
-__all__ = ["Version", "compare", "compares", "pin", "whole"]
+__all__ = ["Version", "compare", "compares", "detects_change", "pin", "whole"]
 
 
 class Version(NamedTuple):
@@ -76,6 +76,11 @@ def pin(connection: Connection, version: Version | None) -> dict[str, str]:
 def compares(connection: Connection, version: Version | None) -> bool:
     """Tell whether to compare size and time after a read, where that costs no request."""
     return version is not None and connection.service.home is not Home.REMOTE
+
+
+def detects_change(connection: Connection, version: Version) -> bool:
+    """Whether a read of a version fails when the object has another one by then."""
+    return compares(connection, version) or bool(pin(connection, version))
 
 
 def compare(connection: Connection, key: str, version: Version, metadata: Metadata) -> None:

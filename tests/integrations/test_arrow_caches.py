@@ -16,9 +16,10 @@ import pytest
 
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.read.version_cache import LISTED
 from opendalfs.testing import S3Server
 from opendalfs_arrow import call_hints, file_cache, footer, prefetch, scan
-from opendalfs_arrow.file_cache import Known
+from opendalfs_arrow.file_cache import FileCache
 from opendalfs_arrow.footer import Tail
 from opendalfs_arrow.scan import Scan, _Block
 from tests.integrations.arrow_places import Place, numbers, s3_place
@@ -42,6 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr("opendalfs_arrow.file_cache.time", made)
     monkeypatch.setattr("opendalfs.path_cache.time", made)
+    monkeypatch.setattr("opendalfs.read.version_cache.time", made)
     return made
 
 
@@ -56,25 +58,28 @@ def fresh(**options: Any) -> OpendalFileSystem:
 
 class TestListings:
     def test_what_listings_told_is_kept_within_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(file_cache, "_MOST_FILES", 1_000)
-        monkeypatch.setattr(file_cache, "_MOST_FOLDERS", 100)
-        monkeypatch.setattr(file_cache, "_MOST_BELOW", 500)
-        kept = Known()
+        monkeypatch.setattr(file_cache, "LISTED", LISTED._replace(most=1_000))
+        monkeypatch.setattr(file_cache, "_MOST_ORDERED_FILES", 1_000)
+        monkeypatch.setattr(file_cache, "_MOST_DIRECTORIES", 100)
+        monkeypatch.setattr(file_cache, "_MOST_TREE_ENTRIES", 500)
+        kept = FileCache()
         for i in range(200):
             paths = [f"b/d{i}/{j}" for j in range(100)]
             for path in paths:
-                kept.tell(path, file(path))
-            kept.tell_order(paths)
-            kept.tell(f"b/d{i}", {"name": f"b/d{i}", "type": "directory", "size": 0})
-            kept.tell_below(f"b/e{i}", [file(path) for path in paths], kept.changes)
-        assert len(kept._files) == 1_000
-        assert len(kept._folders) <= 100
-        assert kept._below.weight <= 500
-        assert sum(len(order) for _, order in kept._orders) <= 1_000
+                kept.add(path, file(path))
+            kept.order.add(paths)
+            kept.add(f"b/d{i}", {"name": f"b/d{i}", "type": "directory", "size": 0})
+            kept.directories.add_tree(
+                f"b/e{i}", [file(path) for path in paths], kept.directories.invalidations
+            )
+        assert len(kept.versions) == 1_000
+        assert len(kept.directories._paths) <= 100
+        assert kept.directories._trees.weight <= 500
+        assert sum(len(order) for _, order in kept.order._orders) <= 1_000
         # The last listing is there.
         assert kept.is_file("b/d199/99")
-        assert kept.following("b/d199/0", 2, lambda _: True) == ["b/d199/1", "b/d199/2"]
-        assert len(kept.below("b/e199") or []) == 100
+        assert kept.order.following("b/d199/0", 2, lambda _: True) == ["b/d199/1", "b/d199/2"]
+        assert len(kept.directories.take_tree("b/e199") or []) == 100
 
     @pytest.mark.parametrize(("seconds", "lasts"), [(None, None), (5.0, 5.0), (3_600.0, 3_600.0)])
     def test_it_expires_when_the_filesystems_listings_do(
@@ -84,46 +89,51 @@ class TestListings:
             opendalfs.arrow(fresh(listings_expiry_time=seconds)).handler,
             opendalfs.arrow(listings_expiry_time=seconds).handler,
         ):
-            kept = handler.known
-            kept.tell("b/x", file("b/x"))
-            kept.tell_order(["b/x", "b/y"])
+            kept = handler.cache
+            kept.add("b/x", file("b/x"))
+            kept.order.add(["b/x", "b/y"])
             clock.now += 4.9
             assert kept.is_file("b/x")
-            assert kept.following("b/x", 1, lambda _: True) == ["b/y"]
+            assert kept.order.following("b/x", 1, lambda _: True) == ["b/y"]
             clock.now += 1e6 if lasts is None else lasts - 4.8
             assert kept.is_file("b/x") is (lasts is None)
-            assert kept.following("b/x", 1, lambda _: True) == (["b/y"] if lasts is None else [])
+            assert kept.order.following("b/x", 1, lambda _: True) == (["b/y"] if lasts is None else [])
 
     def test_it_expires_after_half_a_minute_by_default(self, clock: Clock) -> None:
-        for kept in (opendalfs.arrow(fresh()).handler.known, opendalfs.arrow().handler.known):
-            kept.tell("b/x", file("b/x"))
+        for kept in (opendalfs.arrow(fresh()).handler.cache, opendalfs.arrow().handler.cache):
+            kept.add("b/x", file("b/x"))
             clock.now += 29
             assert kept.is_file("b/x")
             clock.now += 2
             assert not kept.is_file("b/x")
 
     def test_expired_listings_leave_memory(self, clock: Clock) -> None:
-        kept = Known()
+        kept = FileCache()
         for i in range(200):
-            kept.tell(f"b/{i}", file(f"b/{i}"))
-            kept.tell_below(f"d/{i}", [file("d/x")] * 10, kept.changes)
-            kept.tell_order([f"o/{i}/1", f"o/{i}/2"])
+            kept.add(f"b/{i}", file(f"b/{i}"))
+            kept.directories.add_tree(f"d/{i}", [file("d/x")] * 10, kept.directories.invalidations)
+            kept.order.add([f"o/{i}/1", f"o/{i}/2"])
         clock.now += 31
-        kept.tell("b/new", file("b/new"))
-        kept.tell_below("d/new", [], kept.changes)
-        kept.tell_order(["o/1", "o/2"])
-        assert (len(kept._files), len(kept._folders), len(kept._below), len(kept._orders)) == (1, 1, 1, 1)
+        kept.add("b/new", file("b/new"))
+        kept.directories.add_tree("d/new", [], kept.directories.invalidations)
+        kept.order.add(["o/1", "o/2"])
+        assert (
+            len(kept.versions),
+            len(kept.directories._paths),
+            len(kept.directories._trees),
+            len(kept.order._orders),
+        ) == (1, 1, 1, 1)
 
 
 class TestEnds:
     def test_ends_of_files_are_kept_within_their_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(file_cache, "_MOST_BYTES", 400_000)
+        monkeypatch.setattr(file_cache, "_MOST_TAIL_BYTES", 400_000)
         fs = fresh()
         arrow = opendalfs.arrow(fs)
         for i in range(40):
             pq.write_table(numbers(1_000), f"{i}.parquet", filesystem=arrow)
             pq.read_table(f"{i}.parquet", filesystem=arrow)
-        tails = arrow.handler.known._tails
+        tails = arrow.handler.cache.tails._tails
         held = [t.tail for path in tails.paths() if (t := tails.get(path)) is not None]
         assert 2 <= len(held) < 20
         assert sum(tail.size for tail in held) <= 400_000
@@ -137,9 +147,9 @@ class TestEnds:
         fs.pipe_file("t.parquet", data)
         arrow = opendalfs.arrow(fs)
         arrow.open_input_file("t.parquet").read_at(4, 0)
-        tails = arrow.handler.known._tails
+        tails = arrow.handler.cache.tails._tails
         assert eventually(lambda: tails.weight >= 10 * length)
-        arrow.handler.known.forget("t.parquet")
+        arrow.handler.cache.invalidate("t.parquet")
         assert (tails.weight, len(tails)) == (0, 0)
 
     def test_ends_go_when_their_time_is_over(self, clock: Clock) -> None:
@@ -148,10 +158,10 @@ class TestEnds:
         for i in range(20):
             pq.write_table(numbers(10), f"{i}.parquet", filesystem=arrow)
             pq.read_table(f"{i}.parquet", filesystem=arrow)
-        assert len(arrow.handler.known._tails) == 20
+        assert len(arrow.handler.cache.tails._tails) == 20
         clock.now += 4
         pq.read_table("0.parquet", filesystem=arrow)
-        assert len(arrow.handler.known._tails) == 1
+        assert len(arrow.handler.cache.tails._tails) == 1
 
 
 class TestFilesystems:
@@ -167,7 +177,7 @@ class TestFilesystems:
         else:
             arrow.open_input_stream("t.parquet").read(10)
         gone = weakref.ref(fs)
-        kept = weakref.ref(arrow.handler.known)
+        kept = weakref.ref(arrow.handler.cache)
         del fs, arrow
         # pyarrow's threads may still be letting go of the file.
         assert eventually(lambda: (gc.collect(), gone() is None and kept() is None)[1])

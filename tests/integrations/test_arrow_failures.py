@@ -160,7 +160,7 @@ class TestParquet:
 
 
 def tails(handler: Any, path: str) -> list[Tail]:
-    shared = handler.known._tails.get(path)
+    shared = handler.cache.tails._tails.get(path)
     return [] if shared is None else [shared.tail]
 
 

@@ -260,13 +260,13 @@ class TestResults:
         data = written(self.LONG.slice(0, rows), row_group_size=group)
         names = sorted(columns)
         fs = opendalfs_arrow.arrow(MEMORY)
-        fs.handler.known.budget = Budget(limit)
+        fs.handler.cache.budget = Budget(limit)
         with pytest.MonkeyPatch.context() as patch, opendalfs.trace() as trace:
             # Arrow's first read is of the last 64 KiB, whatever is there.
             shrink(patch, 70_000, part, gap)
             path = store(data)
             found = pq.read_table(path, columns=names, filesystem=fs)
-        fs.handler.known.budget = None
+        fs.handler.cache.budget = None
         MEMORY.rm(path)
         assert found.equals(pq.read_table(io.BytesIO(data), columns=names))
         assert read_twice(trace) == 0
@@ -560,7 +560,7 @@ class TestChange:
         path = wide.put()
         fs = opendalfs_arrow.arrow(wide.place.core)
         # Nothing past the middle is fetched before the reader is near it.
-        fs.handler.known.budget = Budget(0)
+        fs.handler.cache.budget = Budget(0)
         sink = io.BytesIO()
         pq.write_table(
             numbers(200_000, 16, seed=5),
@@ -583,7 +583,7 @@ class TestChange:
         with pytest.raises(ChangedError):
             seen.extend(_batches(fs, path, how))
         assert overwritten.locked()
-        fs.handler.known.budget = None
+        fs.handler.cache.budget = None
         # The dataset's threads may run into the change before it has given anything.
         assert seen or how == "dataset"
         got = pa.Table.from_batches(seen, schema=wide.table.schema)
@@ -642,7 +642,7 @@ class TestMemory:
 
             path, scan, endpoint, key, secret = sys.argv[1:]
             fs = opendalfs.arrow("s3", endpoint=endpoint, region="us-east-1", key=key, secret=secret)
-            fs.handler.known.budget = Budget(16 << 20)
+            fs.handler.cache.budget = Budget(16 << 20)
             pq.read_metadata(path, filesystem=fs)
             before = peak()
             rows = sum(b.num_rows for b in eval(scan))

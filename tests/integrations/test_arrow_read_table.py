@@ -272,11 +272,11 @@ class TestRequests:
     def test_a_small_budget_is_enough(self, shop: Shop) -> None:
         here = shop.places["memory"]
         fs = opendalfs.arrow(here.core)
-        fs.handler.known.budget = Budget(0)
+        fs.handler.cache.budget = Budget(0)
         try:
             assert read_table(here.path("flat"), filesystem=fs).equals(pq.read_table(f"{shop.local}/flat"))
         finally:
-            fs.handler.known.budget = None
+            fs.handler.cache.budget = None
 
     def test_several_threads_read_through_one_filesystem(self, shop: Shop) -> None:
         here = shop.places["s3"]

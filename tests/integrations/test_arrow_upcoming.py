@@ -142,7 +142,7 @@ def test_a_filter_on_rows_fetches_no_data_ahead_that_it_may_rule_out(fs: Any, fa
 
 
 def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str) -> None:
-    budget = fs.handler.known.budget = Budget(1 << 30)
+    budget = fs.handler.cache.budget = Budget(1 << 30)
     folder = far.path(uuid.uuid4().hex)
     far.core.copy(f"{flat}/", folder, recursive=True)
     far.core.pipe_file(f"{folder}/03.parquet", b"no Parquet at all, " * 100)
@@ -157,7 +157,7 @@ def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str
 def test_what_a_kept_error_holds_gives_way_to_the_next_call(
     fs: Any, far: Place, flat: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budget = fs.handler.known.budget = Budget(1 << 30)
+    budget = fs.handler.cache.budget = Budget(1 << 30)
     folder = far.path(uuid.uuid4().hex)
     far.core.copy(f"{flat}/", folder, recursive=True)
     far.core.pipe_file(f"{folder}/01.parquet", b"no Parquet at all, " * 100)
@@ -175,7 +175,7 @@ def test_what_a_kept_error_holds_gives_way_to_the_next_call(
 def test_files_ahead_keep_to_the_budget(
     fs: Any, flat: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budget = fs.handler.known.budget = Budget(limit)
+    budget = fs.handler.cache.budget = Budget(limit)
     most = []
     grow = Reservation.grow
     monkeypatch.setattr(
