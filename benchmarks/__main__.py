@@ -1,11 +1,11 @@
-"""Ours against its peers, on an S3 server made distant, or on a storage of yours.
+"""Compare opendalfs with its peers, on a local S3 server behind a delay proxy, or on your own storage.
 
 ::
 
-    python -m benchmarks                     everything, then the report; a quarter of an hour
+    python -m benchmarks                     all cases, then the report; a quarter of an hour
     python -m benchmarks -k arrow            one group, or any cases by a part of their name
-    python -m benchmarks report              the report anew, from the results there are
-    python -m benchmarks --smoke             small and short: that it runs, not how fast
+    python -m benchmarks report              write the report again, from the stored results
+    python -m benchmarks --smoke             small and short: checks that it runs, not how fast
     python -m benchmarks --url opendal+s3://bucket/prefix -o key=... -o secret=...
 """
 
@@ -48,7 +48,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("do", nargs="?", choices=("run", "report", "list"), default="run", help="run by default")
     add("-k", metavar="TEXT", default="", help="only cases whose name contains this")
-    add("--smoke", action="store_true", help="small and short: that it runs, not how fast")
+    add("--smoke", action="store_true", help="small and short: checks that it runs, not how fast")
     add("--scale", type=float, help="TPC-H scale factor (2; 0.1 with --smoke or --url)")
     add("--latency-ms", type=float, help="milliseconds to a response's first byte (30)")
     add("--bandwidth", type=float, help="bytes a second on a connection; 0: no limit (90e6)")
@@ -79,17 +79,17 @@ def _settings(given: argparse.Namespace) -> Settings:
 
 
 def choose(given: argparse.Namespace) -> list[Case]:
-    """Give the cases that the command line names.
+    """Return the cases that the command line names.
 
     Parameters
     ----------
     given : argparse.Namespace
-        What `parse` gave.
+        The result of `parse`.
 
     Returns
     -------
     list of Case
-        On a storage of the user's only those that read, at the distance it has.
+        On the user's own storage only those that read, without added latency.
     """
     chosen = [case for case in CASES if given.k in case.label]
     if given.smoke:
@@ -105,12 +105,12 @@ def run(given: argparse.Namespace) -> list[Result]:
     Parameters
     ----------
     given : argparse.Namespace
-        What `parse` gave.
+        The result of `parse`.
 
     Returns
     -------
     list of Result
-        What they gave.
+        Their results.
     """
     results: list[Result] = []
     distance: Distance | None
@@ -131,13 +131,13 @@ def run(given: argparse.Namespace) -> list[Result]:
             results.append(measure(case, context))
             print(f"\n{table(results[-1])}", flush=True)
             if given.results:
-                # Case by case, so that a run that is cut short leaves what it has.
+                # Case by case, so that an interrupted run keeps its results.
                 save(Run.now(given.settings, distance, results[-1:]), given.results)
     return results
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line says; 1 when ours failed anywhere.
+    """Run the command line; return 1 when opendalfs failed in any case.
 
     Parameters
     ----------

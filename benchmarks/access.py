@@ -1,4 +1,4 @@
-"""One S3 storage as each peer's client wants to be told of it."""
+"""Access to one S3 storage, as the client of each peer expects it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["Access", "Skipped"]
 
 
 class Skipped(Exception):
-    """A peer cannot do this here; the message says why."""
+    """Raised when a peer cannot do this here; the message says why."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where an S3 storage is and who asks; empty strings leave it to the client's own ways.
+    """Endpoint and credentials of an S3 storage; empty strings leave a value to the client's defaults.
 
     Parameters
     ----------
     endpoint, region : str
-        Where.
+        Address of the server.
     key, secret, token : str
-        Who.
+        Credentials.
     """
 
     endpoint: str = ""
@@ -40,7 +40,7 @@ class Access:
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Access:
-        """Take it from options of opendalfs, in the names of OpenDAL or of s3fs.
+        """Read the access from options of opendalfs, with the names of OpenDAL or of s3fs.
 
         Parameters
         ----------
@@ -63,14 +63,14 @@ class Access:
         return cls(**{mine: native.get(theirs, "") for mine, theirs in names.items()})
 
     def s3fs(self, **settings: Any) -> S3FileSystem:
-        """Make an s3fs that nobody else uses."""
+        """Return a new s3fs, which is not in its instance cache."""
         who = {"key": self.key or None, "secret": self.secret or None, "token": self.token or None}
         client = {"region_name": self.region} if self.region else {}
         where = {"endpoint_url": self.endpoint or None, "client_kwargs": client}
         return S3FileSystem(**who, **where, skip_instance_cache=True, **settings)
 
     def boto3(self) -> Any:
-        """Make the client of Amazon's own SDK."""
+        """Return a client of boto3."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint or None,
@@ -81,7 +81,7 @@ class Access:
         )
 
     def obstore(self, bucket: str) -> S3Store:
-        """Make a store of obstore for a bucket."""
+        """Return an obstore store for a bucket."""
         who = {
             "access_key_id": self.key,
             "secret_access_key": self.secret,
@@ -93,7 +93,7 @@ class Access:
         return S3Store(bucket, client_options=plain, **{k: v for k, v in who.items() if v})  # type: ignore[arg-type]
 
     def pyarrow(self) -> pyarrow.fs.S3FileSystem:
-        """Make Arrow's own S3 client, which remembers nothing."""
+        """Return the native S3 client of Arrow, which has no cache."""
         names = {
             "access_key": self.key,
             "secret_key": self.secret,
@@ -104,7 +104,7 @@ class Access:
         return pyarrow.fs.S3FileSystem(**{k: v for k, v in names.items() if v})  # type: ignore[arg-type]
 
     def polars(self) -> dict[str, str]:
-        """Give the options of Polars' own store."""
+        """Return the options of the native store of Polars."""
         names = {
             "aws_access_key_id": self.key,
             "aws_secret_access_key": self.secret,
@@ -116,7 +116,7 @@ class Access:
         return {k: v for k, v in names.items() if v}
 
     def duckdb(self) -> str:
-        """Give the SQL that tells DuckDB's httpfs."""
+        """Return the SQL that creates the secret for httpfs of DuckDB."""
         _, _, host = self.endpoint.partition("://")
         names = {
             "KEY_ID": self.key,

@@ -1,4 +1,4 @@
-"""Is the server as far away as it was set? Measured from outside, by a plain HTTP client."""
+"""Measure the latency and bandwidth that a plain HTTP client sees, to check the delay proxy."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LARGEST = 32 << 20
 
 @dataclass(frozen=True)
 class Distance:
-    """What a client sees of the server.
+    """Latency and bandwidth of the server.
 
-    ``latency`` is the median in seconds to the answer of a small request; ``bandwidth`` is in bytes a
-    second, of a large file on one connection.
+    ``latency`` is the median time in seconds of a small request; ``bandwidth`` is in bytes per second, for a
+    large file on one connection.
     """
 
     latency: float
@@ -29,12 +29,12 @@ class Distance:
 
 
 def calibrate(context: Context) -> Distance:
-    """Measure latency and bandwidth of the way that is measured.
+    """Measure latency and bandwidth through the proxy.
 
     Parameters
     ----------
     context : Context
-        What runs.
+        The running benchmark.
 
     Returns
     -------

@@ -1,13 +1,13 @@
-"""What a benchmark runs in: a server, the proxy that makes it distant, the data, the clients.
+"""The environment of a benchmark: a server, the delay proxy before it, the data, the clients.
 
-*Cold* means that a client remembers nothing of what is stored: no listing, size, footer or block. It keeps
-its connections, as a long-lived process does, since making them would measure TLS and start-up, and not
-every peer can be made to let go of them. So each round gets:
+*Cold* means that a client has nothing cached: no listing, size, footer or block. It keeps its connections, as
+a long-lived process does: opening them would measure TLS and start-up, and not every peer can close them. So
+each round gets:
 
-* ours: a new filesystem that shares nothing it remembers with the one before;
-* s3fs: the same filesystem with its listings forgotten, as making a new one costs it 0.1 s and more;
-* obstore, pyarrow's S3FileSystem, Polars' own store: the same client; they remember nothing;
-* DuckDB: a new database, which has the caches of blocks and of metadata in it, for every peer.
+* opendalfs: a new filesystem that shares no cache with the one before;
+* s3fs: the same filesystem with its listings invalidated, because creating one costs 0.1 s and more;
+* obstore, S3FileSystem of pyarrow, the native store of Polars: the same client; they have no caches;
+* DuckDB: a new database, which holds the caches of blocks and metadata, for every peer.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ FOLDER = "opendalfs-benchmarks"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured: the defaults are an S3 near by, and data that takes a while to read.
+    """Settings of a run. The defaults are an S3 in the same region, and data of some hundred megabytes.
 
     Parameters
     ----------
     scale : float
-        Of TPC-H.
+        Scale factor of TPC-H.
     latency : float
-        Seconds to a response's first byte.
+        Seconds to the first byte of a response.
     bandwidth : float
-        Bytes a second on a connection; 0 is no limit.
+        Bytes per second on a connection; 0 is no limit.
     rounds : int
-        How often each peer does each piece of work, at most; 0: once, without a warm-up.
+        How often each peer does each piece of work at most; 0 is once, without a warm-up.
     budget : float
-        Seconds after which a case begins no further round, once it has had three.
+        Seconds after which a case starts no further round, once it has had three.
     share : float
-        Part of the full number of files, keys and ranges.
+        Fraction of the full number of files, keys and ranges.
     """
 
     scale: float = 2.0
@@ -79,17 +79,17 @@ class Context:
     Parameters
     ----------
     settings : Settings
-        What is measured.
+        The settings of the run.
     service : str
         Name of the service.
     root : str
-        Path on it, below which everything is.
+        Path on the storage below which all data is.
     options : dict
-        Of opendalfs, for the way that is measured.
+        Options of opendalfs for the measured connection.
     direct : dict
-        The same for the way around the proxy, which brings the data there.
+        Options that bypass the proxy, for uploading the data.
     proxy : DelayProxy, optional
-        What makes it distant and counts; None for a storage of the user's.
+        The proxy that adds latency and counts; None for the user's own storage.
     """
 
     settings: Settings
@@ -108,19 +108,19 @@ class Context:
     def __exit__(self, *_: object) -> None:
         self._leaving.close()
 
-    # What is stored
+    # The data
 
     def count(self, full: int) -> int:
-        """Give a number of files, keys or ranges: all of them, or a few for a smoke test."""
+        """Return a number of files, keys or ranges: `full`, or a fraction for a smoke test."""
         return max(2, round(full * self.settings.share))
 
     def path(self, name: str) -> str:
-        """Give a path below the root that no data set has."""
+        """Return a path below the root that no data set uses."""
         return f"{self.root}/work/{name}"
 
     @cached_property
     def uploader(self) -> Any:
-        """Our filesystem around the proxy: makes what is needed, unmeasured."""
+        """A filesystem that bypasses the proxy: uploads the data, unmeasured."""
         return opendalfs.filesystem(self.service, **self.direct)
 
     @cached_property
@@ -149,7 +149,7 @@ class Context:
         return data.growth()
 
     def remote(self, local: Path) -> str:
-        """Give the path of a local file or directory on the storage, uploading it the first time."""
+        """Return the path of a local file or directory on the storage; the first call uploads it."""
         name = f"{local.parent.name}/{local.name}" if local.is_file() else local.name
         if name not in self._published:
             path = f"{self.root}/data/{name}"
@@ -165,7 +165,7 @@ class Context:
         self.uploader.put([str(f) for f in files], list(paths))
 
     def fill(self, name: str, count: int, size: int) -> list[str]:
-        """Make many small objects, once; give their paths."""
+        """Create many small objects, once; return their paths."""
         folder = self.path(name)
         paths = [f"{folder}/{i // 1000:03}/{i:06}" for i in range(count)]
         if name not in self._published:
@@ -174,7 +174,7 @@ class Context:
         return paths
 
     def refill(self, name: str, count: int, size: int) -> str:
-        """Make many small objects, again where they are gone; give their directory."""
+        """Create many small objects, also those that were removed; return their directory."""
         folder = self.path(name)
         content = {
             f"{folder}/{i // 1000:03}/{i:06}": i.to_bytes(8, "big") * (size // 8) for i in range(count)
@@ -182,33 +182,33 @@ class Context:
         self.uploader.pipe(content)
         return folder
 
-    # Who reads it
+    # The clients
 
     def opendalfs(self, **settings: Any) -> Any:
-        """Give our filesystem, with nothing remembered."""
+        """Return a new opendalfs filesystem with empty caches."""
         return opendalfs.filesystem(self.service, **self.unique(), **settings, skip_instance_cache=True)
 
     def unique(self) -> dict[str, Any]:
-        """Give our options so that no other filesystem is equal: equal ones share what they remember."""
+        """Return options that no other filesystem has: equal ones share caches."""
         return {**self.options, "listings_expiry_time": 30 + next(self._turns) * 1e-6}
 
     @cached_property
     def access(self) -> Access:
-        """What the peers need to know of the S3 storage."""
+        """Endpoint and credentials for the peers."""
         if self.service != "s3":
             raise Skipped(f"reads S3, not {self.service}")
         return Access.of(self.options)
 
     def s3fs(self) -> S3FileSystem:
-        """Give s3fs, with nothing remembered."""
+        """Return s3fs with its caches invalidated."""
         self._s3fs.invalidate_cache()
         return self._s3fs
 
     def s3fs_tuned(self) -> S3FileSystem:
-        """Give s3fs with the settings that suit this work best, with nothing remembered.
+        """Return s3fs with settings for this work, its caches invalidated.
 
-        More connections than ten; blocks that let `cat_file` split; no readahead, of which Parquet uses
-        little.
+        More than ten connections; blocks small enough that `cat_file` splits; no read-ahead, because Parquet
+        uses little of it.
         """
         self._s3fs_tuned.invalidate_cache()
         return self._s3fs_tuned
@@ -228,27 +228,27 @@ class Context:
 
     @cached_property
     def pyarrow(self) -> pyarrow.fs.S3FileSystem:
-        """Arrow's own S3 client."""
+        """The native S3 client of Arrow."""
         return self.access.pyarrow()
 
     @cached_property
     def obstore(self) -> S3Store:
-        """A store of obstore, for the bucket."""
+        """An obstore store for the bucket."""
         return self.access.obstore(self.root.partition("/")[0])
 
     @cached_property
     def httpfs(self) -> Httpfs:
-        """DuckDB's own S3 client, in a process of its own."""
+        """The native S3 client of DuckDB, in its own process."""
         return self._leaving.enter_context(Httpfs(self.access))
 
     @cached_property
     def raw(self) -> RawClient:
-        """HTTP and nothing above it."""
+        """Plain HTTP."""
         signer = opendalfs.filesystem(self.service, **self.options)
         return self._leaving.enter_context(RawClient(lambda path: str(signer.sign(path, expiration=3600))))
 
     def url(self, path: str) -> str:
-        """Give the URL of a path, as ours has it."""
+        """Return the URL of a path, as opendalfs spells it."""
         return str(self.uploader.unstrip_protocol(path))
 
 
@@ -259,12 +259,12 @@ def running(settings: Settings) -> Iterator[Context]:
     Parameters
     ----------
     settings : Settings
-        What is measured.
+        The settings of the run.
 
     Yields
     ------
     Context
-        What the cases need.
+        The environment of the cases.
     """
     with s3_server() as server, DelayProxy(server.endpoint) as proxy:
         options = server.options
@@ -275,23 +275,23 @@ def running(settings: Settings) -> Iterator[Context]:
 
 @contextmanager
 def visiting(settings: Settings, url: str, options: dict[str, Any], keep: bool = False) -> Iterator[Context]:
-    """Use a storage of the user's, below a folder of our own.
+    """Use the user's own storage, below a folder of ours.
 
     Parameters
     ----------
     settings : Settings
-        What is measured; its latency and bandwidth are those of the storage.
+        The settings; latency and bandwidth are those of the storage.
     url : str
         ``opendal+<service>://...``.
     options : dict
-        Of the service, in the names of opendalfs.
+        Options of the service.
     keep : bool
-        Leave the data there for a next time.
+        Whether the data stays there for the next run.
 
     Yields
     ------
     Context
-        What the cases need.
+        The environment of the cases.
     """
     from fsspec.core import url_to_fs
 

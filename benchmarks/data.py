@@ -1,4 +1,4 @@
-"""What is read: TPC-H tables by ``tpchgen-cli``, and what is made of them; made once and kept.
+"""The data: TPC-H tables by ``tpchgen-cli`` and files made of them, created once and cached.
 
 At scale 2 with row groups of 64 MB before compression, lineitem is one file of 323 MB with 13 row
 groups of 16 columns, and orders one of 80 MB with 4.
@@ -32,7 +32,7 @@ _CSV_ROWS = 150_000
 
 
 def tpch(scale: float, row_group: str = "64MB") -> dict[str, Path]:
-    """Make TPC-H's lineitem and orders, unless a former run did.
+    """Create lineitem and orders of TPC-H, unless they are cached.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def tpch(scale: float, row_group: str = "64MB") -> dict[str, Path]:
 
 
 def parts(scale: float) -> Path:
-    """Make lineitem as a directory of 20 files of some row groups each.
+    """Create lineitem as a directory of 20 files with several row groups each.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def parts(scale: float) -> Path:
 
 
 def hive(scale: float) -> Path:
-    """Make orders as a hive tree, ``o_year=1995/...``, of several files a year.
+    """Create orders as a hive tree, ``o_year=1995/...``, with several files per year.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def hive(scale: float) -> Path:
 
 
 def csv(scale: float) -> Path:
-    """Make a part of orders as one ``csv.gz``.
+    """Create a ``csv.gz`` with a part of orders.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def csv(scale: float) -> Path:
 
 
 def small(count: int, size: int) -> list[Path]:
-    """Make small files.
+    """Create small files.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def small(count: int, size: int) -> list[Path]:
 
 
 def growth() -> Path:
-    """Make a thousand small files of one table; directory ``<n>`` of it holds the first n.
+    """Create a thousand small files of one table; the directory ``<n>`` holds the first n.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def growth() -> Path:
 
 
 def order_bounds(lineitem: Path) -> list[tuple[int, int]]:
-    """Tell the first and the last order number of each row group; lineitem is sorted by it.
+    """Return the first and the last order number of each row group; lineitem is sorted by it.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _orders(scale: float) -> pa.Table:
 
 
 def _kept(name: str, make: Callable[[Path], None]) -> Path:
-    """Give a directory of the cache, made by a function unless a former run did it."""
+    """Return a directory of the cache, which a function creates if it is missing."""
     directory = _CACHE / name
     if directory.exists():
         return directory

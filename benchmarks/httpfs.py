@@ -1,7 +1,7 @@
-"""DuckDB's httpfs as a peer: in its own process, with the DuckDB that its package on PyPI is for.
+"""httpfs of DuckDB as a peer, in a process with the DuckDB version that its package on PyPI supports.
 
-The wheel of DuckDB brings no httpfs, and PyPI has it for the versions before ours. So it gets an environment
-of its own in ``.cache``, made on first use; where that fails the peer is skipped.
+The wheel of DuckDB contains no httpfs, and PyPI has it only for versions before ours. So it gets a virtual
+environment in ``.cache``, created on first use; where that fails the peer is skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHILD = Path(__file__).with_name("httpfs_child.py")
 
 
 class Httpfs:
-    """DuckDB with httpfs, in a process of its own.
+    """A client of the process that runs DuckDB with httpfs.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Httpfs:
             self._process.communicate()
 
     def fresh(self, settings: Sequence[str] = ()) -> None:
-        """Begin with a new database."""
+        """Open a new database."""
         self._ask(fresh=True, settings=list(settings))
 
     def query(self, sql: str) -> Elsewhere:
@@ -68,7 +68,7 @@ class Httpfs:
         Returns
         -------
         Elsewhere
-            Its rows, as text, and what it took there.
+            Its rows, as text, and what it took in that process.
         """
         answer = self._ask(fresh=False, sql=sql)
         return Elsewhere(answer["rows"], answer["seconds"], answer["cpu"], answer["memory"])
@@ -89,7 +89,7 @@ class Httpfs:
 
 
 def _python() -> Path:
-    """Give the interpreter of the environment; make it where there is none."""
+    """Return the interpreter of the environment, which is created if missing."""
     python = _HOME / "bin" / "python"
     if python.exists():
         return python

@@ -1,4 +1,4 @@
-"""DuckDB with its httpfs, as a process of its own: answers orders that come as JSON lines.
+"""A process with DuckDB and httpfs: answers requests, which come as JSON lines.
 
 It runs in an environment of its own, with the DuckDB that httpfs exists for, and imports nothing else.
 """
@@ -18,7 +18,7 @@ from duckdb_extensions import import_extension  # type: ignore[import-not-found]
 
 
 def connect(secret: str) -> Any:
-    """Give a new database that knows the storage."""
+    """Return a new database that has the secret for the storage."""
     con = duckdb.connect()
     con.execute("LOAD httpfs")
     con.execute(secret)
@@ -26,13 +26,13 @@ def connect(secret: str) -> Any:
 
 
 def resident() -> list[int]:
-    """Give the bytes in memory now, and the most there were since the last `forget`."""
+    """Return the resident memory in bytes, and its peak since the last `forget`."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return [int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")]
 
 
 def run(con: Any, sql: str) -> dict[str, Any]:
-    """Run a query and tell what it took."""
+    """Run a query and return its rows and what it took."""
     gc.collect()
     before = 0
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a piece of work takes: seconds, processor, memory."""
+"""Measure a piece of work: seconds, CPU time, memory."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _REFS = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """What a piece of work took that was done in another process, and what came of it.
+    """The result of a piece of work, and what it took, when another process measured it.
 
     Parameters
     ----------
     outcome : object
-        What came of it.
+        The result.
     seconds, cpu : float
-        Wall and processor time.
+        Wall time and CPU time.
     memory : int or None
-        Bytes that the process grew by at most; None where that cannot be told.
+        Growth of the resident set in bytes; None where it cannot be measured.
     """
 
     outcome: Any
@@ -40,15 +40,15 @@ class Elsewhere:
 
 
 def timed(work: Callable[[], Any]) -> Elsewhere:
-    """Do the work in this process and tell what it took.
+    """Do the work in this process and measure it.
 
-    Processor time is that of all threads. Memory is the peak of the resident set above where it stood, after
-    what allocators held for later was given back.
+    CPU time is that of all threads. Memory is the growth of the resident set to its peak, after allocators
+    have returned unused memory.
 
     Parameters
     ----------
     work : callable
-        The work; one that was done elsewhere gives an `Elsewhere`.
+        The work; work of another process returns an `Elsewhere`.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def timed(work: Callable[[], Any]) -> Elsewhere:
 
 
 def _settled() -> int | None:
-    """Give back what is held for later, forget the former peak, and give the memory in use."""
+    """Return unused memory to the system, reset the peak, and return the resident memory."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     with suppress(OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Plots that a person reads in ten seconds: whose dot is right of the line is slower than ours."""
+"""Plots: a dot to the right of the line is a peer that is slower than opendalfs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.runner import Result
 
 __all__ = ["HEADLINES", "NATIVE", "NATIVES", "dots", "lines"]
 
-# Okabe and Ito's palette, which people with colour vision deficiency tell apart; a shape each, too.
+# The palette of Okabe and Ito, for people with colour vision deficiency; each peer has a shape, too.
 _LOOKS: dict[str, tuple[str, str]] = {
     OURS: ("#000000", "|"),
     S3FS: ("#d55e00", "o"),
@@ -46,18 +46,19 @@ HEADLINES = (
 
 
 def dots(results: Sequence[Result], title: str, file: Path, *, overview: bool = False) -> None:
-    """Draw how many times longer than ours each peer takes: a row a case, on a logarithmic scale.
+    """Draw how many times longer than opendalfs each peer takes: one row per case, logarithmic.
 
     Parameters
     ----------
     results : sequence of Result
-        Cases that ours could do.
+        The cases; those that opendalfs could not do are left out.
     title : str
-        What is said above.
+        The title.
     file : Path
         An SVG file.
     overview : bool
-        Cases of several groups: name the group of each, and show only s3fs, the native reader and the limit.
+        Whether the cases are of several groups: the group is named, and only s3fs, the native reader and the
+        limit are shown.
     """
     shown = [r for r in results if r.median(OURS)]
     if not shown:
@@ -104,14 +105,14 @@ def _ratio_axis(axes: Any, found: Sequence[float]) -> None:
 
 
 def lines(results: Sequence[Result], title: str, file: Path) -> None:
-    """Draw how the time grows, a line a peer.
+    """Draw how the time grows, one line per peer.
 
     Parameters
     ----------
     results : sequence of Result
-        Cases with an axis, of one plot.
+        Cases of one plot, each with an axis.
     title : str
-        What is said above.
+        The title.
     file : Path
         An SVG file.
     """
@@ -153,7 +154,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _title(axes: Any, title: str) -> None:
-    """Say what it is, and name each peer once, above the plot, where it hides nothing."""
+    """Write the title and the legend above the plot, where they cover nothing."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=26)
     found: Mapping[str, Any] = {
         label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
@@ -173,6 +174,6 @@ def _title(axes: Any, title: str) -> None:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    # The same figures make the same file, so that a diff shows what has changed.
+    # The same figures make the same file, so that a diff shows what changed.
     with mpl.rc_context({"svg.hashsalt": "opendalfs", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(file, metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""The fewest requests for the bytes that are needed, and nothing else: what no client can do without."""
+"""The fewest requests for the bytes that are needed, by plain HTTP: the limit for every client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OK = (http.client.OK, http.client.PARTIAL_CONTENT)
 
 
 class Part(NamedTuple):
-    """Bytes of an object."""
+    """A range of bytes of an object."""
 
     path: str
     start: int

@@ -1,4 +1,4 @@
-"""Measures a case: all peers in one run, round by round, so that noise hits all alike."""
+"""Measure a case: all peers in one run, round by round, so that noise affects all of them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LEAST_ROUNDS = 3
 
 
 class Disagreement(Exception):
-    """Our result differs from that of the others."""
+    """Raised when the result of opendalfs differs from the results of the other peers."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One round of one peer.
 
-    ``cpu`` is that of the client's process, all threads: the client's work and the decoding; ``memory`` is
-    by how much its resident set grew at most; ``proxy_cpu`` is what the proxy took from the same processors.
-    Requests and bytes are those that reached the server; 0 where there is no proxy to count them.
+    ``cpu`` is the CPU time of the client process in seconds, all threads, with decoding; ``memory`` is the
+    growth of its resident set in bytes; ``proxy_cpu`` is the CPU time of the proxy. Requests and bytes are
+    those that reached the server; 0 where there is no proxy to count them.
     """
 
     seconds: float
@@ -42,12 +42,12 @@ class Sample:
 
 @dataclass
 class Result:
-    """What a case gave, by peer: samples, or why there are none.
+    """The results of a case, by peer: samples, or why there are none.
 
     Attributes
     ----------
     wrong : dict
-        In how many rounds, the warm-up included, a peer's result differed.
+        Number of rounds, with the warm-up, in which the result of a peer differed.
     """
 
     group: str
@@ -61,50 +61,50 @@ class Result:
 
     @classmethod
     def of(cls, case: Case) -> Result:
-        """Begin the result of a case."""
+        """Return an empty result for a case."""
         return cls(case.group, case.name, case.near, asdict(case.axis) if case.axis else None)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Result:
-        """Make it of what `to_dict` gave."""
+        """Return the result that `to_dict` made plain."""
         samples = {peer: [Sample(**sample) for sample in found] for peer, found in plain["samples"].items()}
         return cls(**{**plain, "samples": samples})
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data."""
+        """Return everything as plain data."""
         return asdict(self)
 
     @property
     def label(self) -> str:
-        """Group and name in one."""
+        """Group and name."""
         return f"{self.group}: {self.name}"
 
     def figures(self, peer: str, what: str) -> list[float]:
-        """Give one figure of every round; a field of `Sample`."""
+        """Return one figure, a field of `Sample`, of every round."""
         found = [getattr(sample, what) for sample in self.samples.get(peer, [])]
         return [figure for figure in found if figure is not None]
 
     def median(self, peer: str, what: str = "seconds") -> float | None:
-        """Give the median of one figure over the rounds; None where there is none."""
+        """Return the median of one figure over the rounds; None if there is none."""
         figures = self.figures(peer, what)
         return statistics.median(figures) if figures else None
 
     def spread(self, peer: str, what: str = "seconds") -> tuple[float, float]:
-        """Give the least and the most of one figure."""
+        """Return the minimum and the maximum of one figure."""
         figures = self.figures(peer, what)
         return min(figures), max(figures)
 
     def ratio(self, peer: str, what: str = "seconds", ours: str = OURS) -> float | None:
-        """Tell how many times more than ours a peer takes; None where either has no figure.
+        """Return how many times more a peer takes than opendalfs; None if either has no figure.
 
         Parameters
         ----------
         peer : str
-            Whose.
+            The peer.
         what : str
             A field of `Sample`.
         ours : str
-            What it is compared with.
+            The peer to compare with.
 
         Returns
         -------
@@ -115,20 +115,20 @@ class Result:
         return theirs / mine if theirs is not None and mine else None
 
     def ratios(self, peer: str, what: str = "seconds", ours: str = OURS) -> list[float]:
-        """Give the ratio of each round, in which both ran one after the other."""
+        """Return the ratio of each round, in which both ran one after the other."""
         pairs = zip(self.figures(peer, what), self.figures(ours, what), strict=False)
         return [theirs / mine for theirs, mine in pairs if mine]
 
 
 def set_distance(case: Case, context: Context) -> None:
-    """Move the server to where the case wants it.
+    """Set the latency and bandwidth of a case at the proxy.
 
     Parameters
     ----------
     case : Case
         The work.
     context : Context
-        Where it is done.
+        The running benchmark.
     """
     if context.proxy is None:
         return
@@ -141,26 +141,26 @@ def set_distance(case: Case, context: Context) -> None:
 
 
 def measure(case: Case, context: Context) -> Result:
-    """Let every peer do the work once to warm up, then measure round by round.
+    """Run every peer once to warm up, then measure round by round.
 
-    With no rounds the warm-up is what is measured.
+    With no rounds the warm-up is measured.
 
     Parameters
     ----------
     case : Case
         The work.
     context : Context
-        Where it is done.
+        The running benchmark.
 
     Returns
     -------
     Result
-        Samples of every peer that could do it.
+        Samples of every peer that could do the work.
 
     Raises
     ------
     Disagreement
-        When our result differs from that of the local file, or of most of the others.
+        When the result of opendalfs differs from the local file, or from most other peers.
     """
     result = Result.of(case)
     digests: dict[str, list[str]] = {}
@@ -170,9 +170,9 @@ def measure(case: Case, context: Context) -> Result:
     for turn in range(rounds):
         if turn >= LEAST_ROUNDS and time.monotonic() - begun > context.settings.budget:
             break
-        # Nobody always goes first, or always comes after the same one.
+        # No peer always runs first, or always after the same one.
         _round(case, order(peers, turn), context, result, digests)
-    # Tables are shown in the case's order, not in that of the last round.
+    # Tables have the order of the case, not the order of the last round.
     result.samples = {peer: result.samples[peer] for peer in peers if peer in result.samples}
     _compare(result, digests)
     return result
@@ -186,7 +186,7 @@ def _round(
     digests: dict[str, list[str]],
     keep: bool = True,
 ) -> list[str]:
-    """Let each of the peers do the work once; give those that could."""
+    """Run each of the peers once; return those that could do the work."""
     able = []
     for peer in peers:
         try:
@@ -194,7 +194,7 @@ def _round(
         except Skipped as reason:
             result.skipped[peer] = str(reason)
             continue
-        except Exception as error:  # whatever a peer raises is its result
+        except Exception as error:  # an error of a peer is its result
             result.errors[peer] = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
             continue
         able.append(peer)
@@ -205,14 +205,14 @@ def _round(
 
 
 def order(peers: Sequence[str], turn: int) -> list[str]:
-    """Give the order of a round, in which each goes first, and comes after each other, as often as any.
+    """Return the order of a round, so that each peer runs first, and after each other peer, equally often.
 
-    A rotation would leave each its neighbour, and with it what that leaves of caches and memory.
+    With a rotation each peer would always follow the same peer, and run with the caches it leaves.
 
     Parameters
     ----------
     peers : sequence of str
-        Who takes part.
+        The peers.
     turn : int
         Number of the round, from 0 on.
 
@@ -229,7 +229,7 @@ def order(peers: Sequence[str], turn: int) -> list[str]:
 
 
 def _compare(result: Result, digests: dict[str, list[str]]) -> None:
-    """Count who was wrong how often: compared with the local file, else with most of the others."""
+    """Count wrong results: those that differ from the local file, or else from most other peers."""
     everyone = [digest for found in digests.values() for digest in found]
     if not everyone:
         return
@@ -241,25 +241,25 @@ def _compare(result: Result, digests: dict[str, list[str]]) -> None:
 
 
 def run_once(case: Case, peer: str, context: Context) -> tuple[Sample, object]:
-    """Let one peer do the work once.
+    """Run one peer once.
 
     Parameters
     ----------
     case : Case
         The work.
     peer : str
-        Who does it.
+        The peer.
     context : Context
-        Where it is done.
+        The running benchmark.
 
     Returns
     -------
     Sample, object
-        What it took, and the digest of what came out.
+        What it took, and the digest of its result.
     """
     work = case.peers[peer](context)
     proxy = context.proxy
-    before = proxy.counters() if proxy else None  # waits for what is in flight from the round before
+    before = proxy.counters() if proxy else None  # waits for requests in flight from the round before
     if proxy:
         proxy.reset()
     took = timed(work)

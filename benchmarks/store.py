@@ -1,4 +1,4 @@
-"""Results as JSON: a file a group, so that a run of one group replaces that one only."""
+"""Results as JSON: one file per group, so that a run of one group replaces only that file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PACKAGES = ("opendalfs", "opendal", "fsspec", "s3fs", "obstore", "pyarrow", "du
 
 
 class Run:
-    """What was measured, and on what.
+    """The results of one run, and its conditions.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Run:
 
     @classmethod
     def now(cls, settings: Settings, distance: Distance | None, results: list[Result]) -> Run:
-        """Describe a run that ends now."""
+        """Return a run that ends now."""
         about = {
             "date": datetime.now(UTC).date().isoformat(),
             "environment": environment(),
@@ -51,7 +51,7 @@ class Run:
 
 
 def environment() -> dict[str, object]:
-    """Describe what the figures depend on.
+    """Return what the figures depend on.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def _processor() -> str:
 
 
 def software() -> str:
-    """Show the environment in one line.
+    """Return the environment in one line.
 
     Returns
     -------
@@ -94,14 +94,14 @@ def software() -> str:
 
 
 def save(run: Run, directory: Path = RESULTS) -> None:
-    """Write a file per group; cases that were not measured now keep what they had.
+    """Write a file per group; cases that were not measured now keep their results.
 
     Parameters
     ----------
     run : Run
-        What was measured.
+        The run.
     directory : Path
-        Where to; made if missing.
+        The directory; created if missing.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for group in dict.fromkeys(result.group for result in run.results):
@@ -113,12 +113,12 @@ def save(run: Run, directory: Path = RESULTS) -> None:
 
 
 def load(directory: Path = RESULTS) -> dict[str, Run]:
-    """Read what there is, in the order of the cases.
+    """Read the stored results, in the order of the cases.
 
     Parameters
     ----------
     directory : Path
-        Where from.
+        The directory.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def load(directory: Path = RESULTS) -> dict[str, Run]:
         if file.exists():
             document = json.loads(file.read_text())
             results = [Result.from_dict(_without_date(r)) for r in document.pop("results")]
-            # A case that is no more is no more shown.
+            # Results of cases that were removed are left out.
             kept = sorted((r for r in results if r.label in order), key=lambda r: order[r.label])
             runs[group] = Run(document, kept)
     return runs
@@ -143,5 +143,5 @@ def _without_date(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured(runs: Iterable[Run]) -> dict[str, Result]:
-    """Give all results by their label."""
+    """Return all results by their label."""
     return {result.label: result for run in runs for result in run.results}

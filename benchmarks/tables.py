@@ -1,4 +1,4 @@
-"""Tables a person reads while it runs."""
+"""Tables that are printed while the benchmark runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def figure(value: float | None, form: str) -> str:
-    """Show a figure, or that there is none."""
+    """Return a figure as text, or a dash for None."""
     return "-" if value is None else format(value, form)
 
 
@@ -41,7 +41,7 @@ def _row(result: Result, peer: str) -> str:
 
 
 def notes(result: Result) -> list[str]:
-    """Say who could not do it, or did it wrong."""
+    """Return a line for each peer that failed, was skipped or gave a wrong result."""
     said = [f"{peer}: {error}" for peer, error in result.errors.items()]
     said += [f"{peer}: skipped, {reason}" for peer, reason in result.skipped.items()]
     said += [f"{peer}: a wrong result, {count} times" for peer, count in result.wrong.items()]
@@ -49,12 +49,12 @@ def notes(result: Result) -> list[str]:
 
 
 def table(result: Result) -> str:
-    """Show what a case gave.
+    """Return the results of a case as a table.
 
     Parameters
     ----------
     result : Result
-        What it gave.
+        The results.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Arrow: Parquet through `pyarrow`, on each peer's filesystem."""
+"""Arrow: Parquet through `pyarrow`, on the filesystem of each peer."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from benchmarks.data import order_bounds
 from benchmarks.raw_http import Part, parquet_waves
 
 PYARROW = "pyarrow S3FileSystem"
-# What query 6 of TPC-H reads: three that lie side by side in the file, and the date apart from them.
+# The columns of TPC-H query 6: three adjacent ones, and the date apart from them.
 QUERY_6 = ["l_quantity", "l_extendedprice", "l_discount", "l_shipdate"]
-# Between any two of these lie columns that nobody asks for.
+# Between any two of these lie columns that are not read.
 APART = ["l_orderkey", "l_quantity", "l_returnflag", "l_commitdate"]
 THREE = ["l_orderkey", "l_extendedprice", "l_shipdate"]
 YEAR = 1995
 
-# The work: given a pyarrow filesystem (None: local) and a path on it.
+# The work, as a function of a pyarrow filesystem (None: local) and a path.
 Read = Callable[[Any, str], Any]
 Where = Callable[[Context], Path]
 
@@ -57,21 +57,21 @@ def _hive(context: Context) -> Path:
 
 
 def peers(read: Read, where: Where = _lineitem, *, tuned: bool = True) -> dict[str, Peer]:
-    """Give the peers of one piece of work on a pyarrow filesystem.
+    """Return the peers of one piece of work on a pyarrow filesystem.
 
     Parameters
     ----------
     read : callable
         The work.
     where : callable
-        Gives the local data; each peer reads the copy on the storage.
+        Returns the local data; each peer reads the copy on the storage.
     tuned : bool
-        Whether s3fs's settings make a difference here.
+        Whether the settings of s3fs make a difference here.
 
     Returns
     -------
     dict
-        The peers, with the local file as the floor: decoding alone.
+        The peers, with the local file, which is decoding alone.
     """
 
     def on(give: Callable[[Context], Any]) -> Peer:
@@ -119,7 +119,7 @@ def _with_limit(
 
 
 def read_columns(columns: list[str] | None) -> dict[str, Peer]:
-    """Give the peers of ``pq.read_table`` of some columns of lineitem."""
+    """Return the peers that read some columns of lineitem with ``pq.read_table``."""
 
     def read(filesystem: Any, path: str) -> Any:
         return pq.read_table(path, columns=columns, filesystem=filesystem)
@@ -210,7 +210,7 @@ def _infos() -> dict[str, Peer]:
 
 
 def _planned() -> dict[str, Peer]:
-    """Give our own `read_table` next to the peers' ``pq.read_table``."""
+    """Return our own `read_table` and, for the other peers, ``pq.read_table``."""
     others = read_columns(QUERY_6)
 
     def ours(context: Context) -> Work:

@@ -1,4 +1,4 @@
-"""What came of a piece of work on bytes or names, made small enough to be compared."""
+"""Digests of results that are bytes or names, small enough to compare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["called", "checksum", "key_of", "local_check", "names", "scratch"]
 
 
 def checksum(found: Any) -> object:
-    """Tell bytes apart, whole or as a list of pieces."""
+    """Return the size and the CRC of bytes, whole or as a list of pieces."""
     pieces = found if isinstance(found, list) else [found]
     total, size = 0, 0
     for piece in pieces:
@@ -24,28 +24,28 @@ def checksum(found: Any) -> object:
 
 
 def names(found: Iterable[str]) -> object:
-    """Tell listings apart by the last two parts of each name, which is what the peers agree on."""
+    """Return the length of a listing and a digest of the last two parts of each name."""
     known = sorted("/".join(name.rsplit("/", 2)[-2:]) for name in found)
     return len(known), hashlib.md5("\n".join(known).encode()).hexdigest()
 
 
 def called(look: Callable[[], object]) -> object:
-    """Look at what is stored now."""
+    """Call the check that a piece of work returned."""
     return look()
 
 
 def key_of(path: str) -> str:
-    """Give a path without its bucket."""
+    """Return a path without its bucket."""
     return path.partition("/")[2]
 
 
 def scratch() -> Path:
-    """Make a local folder that `local_check` removes."""
+    """Create a local folder, which `local_check` removes."""
     return Path(tempfile.mkdtemp(prefix="opendalfs-benchmark-"))
 
 
 def local_check(folder: Path) -> Callable[[], object]:
-    """Give what tells what arrived in a local folder, and removes it."""
+    """Return a function that digests the files of a local folder and removes it."""
 
     def look() -> object:
         found = sorted(f for f in folder.rglob("*") if f.is_file())

@@ -1,4 +1,4 @@
-"""Cost: what the library itself takes, with no network in it."""
+"""Cost: the time that the library itself takes, without a network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _memory() -> tuple[Any, str]:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """Write the log, to nowhere."""
+    """Turn the log on, with a handler that writes nothing."""
     log = logging.getLogger("opendalfs")
     handler, level, up = logging.NullHandler(), log.level, log.propagate
     log.addHandler(handler)
@@ -41,7 +41,7 @@ def _logged() -> Iterator[None]:
 
 
 def _seam() -> dict[str, Peer]:
-    """Give the peers of many small reads of one object in memory, through the seam and around it."""
+    """Return the peers that read one object in memory many times, through our connection and without it."""
 
     def bare(context: Context) -> Work:
         connection, key = _memory()

@@ -53,14 +53,14 @@ def _settled(con: Any, settings: list[str]) -> None:
 
 
 def _query(con: Any, sql: str, warm: bool) -> Work:
-    """Give the query as work; one that ran before where the caches shall be warm."""
+    """Return the query as work, after a first run of it where the caches are to be warm."""
     if warm:
         con.execute(sql).fetchall()
     return lambda: con.execute(sql).fetchall()
 
 
 def peers(sql: str, where: Where, pattern: str = "", *, warm: bool = False) -> dict[str, Peer]:
-    """Give the peers of one query.
+    """Return the peers of one query.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""What a case is: a piece of work, the peers that can do it, and what must come of it.
+"""A case: a piece of work, the peers that can do it, and a digest to compare their results.
 
-To add one, write a function per peer that takes the `Context` and gives the work as a callable without
-arguments; what the function itself does is not measured. List the case in its group's ``CASES``.
+To add one, write a function per peer that takes the `Context` and returns the work as a callable without
+arguments; what the function itself does is not measured. List the case in ``CASES`` of its group.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LOCAL = "local file"
 
 @dataclass(frozen=True)
 class Axis:
-    """Where a case lies on a plot: what grows, and how far it has grown here."""
+    """The position of a case on a plot: what grows, and its value in this case."""
 
     plot: str
     label: str
@@ -67,17 +67,17 @@ class Case:
     name : str
         What is done.
     peers : mapping
-        Who does it, ours first.
+        The peers that do it, opendalfs first.
     digest : callable
-        Makes something small of a result, which must be the same for every peer.
+        Returns something small for a result, which must be the same for every peer.
     near : bool
-        With no delay and no limit, where the client's own work is what takes time.
+        Whether it runs without delay and bandwidth limit, so that the client's own work takes the time.
     latency : float, optional
-        Seconds to the first byte; those of the settings by default.
+        Seconds to the first byte; the default is the latency of the settings.
     writes : bool
         Whether it changes what is stored.
     axis : Axis, optional
-        For what is drawn as a line.
+        For cases that are drawn as a line.
     once : bool
         Measure one round without a warm-up, because it takes some peers minutes.
     """
@@ -99,7 +99,7 @@ class Case:
 
 
 def table_digest(table: pa.Table) -> object:
-    """Tell tables apart by shape and by the sums of their numbers."""
+    """Return the shape of a table and the sums of its numeric columns."""
     names = sorted(table.column_names)
     numbers = [
         name
@@ -111,19 +111,19 @@ def table_digest(table: pa.Table) -> object:
 
 
 def rows(found: Any) -> object:
-    """Make rows of any client comparable: as text."""
+    """Return rows as text, so that the rows of any client compare."""
     return [[str(value) for value in row] for row in found]
 
 
 def on_fsspec(make: Callable[[Context], OnFilesystem], *, tuned: bool = True) -> dict[str, Peer]:
-    """Give ours and s3fs, for work that is the same on every fsspec filesystem.
+    """Return opendalfs and s3fs as peers, for work that is the same on every fsspec filesystem.
 
     Parameters
     ----------
     make : callable
-        Prepares the work, unmeasured, and gives it as a function of the filesystem.
+        Prepares the work, unmeasured, and returns it as a function of the filesystem.
     tuned : bool
-        Whether s3fs's settings make a difference here.
+        Whether the settings of s3fs make a difference here.
 
     Returns
     -------
@@ -146,16 +146,16 @@ def limit(
     plan: Callable[[Context], Sequence[Sequence[Part]]],
     decode: Callable[[Context], Work] | None = None,
 ) -> Peer:
-    """Give the limit: the fewest round trips and bytes, fetched raw, and then the same work on local files.
+    """Return the limit: the fewest round trips and bytes by plain HTTP, then the same work on local files.
 
-    A client that decodes while it fetches may go below it.
+    A client that decodes while it fetches can be faster.
 
     Parameters
     ----------
     plan : callable
-        What to fetch, wave by wave.
+        Returns what to fetch, wave by wave.
     decode : callable, optional
-        The work on local files; without it what was fetched is the result, joined.
+        Returns the work on local files; without it the fetched bytes, joined, are the result.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def limit(
 
 
 def files_of(context: Context, local: Path) -> list[tuple[Path, str]]:
-    """Give the Parquet files of a local directory, each with the path of its copy."""
+    """Return the Parquet files of a local directory, each with the path of its copy on the storage."""
     remote = context.remote(local)
     found = sorted(local.rglob("*.parquet"))
     return [(file, f"{remote}/{file.relative_to(local).as_posix()}") for file in found]

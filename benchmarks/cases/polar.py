@@ -24,7 +24,7 @@ Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 def peers(make: Callable[[Context], Query]) -> dict[str, Peer]:
-    """Give the peers of one query on lineitem.
+    """Return the peers of one query on lineitem.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Raw: bytes in and out through fsspec's own methods, next to obstore's."""
+"""Raw: bytes in and out through the methods of fsspec, and the same through obstore."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _big(context: Context) -> str:
 
 
 def _cat(size: int | None) -> dict[str, Peer]:
-    """Give the peers of reading one object whole: of a size, or the big one."""
+    """Return the peers that read a whole object: of `size` bytes, or the big file for None."""
 
     def path(context: Context) -> str:
         return _big(context) if size is None else context.fill(f"one-{size}", 1, size)[0]
@@ -52,7 +52,7 @@ def _cat(size: int | None) -> dict[str, Peer]:
 
 
 def _ranges(count: int, size: int, hole: int) -> dict[str, Peer]:
-    """Give the peers of reading many ranges of the big file, with holes of one size between them."""
+    """Return the peers that read `count` ranges of the big file, `hole` bytes apart."""
 
     def plan(context: Context) -> list[Part]:
         path, room, step = _big(context), context.lineitem.stat().st_size, size + hole
@@ -73,7 +73,7 @@ def _ranges(count: int, size: int, hole: int) -> dict[str, Peer]:
 
 
 def _put() -> dict[str, Peer]:
-    """Give the peers of uploading the big file."""
+    """Return the peers that upload the big file."""
 
     def check(context: Context, name: str) -> Callable[[], object]:
         fs, path = context.uploader, context.path(name)
@@ -119,7 +119,7 @@ def _put() -> dict[str, Peer]:
 
 
 def _get() -> dict[str, Peer]:
-    """Give the peers of downloading the big file."""
+    """Return the peers that download the big file."""
 
     def make(context: Context) -> OnFilesystem:
         name, folder = _big(context), scratch()
@@ -164,7 +164,7 @@ def _find() -> dict[str, Peer]:
 
 
 def _ask(method: str) -> dict[str, Peer]:
-    """Give the peers of asking for 200 names at the same time, within an event loop."""
+    """Return the peers that call `method` for 200 paths concurrently, within an event loop."""
 
     def paths(context: Context) -> list[str]:
         return context.fill("asked", context.count(ASKED), 8)
