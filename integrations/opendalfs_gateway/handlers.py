@@ -275,13 +275,8 @@ class Handlers:
         size = body.length(request)
         if size > _LARGEST_PART:
             raise S3Error(400, "EntityTooLarge", "a part has at most 5 GiB")
-        await upload.admit(number, size)
-        try:
-            data = await body.whole(request)
-        except BaseException:
-            await asyncio.shield(upload.release(size))
-            raise
-        return web.Response(headers={"ETag": f'"{await upload.put(number, data)}"'})
+        part_etag = await upload.put(number, size, lambda: body.whole(request))
+        return web.Response(headers={"ETag": f'"{part_etag}"'})
 
     async def _complete(
         self, request: web.BaseRequest, mount: Mount, asked: Request, name: str

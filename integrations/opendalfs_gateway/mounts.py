@@ -45,7 +45,7 @@ class Mounts:
         Called with a mount and a scan's name when the scan is forgotten.
     """
 
-    def __init__(self, forgotten: Callable[[Mount, str], None]) -> None:
+    def __init__(self, forgotten: Callable[[Mount, str], object]) -> None:
         self._forgotten = forgotten
         self._lock = threading.Lock()
         # Both with the one that was not used for the longest time first.

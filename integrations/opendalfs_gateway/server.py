@@ -87,7 +87,7 @@ class Gateway:
         # Clients need one to sign with; the signature tells nothing that the key id does not.
         self._secret = secrets.token_hex(20)
         self._uploads = Uploads(upload_expiry)
-        self._mounts = Mounts(self._uploads.forget)
+        self._mounts = Mounts(self._uploads.sinks.close)
         self._handlers = Handlers(self._mounts, self._uploads)
         self._connections = Connections()
         self.endpoint = self._connections.endpoint
@@ -157,7 +157,7 @@ class Gateway:
         interrupts.watch()
         bucket, mount, scan = self._mounts.open(filesystem, root, write=write, keep=hold)
         if write:
-            self._uploads.allow(mount, scan, hold=hold)
+            self._uploads.sinks.open(mount, scan, hold=hold)
         return f"s3://{bucket}/{scan}/{mount.label}/"
 
     def release(self, base: str) -> None:
@@ -204,7 +204,7 @@ class Gateway:
                 raise
             return False
         except KeyboardInterrupt:
-            self._uploads.interrupt()
+            self._uploads.threads.interrupt()
             raise
         finally:
             # After a Ctrl-C nobody waits for it any more.

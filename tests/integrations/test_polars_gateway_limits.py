@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 import opendalfs
 from opendalfs.testing import Request, Response, ScriptedServer
-from opendalfs_gateway import connections, upload, uploads
+from opendalfs_gateway import connections, part_queue, uploads
 from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted, status_of
 from tests.waiting import eventually
@@ -247,7 +247,7 @@ def begin(mounted: Mounted, key: str) -> dict[str, Any]:
 
 
 def test_unfinished_uploads_are_bounded_in_number(server: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_MOST", 5)
+    monkeypatch.setattr(uploads, "_MAX_UPLOADS", 5)
     mounted = Mounted(server, "many")
     first = begin(mounted, "first")
     for i in range(4):
@@ -267,7 +267,7 @@ def test_unfinished_uploads_are_bounded_in_number(server: Gateway, monkeypatch: 
 
 
 def test_unfinished_uploads_are_bounded_in_memory(server: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_MOST_BYTES", 2_500_000)
+    monkeypatch.setattr(uploads, "_MAX_BYTES", 2_500_000)
     monkeypatch.setattr(uploads, "_IDLE_SECONDS", 0.0)
     mounted = Mounted(server, "large")
     for i in range(5):
@@ -275,14 +275,14 @@ def test_unfinished_uploads_are_bounded_in_memory(server: Gateway, monkeypatch: 
         begun = begin(mounted, str(i))
         mounted.s3.upload_part(**begun, PartNumber=2, Body=b"x" * 1_000_000)
     assert server.uploads <= 3
-    assert upload.BUDGET.held <= 3_000_000
+    assert part_queue.BUDGET.held <= 3_000_000
 
 
 def test_parts_that_wait_for_earlier_ones_are_bounded_over_all_uploads(
     server: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upload.BUDGET, "limit", 1_500_000)
-    monkeypatch.setattr(upload, "_PATIENCE", 0.2)
+    monkeypatch.setattr(part_queue.BUDGET, "limit", 1_500_000)
+    monkeypatch.setattr(part_queue, "_WAIT_SECONDS", 0.2)
     mounted = Mounted(server, "wait")
     first, second = begin(mounted, "1"), begin(mounted, "2")
     mounted.s3.upload_part(**first, PartNumber=2, Body=b"x" * 1_000_000)
@@ -291,11 +291,11 @@ def test_parts_that_wait_for_earlier_ones_are_bounded_over_all_uploads(
     assert status_of(error) == 503
     # The part that is due has room, and what waited is written after it.
     mounted.s3.upload_part(**first, PartNumber=1, Body=b"x" * 1_000_000)
-    assert eventually(lambda: upload.BUDGET.held == 0)
+    assert eventually(lambda: part_queue.BUDGET.held == 0)
     mounted.s3.upload_part(**second, PartNumber=2, Body=b"x" * 1_000_000)
     for begun in (first, second):
         mounted.s3.abort_multipart_upload(**begun)
-    assert upload.BUDGET.held == 0
+    assert part_queue.BUDGET.held == 0
 
 
 def test_a_part_is_refused_by_its_size_before_it_is_read(server: Gateway) -> None:
@@ -314,7 +314,7 @@ def test_completed_uploads_are_forgotten() -> None:
     etag = mounted.s3.upload_part(**begun, PartNumber=1, Body=b"x")["ETag"]
     parts = [{"PartNumber": 1, "ETag": etag}]
     mounted.s3.complete_multipart_upload(**begun, MultipartUpload={"Parts": parts})
-    assert eventually(lambda: not server._uploads._open)
+    assert eventually(lambda: not server._uploads._uploads)
     assert mounted.get("a") == b"x"
     server.stop()
 

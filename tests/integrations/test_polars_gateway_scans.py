@@ -61,7 +61,7 @@ def test_sinks_leave_no_scan(server: Gateway, tmp_path: object) -> None:
     with pytest.raises(pl.exceptions.PolarsError):
         op.sink_csv(pl.LazyFrame({"a": ["x"]}).cast(pl.Int8), f"opendal+fs://{tmp_path}/b.csv")
     assert server._mounts.scans == 0
-    assert not server._uploads._scans
+    assert not len(server._uploads.sinks)
 
 
 def test_mounts_that_no_scan_uses_are_forgotten_after_a_while(
@@ -143,7 +143,7 @@ def test_lazy_sinks_are_bounded_in_number(server: Gateway, monkeypatch: pytest.M
     monkeypatch.setattr(mounts, "_MOST_SCANS", 3)
     frame = pl.LazyFrame({"a": [1]})
     sinks = [op.sink_csv(frame, f"opendal+memory://lazy-sinks/{i}.csv", lazy=True) for i in range(4)]
-    assert len(server._uploads._scans) == 3
+    assert len(server._uploads.sinks) == 3
     with pytest.raises(PermissionError, match="is over"):
         sinks[0].collect()
     sinks[3].collect()

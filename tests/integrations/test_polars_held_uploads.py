@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 import opendalfs
 import opendalfs_polars as op
 from opendalfs.testing import S3Server
-from opendalfs_gateway import hold
+from opendalfs_gateway import held_files
 from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted
 
@@ -59,7 +59,7 @@ def names_in(folder: Path) -> set[str]:
 def test_a_held_file_that_storage_refuses_fails_the_sink_and_no_other_file_is_published_empty(
     held: Mounted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, send: Any
 ) -> None:
-    monkeypatch.setattr(hold, "_MOST_BYTES", 150)
+    monkeypatch.setattr(held_files, "_MAX_BYTES", 150)
     send(held, "refused", b"x" * 100)
     # The second file makes one too many, so that the first is published, which fails; a client tries again.
     for _ in range(2):

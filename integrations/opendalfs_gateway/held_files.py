@@ -1,56 +1,54 @@
-"""The files of one sink, written and not published before the sink has succeeded."""
+"""The files of one sink that are complete, but not published before the sink has succeeded."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from opendalfs.write.writer import Writer
 
-__all__ = ["Hold"]
+from .mount import Mount
+from .writer_threads import WriterThreads
 
-_MOST_BYTES: Final = 256 << 20
-"""Bytes of several files that are held; beyond it the oldest, which has long been complete, is published."""
+__all__ = ["HeldFiles"]
+
+_MAX_BYTES: Final = 256 << 20
+"""Bytes of several files that are held. Beyond it the oldest file, complete for long, is published."""
 
 
-class Hold:
+class HeldFiles:
     """Complete files that wait for the end of their sink, oldest first.
 
-    When one of them cannot be published, all others are dropped and the sink has failed: every later
-    `add` and `publish` raises that error.
+    If one of them cannot be published, all others are dropped and the sink has failed: every later `add` and
+    `publish` raises that error.
 
     Parameters
     ----------
-    commit : coroutine function
-        Publishes the file of a key and a writer; when it fails, it aborts the writer and raises.
-    abort : coroutine function
-        Drops what a writer has written; raises nothing.
+    mount : Mount
+        The mount of the files.
+    threads : WriterThreads
+        The threads that publish them.
     """
 
-    def __init__(
-        self,
-        commit: Callable[[str, Writer], Awaitable[None]],
-        abort: Callable[[Writer], Awaitable[None]],
-    ) -> None:
-        self._commit = commit
-        self._abort = abort
+    def __init__(self, mount: Mount, threads: WriterThreads) -> None:
+        self._mount = mount
+        self._threads = threads
         self._files: dict[str, Writer] = {}
         self._commits: set[asyncio.Task[None]] = set()
         self._error: Exception | None = None
 
     async def add(self, key: str, writer: Writer) -> None:
-        """Take over a complete file; one that is held under the same key is replaced.
+        """Add a complete file; it replaces a held file with the same key.
 
         Raises
         ------
         OSError
-            When a file of the sink could not be published, be it another one.
+            If this or another file of the sink could not be published.
         """
         replaced = self._files.pop(key, None)
         self._files[key] = writer
         if replaced is not None:
-            await self._abort(replaced)
+            await self._threads.abort(replaced)
         while self._error is None and self._is_full():
             await self._publish_oldest()
         await self._raise_error()
@@ -61,7 +59,7 @@ class Hold:
         Raises
         ------
         OSError
-            When one of them could not be published, now or before; those after it are dropped.
+            If one of them could not be published, now or before. The files after it are dropped.
         """
         while self._error is None and self._files:
             await self._publish_oldest()
@@ -72,23 +70,23 @@ class Hold:
     async def drop(self) -> None:
         """Drop all files that are not published."""
         while self._files:
-            await self._abort(self._files.pop(next(iter(self._files))))
+            await self._threads.abort(self._files.pop(next(iter(self._files))))
 
     def _is_full(self) -> bool:
-        # A single file is held however large it is.
-        return len(self._files) > 1 and sum(writer.size for writer in self._files.values()) > _MOST_BYTES
+        # A single file is held whatever its size.
+        return len(self._files) > 1 and sum(writer.size for writer in self._files.values()) > _MAX_BYTES
 
     async def _publish_oldest(self) -> None:
         key = next(iter(self._files))
         commit = asyncio.create_task(self._publish(key, self._files.pop(key)))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
-        # A client that goes away must not end a commit half-way.
+        # The commit goes on if the client disconnects.
         await asyncio.shield(commit)
 
     async def _publish(self, key: str, writer: Writer) -> None:
         try:
-            await self._commit(key, writer)
+            await self._threads.commit(self._mount, key, writer)
         except Exception as exc:
             self._error = self._error or exc
 

@@ -1,0 +1,91 @@
+"""The sinks that write through the gateway.
+
+A completed upload is not enough to publish a file: after a query has failed, Polars sometimes still completes
+files that hold only a part of the data. So the files of a sink can be held (`HeldFiles`): they are published
+when the sink has succeeded, and what arrives after its end is refused.
+"""
+
+from __future__ import annotations
+
+from opendalfs.write.writer import Writer
+
+from .held_files import HeldFiles
+from .mount import Mount
+from .s3 import S3Error
+from .writer_threads import WriterThreads
+
+__all__ = ["Sinks"]
+
+
+class Sinks:
+    """The sinks that may write, by mount and by the name of their scan.
+
+    Parameters
+    ----------
+    threads : WriterThreads
+        The threads that publish files.
+    """
+
+    def __init__(self, threads: WriterThreads) -> None:
+        self._threads = threads
+        self._sinks: dict[tuple[Mount, str], HeldFiles | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._sinks)
+
+    def __contains__(self, sink: tuple[Mount, str]) -> bool:
+        return sink in self._sinks
+
+    def open(self, mount: Mount, scan: str, *, hold: bool) -> None:
+        """Allow writes under the name of a scan, until `close`.
+
+        Parameters
+        ----------
+        mount : Mount
+            The mount.
+        scan : str
+            The name of the scan.
+        hold : bool
+            Whether to hold complete files until the sink has succeeded.
+        """
+        self._sinks[mount, scan] = HeldFiles(mount, self._threads) if hold else None
+
+    def close(self, mount: Mount, scan: str) -> HeldFiles | None:
+        """Refuse further writes of a sink, and return the files that it holds, if any."""
+        return self._sinks.pop((mount, scan), None)
+
+    def check(self, mount: Mount, key: str) -> None:
+        """Raise if no sink may write this key.
+
+        Raises
+        ------
+        S3Error
+            403 if the sink is over.
+        """
+        self._held(mount, key)
+
+    def _held(self, mount: Mount, key: str) -> HeldFiles | None:
+        try:
+            return self._sinks[mount, key.partition("/")[0]]
+        except KeyError:
+            raise S3Error(403, "AccessDenied", "the sink that wrote here is over: start a new one") from None
+
+    async def add(self, mount: Mount, key: str, writer: Writer) -> None:
+        """Publish a complete file, or hold it with the other files of its sink.
+
+        Raises
+        ------
+        S3Error
+            403 if the sink is over. The file is dropped.
+        OSError
+            If it cannot be published.
+        """
+        try:
+            held = self._held(mount, key)
+        except S3Error:
+            await self._threads.abort(writer)
+            raise
+        if held is not None:
+            await held.add(key, writer)
+        else:
+            await self._threads.commit(mount, key, writer)
