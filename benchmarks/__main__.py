@@ -68,14 +68,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def _settings(given: argparse.Namespace) -> Settings:
     base = SMOKE if given.smoke else Settings(scale=0.1, rounds=3, share=0.2) if given.url else Settings()
     latency = None if given.latency_ms is None else given.latency_ms / 1000
-    told = {
+    overrides = {
         "scale": given.scale,
         "latency": latency,
         "bandwidth": given.bandwidth,
         "rounds": given.rounds,
         "budget": given.budget,
     }
-    return replace(base, **{name: value for name, value in told.items() if value is not None})
+    return replace(base, **{name: value for name, value in overrides.items() if value is not None})
 
 
 def choose(given: argparse.Namespace) -> list[Case]:

@@ -126,6 +126,6 @@ class Access:
             "ENDPOINT": host,
             "URL_STYLE": "path" if host else "",
         }
-        told = [f"{k} '{v}'" for k, v in names.items() if v]
+        pairs = [f"{k} '{v}'" for k, v in names.items() if v]
         plain = ["USE_SSL false"] if self.endpoint.startswith("http:") else []
-        return f"CREATE SECRET (TYPE s3, {', '.join([*told, *plain])})"
+        return f"CREATE SECRET (TYPE s3, {', '.join([*pairs, *plain])})"

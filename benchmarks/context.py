@@ -100,13 +100,13 @@ class Context:
     proxy: DelayProxy | None = None
     _published: dict[str, str] = field(default_factory=dict)
     _turns: Iterator[int] = field(default_factory=itertools.count)
-    _leaving: ExitStack = field(default_factory=ExitStack)
+    _exits: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Context:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leaving.close()
+        self._exits.close()
 
     # The data
 
@@ -239,13 +239,13 @@ class Context:
     @cached_property
     def httpfs(self) -> Httpfs:
         """The native S3 client of DuckDB, in its own process."""
-        return self._leaving.enter_context(Httpfs(self.access))
+        return self._exits.enter_context(Httpfs(self.access))
 
     @cached_property
     def raw(self) -> RawClient:
         """Plain HTTP."""
         signer = opendalfs.filesystem(self.service, **self.options)
-        return self._leaving.enter_context(RawClient(lambda path: str(signer.sign(path, expiration=3600))))
+        return self._exits.enter_context(RawClient(lambda path: str(signer.sign(path, expiration=3600))))
 
     def url(self, path: str) -> str:
         """Return the URL of a path, as opendalfs spells it."""

@@ -114,10 +114,10 @@ def _about(runs: dict[str, Run]) -> Iterator[str]:
     yield ""
     yield "| measured | on | with |"
     yield "|---|---|---|"
-    told: dict[tuple[str, str, str], list[str]] = {}
+    by_conditions: dict[tuple[str, str, str], list[str]] = {}
     for group, run in runs.items():
-        told.setdefault(_conditions(run.about), []).append(group)
-    for (date, machine, settings), groups in told.items():
+        by_conditions.setdefault(_conditions(run.about), []).append(group)
+    for (date, machine, settings), groups in by_conditions.items():
         yield f"| {date}: {', '.join(groups)} | {machine} | {settings} |"
     versions = next(iter(runs.values())).about["environment"]
     names = [n for n in versions if n not in ("python", "system", "cpu", "cpus")]

@@ -170,11 +170,11 @@ def _ask(method: str) -> dict[str, Peer]:
         return context.fill("asked", context.count(ASKED), 8)
 
     def make(context: Context) -> OnFilesystem:
-        asked = paths(context)
+        names = paths(context)
 
         def ask(fs: Any) -> Any:
             async def gather() -> Any:
-                return await asyncio.gather(*(getattr(fs, method)(name) for name in asked))
+                return await asyncio.gather(*(getattr(fs, method)(name) for name in names))
 
             found = asyn.sync(fs.loop, gather)
             return [each if isinstance(each, bool) else each["size"] for each in found]
