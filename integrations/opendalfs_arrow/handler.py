@@ -7,10 +7,8 @@ other path waits for one stat, so that a missing file is an error there and then
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -19,36 +17,30 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from opendalfs.errors import UnsupportedError, redact
-from opendalfs.fs import services
 from opendalfs.fs.copies import copy_file
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move
-from opendalfs.listing import info as listing
-from opendalfs.listing.info import Info
-from opendalfs.options import require_server
 from opendalfs.read.reader import Reader, gather, weakly
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import tasks
-from opendalfs.services import Form, Home
+from opendalfs.services import Home
 
 from .call_hints import Asked, Call, asked_of, call_of, fragments_of
 from .file_cache import FileCache, file_cache_of
+from .file_info import FileInfoReader
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
+from .paths import PathResolver
 from .prefetch import Upcoming, of_call
 from .scan import Scan
 
 __all__ = ["Handler"]
 
-_AT_ONCE: Final = 256
 _WARM: Final = 8
 """Ends of files that are read ahead of a scan that may stop at any of them."""
 
 _FILES_AHEAD: Final = 32
 """Files that are read ahead of a call that will come to all of them."""
-
-_RESOLVED: Final = 64
-"""Filesystems of URLs that are kept."""
 
 
 class Handler(pafs.FileSystemHandler):
@@ -77,8 +69,8 @@ class Handler(pafs.FileSystemHandler):
             self.cache = FileCache(True, self.options.get("listings_expiry_time", LISTED.seconds))
         else:
             self.cache = file_cache_of(fs)
-        # fsspec keeps an instance only while somebody holds it, and making one is not free.
-        self._resolved: OrderedDict[OpendalFileSystem, None] = OrderedDict()
+        self.paths = PathResolver(fs, self.options, self.cache)
+        self.infos = FileInfoReader(self.paths, self.cache)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Handler):
@@ -98,112 +90,18 @@ class Handler(pafs.FileSystemHandler):
         return "opendal" if self.fs is None else f"opendal+{self.fs.service.scheme}"
 
     def normalize_path(self, path: str) -> str:
-        """Bring a path or URL into one form."""
-        fs, inner = self.resolve(path)
-        return self._shown(fs, inner)
+        """Return the one form of a path or URL."""
+        return self.paths.normalize(path)
 
-    def resolve(self, path: str) -> tuple[OpendalFileSystem, str]:
-        """Give the filesystem behind a path and the path there."""
-        if self.fs is not None:
-            return self.fs, _inner(self.fs, path)
-        fs, _ = services.resolve(path, **self.options)
-        require_server(fs.service, self.options)
-        if fs not in self._resolved:
-            self._resolved[fs] = None
-            fs.watch(self.cache)
-            while len(self._resolved) > _RESOLVED:
-                self._resolved.popitem(last=False)
-        return fs, _inner(fs, path)
-
-    def _shown(self, fs: OpendalFileSystem, path: str) -> str:
-        return path if self.fs is not None else fs.unstrip_protocol(path)
-
-    def _key(self, path: str) -> str:
-        """Give the one name that a file is known by, however pyarrow's caller spelled its path."""
-        fs, inner = self.resolve(path)
-        return self._shown(fs, inner)
-
-    def local(self, path: str) -> str | None:
-        """Give the path that a file has on this machine, for Arrow's own local files."""
-        fs, inner = self.resolve(path)
-        if fs.service.form is not Form.ABSOLUTE:
-            return None
-        connection, key = fs.locate(inner)
-        return os.path.join("/", connection.native.get("root", "/"), key)
-
-    # What is there
+    # File infos
 
     def get_file_info(self, paths: Sequence[str]) -> list[pafs.FileInfo]:
-        """Tell of many paths, all at the same time."""
-        # Whoever asks for one path alone may want to read what is in there next.
-        ask = partial(self._info, alone=len(paths) == 1)
-        return tasks.run(gather, ask, list(paths), _AT_ONCE)
-
-    async def _info(self, path: str, alone: bool = False) -> pafs.FileInfo:
-        fs, inner = self.resolve(path)
-        key = self._shown(fs, inner)
-        if key in self.cache.directories:
-            return pafs.FileInfo(path, pafs.FileType.Directory)
-        try:
-            info = await (self._look(fs, inner) if alone else fs._info(inner, refresh=True))
-        except (FileNotFoundError, NotADirectoryError):
-            self.cache.invalidate(key)
-            return pafs.FileInfo(path, pafs.FileType.NotFound)
-        self.cache.add(key, info)
-        return _said(path, info)
-
-    async def _look(self, fs: OpendalFileSystem, inner: str) -> Info:
-        """Ask for a path; of one that is named like a directory, for what is below it at the same time."""
-        connection, key = fs.locate(inner)
-        if not key or "." in key.rpartition("/")[2] or not connection.can("list_with_recursive"):
-            return await fs._info(inner, refresh=True)
-        invalidations = self.cache.directories.invalidations
-        stat, below = await asyncio.gather(
-            connection.stat(key), listing.page(connection, key), return_exceptions=True
-        )
-        if not isinstance(stat, BaseException):
-            return listing.stat_info(connection, key, stat)
-        if not isinstance(stat, FileNotFoundError) or isinstance(below, BaseException) or below == []:
-            # A directory without anything in it, or something that only an error can tell of.
-            return await fs._info(inner, refresh=True)
-        if below is not None:
-            self.cache.directories.add_tree(self._shown(fs, inner), below, invalidations)
-        return listing.directory(inner)
-
-    def told(self, fs: OpendalFileSystem, info: Info) -> pafs.FileInfo:
-        """Keep what a listing told, and say it in pyarrow's way."""
-        path = self._shown(fs, info["name"])
-        self.cache.add(path, info)
-        return _said(path, info)
+        """Return the infos of many paths, which are asked for concurrently."""
+        return self.infos.get(paths)
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
-        """List a directory with one list, or a whole tree."""
-        fs, base = self.resolve(selector.base_dir)
-        infos = tasks.run(self._below, fs, base, selector.recursive)
-        if not infos:
-            kind = self.get_file_info([selector.base_dir])[0].type
-            if kind == pafs.FileType.File:
-                raise NotADirectoryError(20, "Not a directory", redact(selector.base_dir))
-            if kind == pafs.FileType.NotFound and not selector.allow_not_found:
-                raise FileNotFoundError(2, "No such directory", redact(selector.base_dir))
-        infos.sort(key=lambda info: str(info["name"]))
-        told = [self.told(fs, info) for info in infos]
-        self.cache.order.add([t.path for t in told if t.type == pafs.FileType.File])
-        return told
-
-    async def _below(self, fs: OpendalFileSystem, base: str, recursive: bool) -> list[Info]:
-        """List what is below a directory, without itself; empty for a file and for what is not there."""
-        try:
-            if recursive:
-                told = self.cache.directories.take_tree(self._shown(fs, base))
-                if told is not None:
-                    return [info for info in told if info["name"] != base]
-                found = list((await fs._find(base, withdirs=True, detail=True)).values())
-            else:
-                found = await fs._ls(base, refresh=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return [info for info in found if info["name"] != base]
+        """List a directory, or all below it, with one listing."""
+        return self.infos.select(selector)
 
     # Reading
 
@@ -217,7 +115,7 @@ class Handler(pafs.FileSystemHandler):
             be there: if it is gone by now, the first read raises.
         """
         with called():
-            local = self.local(path)
+            local = self.paths.local_path(path)
             if local is not None:
                 return _open_local(local, pafs.LocalFileSystem().open_input_file)
             if path.endswith(STREAMED):
@@ -270,7 +168,7 @@ class Handler(pafs.FileSystemHandler):
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         """Open a file for reading from front to back; raises as `open_input_file` does."""
-        local = self.local(path)
+        local = self.paths.local_path(path)
         if local is not None:
             # Whoever called this decompresses.
             return _open_local(local, partial(pafs.LocalFileSystem().open_input_stream, compression=None))
@@ -285,26 +183,25 @@ class Handler(pafs.FileSystemHandler):
 
     def _check(self, path: str, look: Callable[[], object]) -> None:
         """Look whether a path is a file, unless that is known; raise when it is not."""
-        if self.cache.is_file(self._key(path)):
+        if self.cache.is_file(self.paths.normalize(path)):
             return
-        fs, inner = self.resolve(path)
-        connection, key = fs.locate(inner)
+        fs, inner = self.paths.resolve(path)
         try:
-            if key:
+            if fs.locate(inner)[1]:
                 look()
                 return
         except FileNotFoundError:
-            if not tasks.run(fs._is_folder, connection, key):
+            if not tasks.run(fs._isdir, inner):
                 raise
         raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
 
     def reader(self, path: str) -> Reader:
         """Give the reads of a file, of the version that was told of not long ago."""
-        fs, inner = self.resolve(path)
+        fs, inner = self.paths.resolve(path)
         # Whoever opens it after it has changed must not be told of the old version again.
         changed = weakly(fs.invalidate_cache, inner)
         connection, key = fs.locate(inner)
-        version = self.cache.version(self._shown(fs, inner), connection)
+        version = self.cache.version(self.paths.full_path(fs, inner), connection)
         return Reader(connection, key, version, changed)
 
     def begin_tails(self, paths: Sequence[str]) -> None:
@@ -326,13 +223,13 @@ class Handler(pafs.FileSystemHandler):
 
     def open_append_stream(self, path: str, metadata: Any = None) -> pa.NativeFile:
         """Open a file for adding to it, where the service can."""
-        fs, _ = self.resolve(path)
+        fs, _ = self.paths.resolve(path)
         if not fs.service.appends:
             raise UnsupportedError(f"the service {fs.service.scheme} cannot append to an object")
         return self._output(path, "ab", metadata)
 
     def _output(self, path: str, mode: str, metadata: Any) -> pa.NativeFile:
-        fs, inner = self.resolve(path)
+        fs, inner = self.paths.resolve(path)
         # What is known of it is forgotten when it is published, as after each change of the filesystem's own.
         options = _write_options(fs, inner, metadata)
         return pa.PythonFile(fs.open(inner, mode, **options), mode="w")
@@ -341,11 +238,11 @@ class Handler(pafs.FileSystemHandler):
 
     def create_dir(self, path: str, recursive: bool) -> None:
         """Make a directory; one that exists is fine."""
-        fs, inner = self.resolve(path)
-        self.cache.invalidate(self._key(path))
-        above = fs._parent(inner)
-        if not recursive and above.strip("/") and not tasks.run(fs._isdir, above):
-            raise FileNotFoundError(2, "The directory above does not exist", redact(path))
+        fs, inner = self.paths.resolve(path)
+        self.cache.invalidate(self.paths.normalize(path))
+        parent = inner.rpartition("/")[0]
+        if not recursive and parent.strip("/") and not tasks.run(fs._isdir, parent):
+            raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", redact(path))
         tasks.run(fs._makedirs, inner, exist_ok=True)
 
     def delete_dir(self, path: str) -> None:
@@ -353,7 +250,7 @@ class Handler(pafs.FileSystemHandler):
         fs, inner = self._folder(path)
         # pyarrow's paths are literal: `_rm` would take some names for patterns.
         tasks.run(fs._rm_tree, inner)
-        self.cache.invalidate_below(self._key(path))
+        self.cache.invalidate_below(self.paths.normalize(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         """Remove all below a directory; it stays."""
@@ -365,15 +262,15 @@ class Handler(pafs.FileSystemHandler):
             raise
         self._empty(fs, inner)
         tasks.run(fs._makedirs, inner, exist_ok=True)
-        self.cache.invalidate_below(self._key(path))
+        self.cache.invalidate_below(self.paths.normalize(path))
 
     def _folder(self, path: str) -> tuple[OpendalFileSystem, str]:
-        fs, inner = self.resolve(path)
+        fs, inner = self.paths.resolve(path)
         if not inner.strip("/"):
             raise ValueError(
                 "this would empty the root: say so with delete_dir_contents('', accept_root_dir=True)"
             )
-        kind = tasks.run(self._info, path).type
+        kind = self.infos.type_of(path)
         if kind == pafs.FileType.File:
             raise NotADirectoryError(20, "Not a directory", redact(path))
         if kind == pafs.FileType.NotFound:
@@ -397,41 +294,27 @@ class Handler(pafs.FileSystemHandler):
 
     def delete_file(self, path: str) -> None:
         """Remove a file."""
-        fs, inner = self.resolve(path)
+        fs, inner = self.paths.resolve(path)
         tasks.run(fs._rm_file, inner)
-        self.cache.invalidate(self._key(path))
+        self.cache.invalidate(self.paths.normalize(path))
 
     def move(self, src: str, dest: str) -> None:
         """Rename a file or directory."""
-        fs, source = self.resolve(src)
-        other, target = self.resolve(dest)
+        fs, source = self.paths.resolve(src)
+        other, target = self.paths.resolve(dest)
         if fs != other:
             raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
         tasks.run(move, fs, source, target, literal=True)
-        self.cache.invalidate_below(self._key(src))
-        self.cache.invalidate_below(self._key(dest))
+        self.cache.invalidate_below(self.paths.normalize(src))
+        self.cache.invalidate_below(self.paths.normalize(dest))
 
     def copy_file(self, src: str, dest: str) -> None:
         """Copy a file; within a service without its bytes coming here, where the service can."""
-        fs, source = self.resolve(src)
-        other, target = self.resolve(dest)
+        fs, source = self.paths.resolve(src)
+        other, target = self.paths.resolve(dest)
         if not tasks.run(copy_file, fs, source, target, other):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(src))
-        self.cache.invalidate(self._key(dest))
-
-
-def _inner(fs: OpendalFileSystem, path: str) -> str:
-    """Give the path that a path or URL has in a filesystem; what is elsewhere raises."""
-    inner = str(fs._strip_protocol(path))
-    if "://" not in path:
-        return inner
-    fs.check_server(path)
-    if "://" not in inner:
-        return inner
-    if not fs._bound:
-        raise ValueError(f"{redact(path)!r} is not a path of {fs!r}")
-    # Within its options, where a URL begins at the service.
-    return fs._split(inner)[1]
+        self.cache.invalidate(self.paths.normalize(dest))
 
 
 async def _remove_below(fs: OpendalFileSystem, path: str) -> None:
@@ -453,13 +336,6 @@ def _open_local(path: str, opens: Callable[[str], pa.NativeFile]) -> pa.NativeFi
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path)) from None
         raise
-
-
-def _said(path: str, info: Info) -> pafs.FileInfo:
-    """Say in pyarrow's way what was told of a path."""
-    if info["type"] == "directory":
-        return pafs.FileInfo(path, pafs.FileType.Directory)
-    return pafs.FileInfo(path, pafs.FileType.File, size=info["size"], mtime=info.get("LastModified"))
 
 
 _HEADERS: Final = {

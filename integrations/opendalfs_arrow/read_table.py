@@ -198,9 +198,9 @@ def _path(source: Any) -> str:
 
 def _glob(handler: Handler, pattern: str) -> list[str]:
     """Give the files that match a pattern, with what the listing tells of them kept."""
-    fs, inner = handler.resolve(pattern)
+    fs, inner = handler.paths.resolve(pattern)
     found = tasks.run(fs._glob, inner, detail=True)
-    return [handler.told(fs, info).path for _, info in sorted(found.items()) if info["type"] == "file"]
+    return [handler.infos.add(fs, info).path for _, info in sorted(found.items()) if info["type"] == "file"]
 
 
 def _plans(
@@ -211,7 +211,7 @@ def _plans(
 ) -> dict[str, list[Range]]:
     """Decide which bytes of which files are needed."""
     fragments = fragments_of(dataset, filters)
-    if not fragments or handler.local(fragments[0].path) is not None:
+    if not fragments or handler.paths.local_path(fragments[0].path) is not None:
         return {}
     plans: dict[str, list[Range]] = {}
     for fragment in _with_footers(handler, fragments):

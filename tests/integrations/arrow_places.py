@@ -47,7 +47,7 @@ class Place:
     def core(self) -> OpendalFileSystem:
         """The filesystem underneath; another view of the same files."""
         handler = self.fs.handler
-        return handler.fs or handler.resolve(self.root)[0]
+        return handler.fs or handler.paths.resolve(self.root)[0]
 
     def path(self, *names: str) -> str:
         return "/".join((self.root, *names))

@@ -183,11 +183,11 @@ class TestFilesystems:
         assert eventually(lambda: (gc.collect(), gone() is None and kept() is None)[1])
 
     def test_filesystems_of_urls_are_kept_within_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("opendalfs_arrow.handler._RESOLVED", 3)
+        monkeypatch.setattr("opendalfs_arrow.paths._MOST_FILESYSTEMS", 3)
         handler = opendalfs.arrow().handler
         for i in range(10):
-            handler.resolve(f"opendal+http://localhost:{i + 1}/x.parquet")
-        assert len(handler._resolved) == 3
+            handler.paths.resolve(f"opendal+http://localhost:{i + 1}/x.parquet")
+        assert len(handler.paths._filesystems) == 3
 
 
 def living(*kinds: type) -> list[object]:
