@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from .s3 import S3Error, number
+from .s3 import S3Error, parse_number
 
 __all__ = ["length", "pieces", "whole"]
 
@@ -25,7 +25,7 @@ def length(request: web.BaseRequest) -> int:
         When the client does not tell it.
     """
     text = request.headers.get("x-amz-decoded-content-length", request.headers.get("Content-Length", ""))
-    size = number(text)
+    size = parse_number(text)
     if size is None:
         raise S3Error(411, "MissingContentLength", "an upload tells its length")
     return size

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from .s3 import FAILED, S3Error, explain
+from .s3 import FAILED, S3Error, to_s3_error
 
 __all__ = ["Failures"]
 
@@ -73,7 +73,7 @@ class Failures:
 
     def add(self, request: Hashable, exc: OSError) -> None:
         """Remember an error that the core has raised after all retries; others are for the next request."""
-        error = explain(exc)
+        error = to_s3_error(exc)
         if error.status != FAILED:
             return
         self._known[request] = time.monotonic() + _SECONDS, _TIMES, error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import datetime
 
 from opendalfs import urls
@@ -17,9 +18,19 @@ from opendalfs.read.version_cache import CONDITIONAL, VersionCache
 from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
 
-from .s3 import Item, S3Error
+from .s3 import S3Error
 
-__all__ = ["Mount", "Source", "etag"]
+__all__ = ["ListedObject", "Mount", "Source", "etag"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One object of a listing."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime | None
 
 
 class Mount:
@@ -155,7 +166,7 @@ class Mount:
         """Note that an object was written, so that the filesystem's own listings tell of it."""
         self.filesystem.invalidate_cache(self.connection.name(self.locate(key)[1]))
 
-    async def list(self, prefix: str, *, deep: bool) -> tuple[list[Item], list[str]]:
+    async def list(self, prefix: str, *, deep: bool) -> tuple[list[ListedObject], list[str]]:
         """List the keys that start with a prefix.
 
         Parameters
@@ -167,7 +178,7 @@ class Mount:
 
         Returns
         -------
-        list of Item
+        list of ListedObject
             Sorted by key.
         list of str
             Directories, each with its slash, sorted; none when `deep`.
@@ -186,7 +197,7 @@ class Mount:
             infos = await listing.tree(connection, folder, prefix=name)
         else:
             infos = await listing.children(connection, folder) or []
-        items: list[Item] = []
+        items: list[ListedObject] = []
         folders: list[str] = []
         for info in infos:
             path = urls.split(connection.service, info["name"])[1]
@@ -200,10 +211,10 @@ class Mount:
         items.sort(key=lambda item: item.key)
         return items, [] if deep else sorted(folders)
 
-    def _item(self, path: str, info: listing.Info) -> Item:
+    def _item(self, path: str, info: listing.Info) -> ListedObject:
         version = Version.from_info(info)
         self.pin(path, version)
-        return Item(path, version.size, etag(version), version.modified)
+        return ListedObject(path, version.size, etag(version), version.modified)
 
 
 class Source:

@@ -1,4 +1,4 @@
-"""The words of the S3 protocol: what a request asks, and the XML that answers it. No storage, no state."""
+"""The S3 protocol: requests parsed, responses formatted. No storage, no state."""
 
 from __future__ import annotations
 
@@ -6,51 +6,52 @@ import errno
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, unquote
 from xml.etree import ElementTree
 
 from opendalfs.errors import ChangedError, OptionError, RangeError, UnsupportedError
 
 __all__ = [
     "FAILED",
-    "Listing",
-    "Request",
+    "XMLNS",
     "S3Error",
-    "explain",
-    "key_id",
-    "number",
-    "parse",
-    "same",
-    "window",
+    "S3Request",
+    "access_key_id",
+    "completed_parts",
+    "document",
+    "equal_in_constant_time",
+    "escape",
+    "parse_number",
+    "parse_range",
+    "parse_request",
+    "to_s3_error",
 ]
 
-_XMLNS: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
-_KEY_ID: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
+XMLNS: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
+_ACCESS_KEY_ID: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
 _RANGE: Final = re.compile(r"^bytes=(\d{0,18})-(\d{0,18})$", re.A)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.A)
 _NOT_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPES: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_PARTS: Final = 10_000
+_MAX_PARTS: Final = 10_000
 
 
 class S3Error(Exception):
-    """An answer that is an error.
+    """A response that is an error.
 
     Parameters
     ----------
     status : int
-        Of HTTP.
+        HTTP status.
     code : str
-        S3's word for it, such as ``"NoSuchKey"``.
+        S3's error code, such as ``"NoSuchKey"``.
     message : str
-        For people; holds no secrets.
+        Text for the user, without secrets.
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -61,12 +62,12 @@ class S3Error(Exception):
 
     @property
     def body(self) -> bytes:
-        """The XML: the message first and on the first line, as that is what Polars' errors show first."""
+        """The XML. The message is first and on the first line, as Polars' errors show that first."""
         return document("Error", ("Message", self.message), ("Code", self.code))
 
 
 FAILED: Final = 424
-"""Status of a request that has failed after the core's retries; clients repeat those with a 5xx or 429."""
+"""Status of a request that failed after the core's retries. Clients would retry after a 5xx or 429."""
 
 _STATUS: Final[tuple[tuple[type[OSError], int, str], ...]] = (
     (ChangedError, 412, "PreconditionFailed"),
@@ -84,13 +85,13 @@ _STATUS: Final[tuple[tuple[type[OSError], int, str], ...]] = (
 _BUSY: Final = frozenset({errno.EAGAIN, errno.EBUSY})
 
 
-def explain(exc: OSError) -> S3Error:
-    """Turn an error of the core into an answer.
+def to_s3_error(exc: OSError) -> S3Error:
+    """Convert an error of the core.
 
     Parameters
     ----------
     exc : OSError
-        From `opendalfs.errors`, so without secrets.
+        An error from `opendalfs.errors`, so without secrets.
 
     Returns
     -------
@@ -108,13 +109,13 @@ def explain(exc: OSError) -> S3Error:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What the first line of a request asks.
+class S3Request:
+    """The bucket, key and query of a request.
 
     Parameters
     ----------
     bucket, key : str
-        Decoded; the key is empty for requests about the bucket.
+        Decoded. The key is empty for requests about the bucket.
     query : Mapping
         Decoded.
     """
@@ -127,57 +128,57 @@ class Request:
 _NO_QUERY: Final[Mapping[str, str]] = {}
 
 
-def parse(target: str) -> Request:
-    """Take the target of a request apart.
+def parse_request(target: str) -> S3Request:
+    """Parse the target of a request.
 
     Parameters
     ----------
     target : str
-        As it stands in the first line: a path, and a query where there is one.
+        A path, and a query if there is one, as in the request line.
 
     Returns
     -------
-    Request
+    S3Request
 
     Raises
     ------
     S3Error
-        For a path that is not UTF-8.
+        400 for a path that is not UTF-8.
 
     Examples
     --------
-    >>> parse("/lake/a%20b%2B.parquet?uploadId=1")
-    Request(bucket='lake', key='a b+.parquet', query={'uploadId': '1'})
+    >>> parse_request("/lake/a%20b%2B.parquet?uploadId=1")
+    S3Request(bucket='lake', key='a b+.parquet', query={'uploadId': '1'})
     """
     path, _, query = target.partition("?")
     bucket, _, key = path.lstrip("/").partition("/")
     try:
-        # In a path a plus is a plus; only in a query may it be a space.
+        # Only in a query a plus may stand for a space.
         name = unquote(key, errors="strict") if "%" in key else key
     except UnicodeDecodeError:
-        raise S3Error(400, "InvalidURI", "the path is not UTF-8") from None
+        raise S3Error(400, "InvalidURI", "the path is not UTF-8: percent-encode its UTF-8 bytes") from None
     pairs = dict(parse_qsl(query, keep_blank_values=True)) if query else _NO_QUERY
-    return Request(unquote(bucket), name, pairs)
+    return S3Request(unquote(bucket), name, pairs)
 
 
-def key_id(authorization: str) -> str:
-    """Give the access key id of an Authorization header; empty when there is none."""
-    found = _KEY_ID.match(authorization)
+def access_key_id(authorization: str) -> str:
+    """Return the access key id of an Authorization header; empty if it has none."""
+    found = _ACCESS_KEY_ID.match(authorization)
     return found.group(1) if found else ""
 
 
-def same(given: str, expected: str) -> bool:
-    """Compare two strings in a time that tells nothing about them."""
+def equal_in_constant_time(given: str, expected: str) -> bool:
+    """Compare two strings in a time that does not depend on their content."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
-def number(text: str) -> int | None:
-    """Read a number of decimal digits, and not of more than any that is meant has; None for all else."""
+def parse_number(text: str) -> int | None:
+    """Parse a decimal integer of at most 18 digits; None if `text` is anything else."""
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
-def window(header: str | None, size: int) -> tuple[int, int] | None:
-    """Resolve a Range header.
+def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Parse a Range header.
 
     Parameters
     ----------
@@ -189,17 +190,17 @@ def window(header: str | None, size: int) -> tuple[int, int] | None:
     Returns
     -------
     tuple of int or None
-        Start (inclusive) and stop (exclusive); None when the whole object is meant, which is also
-        what a header of another form means (RFC 9110, 14.2).
+        Start (inclusive) and stop (exclusive); None for the whole object, also for a header of another
+        form (RFC 9110, 14.2).
 
     Raises
     ------
     S3Error
-        416, when nothing of the range exists.
+        416 if the object has no byte of the range.
 
     Examples
     --------
-    >>> window("bytes=-8", 100)
+    >>> parse_range("bytes=-8", 100)
     (92, 100)
     """
     found = _RANGE.match(header) if header else None
@@ -213,105 +214,33 @@ def window(header: str | None, size: int) -> tuple[int, int] | None:
         if last and int(last) < start:
             return None
     if start >= stop:
-        raise S3Error(416, "InvalidRange", f"the object has {size} bytes")
+        raise S3Error(416, "InvalidRange", f"the range {header!r} is empty: the object has {size} bytes")
     return start, stop
 
 
 def escape(text: str) -> str:
-    """Make a text safe within XML.
+    """Escape a text for XML.
 
     Raises
     ------
     S3Error
-        For characters that XML cannot hold in any form.
+        400 for characters that XML cannot represent.
     """
     if _NOT_XML.search(text):
-        raise S3Error(400, "InvalidArgument", f"{text!r} holds characters that XML cannot hold")
+        raise S3Error(400, "InvalidArgument", f"{text!r} holds characters that XML cannot represent")
     return text.translate(_ESCAPES)
 
 
 def document(name: str, *fields: tuple[str, str]) -> bytes:
-    """Write an XML document of one level."""
+    """Return an XML document with one level of elements."""
     inner = "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in fields)
     if name == "Error":
         return f"<Error>{inner}</Error>".encode()
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{_XMLNS}">{inner}</{name}>'.encode()
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{XMLNS}">{inner}</{name}>'.encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One object of a listing."""
-
-    key: str
-    size: int
-    etag: str
-    modified: datetime | None
-
-
-@dataclass(slots=True)
-class Listing:
-    """One page of ListObjectsV2.
-
-    Parameters
-    ----------
-    bucket, prefix, delimiter : str
-        As asked.
-    most : int
-        Keys asked for at most.
-    encoded : bool
-        Whether names are to be URL-encoded.
-    items : list of Item
-        Objects.
-    prefixes : list of str
-        Common prefixes.
-    token : str
-        Where the next page begins; empty on the last one.
-    """
-
-    bucket: str
-    prefix: str
-    delimiter: str
-    most: int
-    encoded: bool
-    items: list[Item] = field(default_factory=list)
-    prefixes: list[str] = field(default_factory=list)
-    token: str = ""
-
-    def _name(self, text: str) -> str:
-        return quote(text, safe="/") if self.encoded else escape(text)
-
-    @property
-    def body(self) -> bytes:
-        """The XML."""
-        parts = [
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="{_XMLNS}">',
-            f"<Name>{self.bucket}</Name><Prefix>{self._name(self.prefix)}</Prefix>",
-            f"<KeyCount>{len(self.items) + len(self.prefixes)}</KeyCount><MaxKeys>{self.most}</MaxKeys>",
-            f"<IsTruncated>{'true' if self.token else 'false'}</IsTruncated>",
-        ]
-        if self.delimiter:
-            parts.append(f"<Delimiter>{self._name(self.delimiter)}</Delimiter>")
-        if self.encoded:
-            parts.append("<EncodingType>url</EncodingType>")
-        if self.token:
-            parts.append(f"<NextContinuationToken>{self.token}</NextContinuationToken>")
-        parts += [self._item(item) for item in self.items]
-        parts += [f"<CommonPrefixes><Prefix>{self._name(p)}</Prefix></CommonPrefixes>" for p in self.prefixes]
-        parts.append("</ListBucketResult>")
-        return "".join(parts).encode()
-
-    def _item(self, item: Item) -> str:
-        when = (item.modified or _EPOCH).astimezone(UTC)
-        return (
-            f"<Contents><Key>{self._name(item.key)}</Key>"
-            f"<LastModified>{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z</LastModified>"
-            f"<ETag>{escape(item.etag)}</ETag><Size>{item.size}</Size>"
-            "<StorageClass>STANDARD</StorageClass></Contents>"
-        )
-
-
-def finished_parts(body: bytes) -> list[tuple[int, str]]:
-    """Read the parts that a CompleteMultipartUpload lists.
+def completed_parts(body: bytes) -> list[tuple[int, str]]:
+    """Parse the list of parts in a CompleteMultipartUpload request.
 
     Parameters
     ----------
@@ -321,24 +250,26 @@ def finished_parts(body: bytes) -> list[tuple[int, str]]:
     Returns
     -------
     list of (int, str)
-        Number and etag of each, without quotes, in ascending order.
+        Number and etag of each part, without quotes, in ascending order.
 
     Raises
     ------
     S3Error
-        For what is no such list.
+        400 if it is not such a list.
     """
     if b"<!" in body:
-        # No client sends a document type; one could hold entities that expand without bound.
+        # No client sends a document type. One could define entities that expand without bound.
         raise S3Error(400, "MalformedXML", "a document type is not allowed")
     try:
         root = ElementTree.fromstring(body)
-        listed = [_part(node) for node in root if node.tag.rpartition("}")[2] == "Part"]
+        parts = [_part(node) for node in root if node.tag.rpartition("}")[2] == "Part"]
     except (ElementTree.ParseError, ValueError, KeyError):
-        raise S3Error(400, "MalformedXML", "the list of parts cannot be read") from None
-    if not listed or not _ascending(listed) or len(listed) > _MOST_PARTS:
-        raise S3Error(400, "InvalidPartOrder", "parts are listed in ascending order, at least one")
-    return listed
+        raise S3Error(400, "MalformedXML", "the list of parts is malformed") from None
+    if not parts or not _is_ascending(parts) or len(parts) > _MAX_PARTS:
+        raise S3Error(
+            400, "InvalidPartOrder", f"list 1 to {_MAX_PARTS} parts, in ascending order of their numbers"
+        )
+    return parts
 
 
 def _part(node: Iterable[ElementTree.Element]) -> tuple[int, str]:
@@ -346,5 +277,5 @@ def _part(node: Iterable[ElementTree.Element]) -> tuple[int, str]:
     return int(fields["PartNumber"]), fields["ETag"].strip().strip('"')
 
 
-def _ascending(listed: Sequence[tuple[int, str]]) -> bool:
-    return all(a[0] < b[0] for a, b in pairwise(listed))
+def _is_ascending(parts: Sequence[tuple[int, str]]) -> bool:
+    return all(a[0] < b[0] for a, b in pairwise(parts))

@@ -288,15 +288,15 @@ class Gateway:
 
     async def _try_to_answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            given = s3.key_id(request.headers.get("Authorization", ""))
-            if not s3.same(given, self._key_id):
+            given = s3.access_key_id(request.headers.get("Authorization", ""))
+            if not s3.equal_in_constant_time(given, self._key_id):
                 raise S3Error(403, "InvalidAccessKeyId", "this is not the access key of this process")
             self._connections.admit(request.protocol)
-            return await self._handlers.answer(request)
+            return await self._handlers.respond(request)
         except S3Error as exc:
             return _refused(request, exc)
         except OSError as exc:
-            error = s3.explain(exc)
+            error = s3.to_s3_error(exc)
             if request.method == "HEAD" and error.status != 404:
                 # The answer has no body, so Polars' own error cannot say why.
                 _logger.warning("%s", error.message)

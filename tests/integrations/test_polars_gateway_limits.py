@@ -231,7 +231,7 @@ def test_a_defect_of_the_gateway_is_logged(
     async def broken(*_: Any) -> None:
         raise KeyError("defect")
 
-    monkeypatch.setattr(server._handlers, "answer", broken)
+    monkeypatch.setattr(server._handlers, "respond", broken)
     with pytest.raises(ClientError) as error:
         mounted.get("a")
     assert status_of(error) == 500

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 import opendalfs
 import opendalfs_polars as op
-from opendalfs_gateway import handlers, mounts
+from opendalfs_gateway import listings, mounts
 from opendalfs_gateway import server as gateway_module
 from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway_client import Mounted, status_of
@@ -86,7 +86,7 @@ def test_a_lazy_frame_is_collected_long_after_its_scan(
     gc.collect()
     monkeypatch.setattr(mounts, "_IDLE_MOUNTS", 0)
     monkeypatch.setattr(mounts, "_IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(handlers, "_PAGE_SECONDS", 0.0)
+    monkeypatch.setattr(listings, "_KEPT_SECONDS", 0.0)
     for url in urls[1:]:
         op.read_parquet(url, backend="gateway")
     server._mounts.shrink()
@@ -157,10 +157,10 @@ def test_the_rest_of_a_listing_is_forgotten_after_a_while(
     mounted.fs.pipe({f"pages/{i}": b"" for i in range(4)})
     first = mounted.s3.list_objects_v2(Bucket=mounted.bucket, Prefix=mounted.prefix, MaxKeys=2)
     server._handlers.expire()
-    assert len(server._handlers._listings) == 1
-    monkeypatch.setattr(handlers, "_PAGE_SECONDS", 0.0)
+    assert len(server._handlers.listings) == 1
+    monkeypatch.setattr(listings, "_KEPT_SECONDS", 0.0)
     server._handlers.expire()
-    assert not server._handlers._listings
+    assert not len(server._handlers.listings)
     token = first["NextContinuationToken"]
     rest = mounted.s3.list_objects_v2(Bucket=mounted.bucket, Prefix=mounted.prefix, ContinuationToken=token)
     assert [item["Key"] for item in rest["Contents"]] == [f"{mounted.prefix}{i}" for i in (2, 3)]
