@@ -16,7 +16,7 @@ TITLES = [section.partition("\n")[0] for section in PAGE.split("\n## ")[1:] if "
 
 def test_every_block_has_a_title_and_a_promise() -> None:
     assert len(BLOCKS) == len(TITLES) >= 7
-    assert PAGE.count("*Meanwhile:*") == len(PAGE.split("\n## ")[1:]) - 1
+    assert PAGE.count("*In opendalfs:*") == len(PAGE.split("\n## ")[1:]) - 1
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=TITLES)
