@@ -16,7 +16,9 @@ from .read_table import read_table, with_columns
 __all__ = ["Handler", "arrow", "read_table", "with_columns"]
 
 
-def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs.PyFileSystem:
+def arrow(
+    source: str | OpendalFileSystem | None = None, *, call_hints: bool = True, **options: Any
+) -> pafs.PyFileSystem:
     """Make a filesystem for pyarrow.
 
     Parameters
@@ -24,6 +26,9 @@ def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs
     source : str or OpendalFileSystem, optional
         Name of a service (``"s3"``), a URL of it, or a filesystem. With none, paths are URLs of any service,
         and a bare path is local.
+    call_hints : bool, default True
+        Whether reads use the ``columns`` and ``filters`` of the `pyarrow.parquet.read_table` that makes them,
+        found in the caller's frame. They decide what is fetched ahead, never what is returned.
     **options
         Of the service, as `opendalfs.filesystem` takes them. For services whose URLs name a server,
         credentials need ``endpoint`` beside them: a path does not choose who is sent them.
@@ -47,5 +52,5 @@ def arrow(source: str | OpendalFileSystem | None = None, **options: Any) -> pafs
     """
     interrupts.watch()
     if source is None:
-        return pafs.PyFileSystem(Handler(None, options))
-    return pafs.PyFileSystem(Handler(services.from_source(source, **options)))
+        return pafs.PyFileSystem(Handler(None, options, call_hints=call_hints))
+    return pafs.PyFileSystem(Handler(services.from_source(source, **options), call_hints=call_hints))

@@ -1,35 +1,58 @@
-"""What `pyarrow.parquet.read_table` was asked for.
+"""Hints from a running `pyarrow.parquet.read_table`: the columns and filters it was called with.
 
-It tells its filesystem nothing of the columns it will read, and its files are opened in threads of Arrow's.
-So a scan that is asked for its first data looks for the call on the stacks of the running threads. What is
-found there is a hint: when it is wrong, or pyarrow changes, it costs bytes or time, never the result.
+pyarrow does not pass them to a filesystem. It does call `get_file_info` and the first `open_input_file` of a
+call in the caller's own thread, so the arguments are in a frame a few levels above. `find_call` reads them
+there, once a call, and keeps them for the files that the call later opens in Arrow's threads.
+
+A hint decides what is fetched ahead. If it is wrong, or pyarrow changes, that costs bytes or time, never the
+result. ``opendalfs.arrow(..., call_hints=False)`` turns hints off; `read_table` and `with_columns` of this
+package need none.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 import weakref
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from opendalfs.fs.core import OpendalFileSystem
-
 from .projection import Mentions, needed
 
-__all__ = ["Asked", "Call", "asked_of", "call_of", "fragments_of"]
+__all__ = [
+    "CallHint",
+    "RunningCall",
+    "find_call",
+    "fragments_to_read",
+    "look_at_caller",
+    "running_calls",
+]
 
-_CODE = pq.read_table.__code__
+_FRAMES: Final = 16
+"""Frames that are looked at. pyarrow 26 has at most six between `read_table` and a filesystem."""
+
+_IDLE_SECONDS: Final = 30.0
+"""How long a call that opens no file is kept. A failed call lives as long as its error is referenced."""
+
+_MOST_CALLS: Final = 64
+"""Calls that are kept at a time, one a thread."""
+
+# A library that instruments pyarrow may have replaced them by objects without code: then there are no hints.
+_READ_TABLE: Final = getattr(pq.read_table, "__code__", None)
+_DATASET_INIT: Final = getattr(pq.ParquetDataset.__init__, "__code__", None)
 
 
 @dataclass(frozen=True)
-class Asked:
+class CallHint:
     """The arguments of one call.
 
     Parameters
@@ -37,8 +60,8 @@ class Asked:
     columns : tuple of str, or dict of pyarrow.compute.Expression, optional
         Columns to read, or to compute; None for all.
     filters : object
-        As pyarrow takes them; None for all rows. They may be large, so they are looked through once a call
-        and not once a file.
+        As pyarrow accepts them; None for all rows. They may be large, so they are searched once a call and
+        not once a file.
     """
 
     columns: tuple[str, ...] | dict[str, Any] | None
@@ -54,15 +77,19 @@ class Asked:
         return None if self.filters is None else Mentions([self.expression])
 
     @cached_property
-    def _texts(self) -> dict[int, frozenset[str]]:
+    def _value_texts(self) -> dict[int, frozenset[str]]:
         return {}
 
-    def names(self, known: list[str]) -> list[str]:
-        """Return the columns that are read, out of those of a file."""
-        return needed(known, self.columns, self._mentions)
+    def columns_of(self, names: list[str]) -> list[str]:
+        """Return those of a file's columns that the call reads."""
+        return needed(names, self.columns, self._mentions)
 
-    def may_take(self, path: str) -> bool:
-        """Tell whether a file will be looked into, by the hive partitions in its path; False when unsure."""
+    def reads_all_rows(self, names: list[str]) -> bool:
+        """Whether every row of a file with these columns is read: the filters name partitions only."""
+        return self._mentions is None or not self._mentions.among(names)
+
+    def may_read(self, path: str) -> bool:
+        """Whether the filters select a file by the hive partitions in its path; False if unclear."""
         if not isinstance(self.filters, list):
             return self.filters is None
         parts = dict(part.split("=", 1) for part in unquote(path).split("/") if "=" in part)
@@ -76,32 +103,105 @@ class Asked:
             return str(value) == parts[name]
         if operator != "in":
             return False
-        if id(value) not in self._texts:
-            self._texts[id(value)] = frozenset(map(str, value))
-        return parts[name] in self._texts[id(value)]
+        if id(value) not in self._value_texts:
+            self._value_texts[id(value)] = frozenset(map(str, value))
+        return parts[name] in self._value_texts[id(value)]
 
-    def takes_all(self, known: list[str]) -> bool:
-        """Tell whether every row of a file is read, as when the filter is of partitions only."""
-        return self._mentions is None or not self._mentions.among(known)
+    def same_as(self, other: CallHint) -> bool:
+        """Whether two calls read the same columns and rows; False when that cannot be compared."""
+        return self is other or (_equal(self.columns, other.columns) and _equal(self.filters, other.filters))
 
 
-class Call(NamedTuple):
-    """A running call of read_table.
+class Closeable(Protocol):
+    """What is closed when a call ends."""
+
+    def close(self) -> None:
+        """Stop the requests in flight."""
+
+
+_Resource = TypeVar("_Resource", bound=Closeable)
+
+
+class RunningCall:
+    """A running call of `read_table` and the files that it opens.
 
     Parameters
     ----------
-    asked : Asked
-        Its arguments.
-    dataset : pyarrow.parquet.ParquetDataset, optional
-        What it reads, once it has found its files. It lives as long as the call, unless somebody keeps it.
+    owner : object
+        The filesystem or handler that the call reads through.
+    path : str
+        The file or directory there that the call was found with.
+    hint : CallHint
+        The call's arguments.
+    dataset : pyarrow.parquet.ParquetDataset
+        What it reads, perhaps before its files are known. It lives as long as the call, or as an error that
+        references it.
+    strip : callable, optional
+        Returns the form that the owner's paths have; None if the dataset's paths have it already.
     """
 
-    asked: Asked
-    dataset: pq.ParquetDataset | None
+    def __init__(
+        self,
+        owner: object,
+        path: str,
+        hint: CallHint,
+        dataset: pq.ParquetDataset,
+        strip: Callable[[str], str] | None = None,
+    ) -> None:
+        self.hint = hint
+        self.used = time.monotonic()
+        self._owner = owner
+        self._path = path
+        self._dataset = weakref.ref(dataset)
+        self._strip = strip
+        self._files: dict[str, None] | None = None
+        self._resources: dict[str, Any] = {}
+        self._ended = False
+
+    def is_of(self, dataset: pq.ParquetDataset) -> bool:
+        """Whether this is the call that reads a dataset."""
+        return self._dataset() is dataset
+
+    def files(self) -> Collection[str] | None:
+        """Return the files that the call opens, in order; None before it has found them."""
+        dataset = self._dataset()
+        if self._files is None and dataset is not None:
+            try:
+                fragments = fragments_to_read(dataset, self.hint.expression)
+            except AttributeError:
+                # Its constructor is still running.
+                return None
+            strip = self._strip or str
+            self._files = dict.fromkeys(strip(fragment.path) for fragment in fragments)
+        return self._files
+
+    def opens(self, owner: object, path: str) -> bool:
+        """Whether a file is one that this call opens."""
+        if owner is not self._owner:
+            return False
+        files = self.files()
+        if files is not None:
+            return path in files
+        # It opens one file for the schema before it has found all of them.
+        return path == self._path or path.startswith(f"{self._path.rstrip('/')}/")
+
+    def resource(self, make: Callable[[], _Resource]) -> _Resource:
+        """Return what `make` made first for this call. It is closed when the call ends."""
+        # Without a lock: the garbage collector may end the call in any thread, whatever that thread holds.
+        resource: _Resource = self._resources.get("") or self._resources.setdefault("", make())
+        if self._ended:
+            resource.close()
+        return resource
+
+    def end(self) -> None:
+        """Close the call's resource."""
+        self._ended = True
+        for resource in list(self._resources.values()):
+            resource.close()
 
 
-def fragments_of(dataset: pq.ParquetDataset, expression: Any) -> list[Any]:
-    """Give the files that a dataset will read, in order: those that the filter's partitions leave.
+def fragments_to_read(dataset: pq.ParquetDataset, expression: Any) -> list[Any]:
+    """Return the fragments of a dataset that a filter's partitions leave, in order.
 
     Parameters
     ----------
@@ -122,95 +222,116 @@ def fragments_of(dataset: pq.ParquetDataset, expression: Any) -> list[Any]:
     return list(whole.get_fragments(filter=expression))
 
 
-def asked_of(fs: OpendalFileSystem | None, path: str) -> Asked | None:
-    """Tell what the one running call that reads a file asks for; as `call_of` finds it."""
-    call = call_of(fs, path)
-    return None if call is None else call.asked
+# Reentrant: a dataset may be collected, and end its call, while this thread holds the lock.
+_lock = threading.RLock()
+_calls: dict[int, RunningCall] = {}
+"""The calls that run, the latest one of each thread, by the number of the thread."""
 
 
-def call_of(fs: OpendalFileSystem | None, path: str) -> Call | None:
-    """Find the one running call that reads a file.
+def running_calls() -> list[RunningCall]:
+    """Return the calls that are known to run."""
+    return list(_calls.values())
+
+
+def find_call(owner: object, path: str, strip: Callable[[str], str] | None = None) -> RunningCall | None:
+    """Return the call of `read_table` that opens a file.
 
     Parameters
     ----------
-    fs : OpendalFileSystem or None
-        Where the file is; None for a filesystem of URLs.
+    owner : object
+        The filesystem or handler that opens the file.
     path : str
-        Of the file.
+        Its path there.
+    strip : callable, optional
+        As `RunningCall` takes it.
 
     Returns
     -------
-    Call or None
-        None when no call reads it, or several do that ask for different things.
+    RunningCall or None
+        None if no known call opens the file, or if several do that read different columns or rows.
     """
-    found = [call for values in _calls() if (call := _call_on(values, fs, path)) is not None]
-    if not found or not all(_same(call.asked, found[0].asked) for call in found[1:]):
+    call = _calls.get(threading.get_ident())
+    if call is None or not call.opens(owner, path):
+        call = look_at_caller(owner, path, strip)
+    if call is None:
+        # Arrow opens most files in its own threads, where no caller can be seen.
+        calls = [other for other in running_calls() if other.opens(owner, path)]
+        if not calls or not all(other.hint.same_as(calls[0].hint) for other in calls):
+            return None
+        call = calls[0]
+    call.used = time.monotonic()
+    return call
+
+
+def look_at_caller(owner: object, path: str, strip: Callable[[str], str] | None = None) -> RunningCall | None:
+    """Return the call that this thread runs, from the frames above; end the one it ran before.
+
+    Parameters
+    ----------
+    owner : object
+        The filesystem or handler that is called.
+    path : str
+        The file or directory that it is called for.
+    strip : callable, optional
+        As `RunningCall` takes it.
+
+    Returns
+    -------
+    RunningCall or None
+    """
+    found = _arguments_and_dataset()
+    thread = threading.get_ident()
+    before = _calls.get(thread)
+    if before is not None:
+        if found is not None and before.is_of(found[1]):
+            return before
+        _end(thread, before)
+    if found is None:
         return None
-    # Which of several it is that opens the file is not to be told.
-    return found[0] if len(found) == 1 else Call(found[0].asked, None)
+    hint, dataset = found
+    call = RunningCall(owner, path, hint, dataset, strip)
+    with _lock:
+        _calls[thread] = call
+    weakref.finalize(dataset, _end, thread, call).atexit = False
+    _end_idle()
+    return call
 
 
-def _calls() -> list[dict[str, Any]]:
-    """Give the local variables of every call of read_table that runs."""
-    found: list[dict[str, Any]] = []
-    frame: FrameType | None
-    for frame in sys._current_frames().values():
-        while frame is not None:
-            if frame.f_code is _CODE:
-                found.append(dict(frame.f_locals))
-            frame = frame.f_back
-    # One of these frames was this very function's: it must not end holding itself, and so all above it.
-    frame = None
-    return found
+def _arguments_and_dataset() -> tuple[CallHint, pq.ParquetDataset] | None:
+    """Return the arguments of `read_table`, and its dataset, from the frames of this thread."""
+    dataset: Any = None
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_FRAMES):
+        if frame is None:
+            return None
+        if frame.f_code is _DATASET_INIT:
+            dataset = frame.f_locals.get("self")
+        elif frame.f_code is _READ_TABLE:
+            values = frame.f_locals
+            dataset = values.get("dataset", dataset)
+            if not isinstance(dataset, pq.ParquetDataset):
+                return None
+            columns = values.get("columns")
+            kept = columns if columns is None or isinstance(columns, dict) else tuple(columns)
+            return CallHint(kept, values.get("filters")), dataset
+        frame = frame.f_back
+    return None
 
 
-class _Arguments(NamedTuple):
-    """What a call asks for, and the paths it names, without scheme and outer slashes."""
-
-    asked: Asked
-    sources: frozenset[str]
-
-
-_kept: dict[int, _Arguments] = {}
-"""The arguments of the calls that have found their files, by the id of the call's dataset."""
+def _end_idle() -> None:
+    """End calls that have opened nothing for long, and the longest idle ones of too many."""
+    now = time.monotonic()
+    by_use = sorted(_calls.items(), key=lambda item: item[1].used, reverse=True)
+    for i, (thread, call) in enumerate(by_use):
+        if i >= _MOST_CALLS or now - call.used > _IDLE_SECONDS:
+            _end(thread, call)
 
 
-def _call_on(values: dict[str, Any], fs: OpendalFileSystem | None, path: str) -> Call | None:
-    """Return the call with some local variables, if it reads a file."""
-    used = values.get("filesystem")
-    handler = getattr(used, "handler", used)
-    if getattr(handler, "fs", handler) is not fs and getattr(handler, "fs", handler) != fs:
-        return None
-    found = values.get("dataset")
-    dataset = found if isinstance(found, pq.ParquetDataset) else None
-    arguments = _arguments(values) if dataset is None else _kept_arguments(values, dataset)
-    # A path may be written as a URL, or be a directory above the file.
-    parts = path.split("/")
-    runs = ("/".join(parts[i:j]) for i in range(len(parts)) for j in range(len(parts), i, -1))
-    return Call(arguments.asked, dataset) if any(run in arguments.sources for run in runs) else None
-
-
-def _kept_arguments(values: dict[str, Any], dataset: pq.ParquetDataset) -> _Arguments:
-    """Return the arguments of a call, which are looked at once: many files or a large filter take time."""
-    number = id(dataset)
-    arguments = _kept.get(number)
-    if arguments is None:
-        arguments = _kept[number] = _arguments(values)
-        weakref.finalize(dataset, _kept.pop, number, None).atexit = False
-    return arguments
-
-
-def _arguments(values: dict[str, Any]) -> _Arguments:
-    columns, source = values.get("columns"), values.get("source")
-    kept = columns if columns is None or isinstance(columns, dict) else tuple(columns)
-    texts = (str(s).rstrip("/") for s in (source if isinstance(source, list) else [source]) if s is not None)
-    sources = frozenset(text.rpartition("://")[2].lstrip("/") for text in texts)
-    return _Arguments(Asked(kept, values.get("filters")), sources)
-
-
-def _same(a: Asked, b: Asked) -> bool:
-    """Whether two calls ask for the same."""
-    return a is b or (_equal(a.columns, b.columns) and _equal(a.filters, b.filters))
+def _end(thread: int, call: RunningCall) -> None:
+    with _lock:
+        if _calls.get(thread) is call:
+            del _calls[thread]
+    call.end()
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -223,5 +344,5 @@ def _equal(a: Any, b: Any) -> bool:
     try:
         return bool(a == b)
     except Exception:
-        # Such as of arrays, whose comparison is no truth value.
+        # Arrays, for example, do not compare to one truth value.
         return False

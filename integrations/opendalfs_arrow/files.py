@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, Final
 
 from opendalfs import tracing
@@ -18,7 +17,7 @@ from opendalfs.read.reader import Reader, failed
 from opendalfs.runtime import process
 from opendalfs.runtime.workers import result
 
-from .call_hints import asked_of
+from .call_hints import find_call
 from .file_cache import file_cache_of
 from .gate import called
 from .scan import Scan
@@ -269,6 +268,7 @@ def open_planned(fs: OpendalFileSystem, path: str, reader: Reader) -> RandomFile
         return StreamFile(reader)
     cache = file_cache_of(fs)
     folder = path.rpartition("/")[0]
-    asked = partial(asked_of, fs, path)
+    call = find_call(fs, path, fs._strip_protocol)
+    hint = None if call is None else call.hint
     tail = cache.tails.get(path, reader)
-    return RandomFile(Scan(tail, cache.memory, folder, asked=asked, budget=cache.budget))
+    return RandomFile(Scan(tail, cache.memory, folder, call_hint=hint, budget=cache.budget))

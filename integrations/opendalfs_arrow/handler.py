@@ -25,13 +25,13 @@ from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import tasks
 from opendalfs.services import Home
 
-from .call_hints import Asked, Call, asked_of, call_of, fragments_of
+from .call_hints import CallHint, RunningCall, find_call, look_at_caller
 from .file_cache import FileCache, file_cache_of
 from .file_info import FileInfoReader
 from .files import STREAMED, RandomFile, StreamFile
 from .gate import called
 from .paths import PathResolver
-from .prefetch import Upcoming, of_call
+from .prefetch import Prefetch
 from .scan import Scan
 
 __all__ = ["Handler"]
@@ -54,6 +54,8 @@ class Handler(pafs.FileSystemHandler):
         Without `fs`, the options for the filesystems that the URLs need.
     columns : sequence of str, optional
         Columns that Parquet reads will want.
+    call_hints : bool
+        Whether to use the arguments of a running ``pyarrow.parquet.read_table``, see `call_hints`.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Handler(pafs.FileSystemHandler):
         fs: OpendalFileSystem | None = None,
         options: dict[str, Any] | None = None,
         columns: Sequence[str] | None = None,
+        call_hints: bool = True,
     ) -> None:
         self.fs = fs
         self.options = options or {}
         self.columns = None if columns is None else tuple(columns)
+        self.call_hints = call_hints
         if fs is None:
             self.cache = FileCache(True, self.options.get("listings_expiry_time", LISTED.seconds))
         else:
@@ -81,7 +85,7 @@ class Handler(pafs.FileSystemHandler):
         return hash(self.fs)
 
     def __reduce__(self) -> Any:
-        return Handler, (self.fs, self.options, self.columns)
+        return Handler, (self.fs, self.options, self.columns, self.call_hints)
 
     # Paths
 
@@ -97,6 +101,8 @@ class Handler(pafs.FileSystemHandler):
 
     def get_file_info(self, paths: Sequence[str]) -> list[pafs.FileInfo]:
         """Return the infos of many paths, which are asked for concurrently."""
+        if self.call_hints and len(paths) == 1:
+            look_at_caller(self, paths[0])
         return self.infos.get(paths)
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
@@ -123,48 +129,47 @@ class Handler(pafs.FileSystemHandler):
             return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
 
     def scan(self, path: str) -> Scan:
-        """Give the planned reads of a file, and begin those of the files after it."""
-        call = call_of(self.fs, path)
+        """Return the planned reads of a file, and begin those of the files after it."""
+        call = find_call(self, path) if self.call_hints else None
         if call is None:
-            # It may be read by a call that is still to come.
+            # The next file of the listing may be opened next.
             self.begin_tails(self.cache.order.following(path, _WARM))
-            return self._scan(path, partial(asked_of, self.fs, path))
-        asked, coming = call.asked, self._upcoming(call)
-        if coming is None:
+            return self._scan(path, None)
+        prefetch = self._prefetch(call)
+        if prefetch is None:
             # Before a call has found its files it opens one of them, for the schema.
-            self.begin_tails(self.cache.order.following(path, _FILES_AHEAD, asked.may_take))
-        scan = None if coming is None else coming.take(path)
+            self.begin_tails(self.cache.order.following(path, _FILES_AHEAD, call.hint.may_read))
+        scan = None if prefetch is None else prefetch.take(path)
         if scan is None:
-            return self._scan(path, lambda: asked)
+            return self._scan(path, call.hint)
         if not scan.tail.reader.knows_size:
             # Its end is being read already, which also tells whether there is a file.
             self._check(path, lambda: scan.tail.size)
         return scan
 
-    def _scan(self, path: str, asked: Callable[[], Asked | None], ahead: bool = False) -> Scan:
+    def _scan(self, path: str, call_hint: CallHint | None, ahead: bool = False) -> Scan:
         cache = self.cache
         return Scan(
             cache.tails.get(path, self.reader(path) if ahead else self._opened(path), opened=not ahead),
             cache.memory,
             path.rpartition("/")[0],
-            hint=self.columns,
-            asked=asked,
+            columns=self.columns,
+            call_hint=call_hint,
             ahead=ahead,
             budget=cache.budget,
         )
 
-    def _upcoming(self, call: Call) -> Upcoming | None:
-        """Give the files that a running call will come to, once it has found them."""
-        asked, dataset = call
-        if dataset is None:
+    def _prefetch(self, call: RunningCall) -> Prefetch | None:
+        """Return the prefetch of the files that a call will open; None before it has found them."""
+        files, hint = call.files(), call.hint
+        if files is None:
             return None
 
-        def make() -> Upcoming:
-            begin = partial(self._scan, asked=lambda: asked, ahead=True)
-            paths = [fragment.path for fragment in fragments_of(dataset, asked.expression)]
-            return Upcoming(begin, paths if len(paths) > 1 else [], _FILES_AHEAD)
+        def make() -> Prefetch:
+            begin = partial(self._scan, call_hint=hint, ahead=True)
+            return Prefetch(begin, files if len(files) > 1 else (), _FILES_AHEAD)
 
-        return of_call(dataset, make)
+        return call.resource(make)
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         """Open a file for reading from front to back; raises as `open_input_file` does."""

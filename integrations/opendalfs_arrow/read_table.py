@@ -22,9 +22,9 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.read.ranges import Range
 from opendalfs.runtime import tasks
 
-from .call_hints import fragments_of
+from .call_hints import fragments_to_read
 from .handler import Handler
-from .prefetch import Upcoming
+from .prefetch import Prefetch
 from .projection import needed
 from .scan import Scan
 
@@ -133,15 +133,15 @@ def with_columns(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> pafs.
     2
     """
     handler = _handler(filesystem, None)
-    return pafs.PyFileSystem(Handler(handler.fs, handler.options, columns))
+    return pafs.PyFileSystem(Handler(handler.fs, handler.options, columns, handler.call_hints))
 
 
 class _Planned(Handler):
     """A handler for one call of `read_table`: the files it opens have their chunks under way already."""
 
     def __init__(self, fs: OpendalFileSystem | None, options: dict[str, Any]) -> None:
-        super().__init__(fs, options)
-        self._planned: Upcoming | None = None
+        super().__init__(fs, options, call_hints=False)
+        self._planned: Prefetch | None = None
 
     def begin(self, plans: dict[str, list[Range]]) -> None:
         """Fetch what is planned for each path, some files ahead of the one that is opened."""
@@ -150,7 +150,8 @@ class _Planned(Handler):
             tail = self.cache.tails.get(path, self.reader(path), begin=False)
             return Scan(tail, plan=plans[path], budget=self.cache.budget)
 
-        self._planned = Upcoming(begun, plans, _FILES_AHEAD)
+        self._planned = Prefetch(begun, plans, _FILES_AHEAD)
+        self._planned.begin()
 
     def end(self) -> None:
         """Stop what is under way and was not opened."""
@@ -210,7 +211,7 @@ def _plans(
     filters: Any,
 ) -> dict[str, list[Range]]:
     """Decide which bytes of which files are needed."""
-    fragments = fragments_of(dataset, filters)
+    fragments = fragments_to_read(dataset, filters)
     if not fragments or handler.paths.local_path(fragments[0].path) is not None:
         return {}
     plans: dict[str, list[Range]] = {}

@@ -11,7 +11,7 @@ requests that it makes ahead, many at a time, guided by the footer:
    more than one guess.
 3. The columns are remembered by directory and schema (`Memory`), so that the next file, or the next scan, is
    fetched by all its columns at once; a hint does the same for the first.
-4. A file that the running call will come to is fetched before it is opened (`upcoming.Upcoming`).
+4. A file that the running call will come to is fetched before it is opened (`prefetch.Prefetch`).
 
 What was fetched is dropped once it was served. A wrong guess costs its bytes, never the result.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
@@ -35,7 +35,7 @@ from opendalfs.read.reader import failed, pool, submit, weakly
 from opendalfs.runtime import process
 from opendalfs.runtime.workers import result
 
-from .call_hints import Asked
+from .call_hints import CallHint
 from .column_history import Memory
 from .footer import Footer, Tail
 
@@ -79,14 +79,14 @@ class Scan:
         What recent scans have read.
     folder : str
         Directory of the file, for the memory.
-    hint : sequence of str, optional
+    columns : sequence of str, optional
         Columns that will be read; their chunks are fetched from the first row group on, as soon as the footer
         is there.
-    asked : callable, optional
-        Tells, when the first data is read, what the running call of ``read_table`` asks for.
+    call_hint : CallHint, optional
+        The arguments of the running call that reads the file.
     ahead : bool
-        Whether the file is not open yet: what `asked` tells is fetched as soon as the footer is there, as far
-        as the budget has room for it, until `claim` is called.
+        Whether the file is not open yet: what `call_hint` names is fetched as soon as the footer is there, as
+        far as the budget has room for it, until `claim` is called.
     plan : sequence of Range, optional
         All that will be read; it is fetched at once, and nothing else.
     budget : Budget, optional
@@ -99,8 +99,8 @@ class Scan:
         memory: Memory | None = None,
         folder: str = "",
         *,
-        hint: Sequence[str] | None = None,
-        asked: Callable[[], Asked | None] | None = None,
+        columns: Sequence[str] | None = None,
+        call_hint: CallHint | None = None,
         ahead: bool = False,
         plan: Sequence[Range] | None = None,
         budget: Budget | None = None,
@@ -124,13 +124,13 @@ class Scan:
         self._fixed = plan is not None
         self._closed = False
         self._claimed = not ahead
-        self._hint = None if hint is None else tuple(hint)
-        self._asked = asked
+        self._hint = None if columns is None else tuple(columns)
+        self._call_hint = call_hint
         self._ready: Future[None] | None = None
         if plan is not None:
             self._enqueue(plan)
             self._pump()
-        elif ahead or hint is not None:
+        elif ahead or columns is not None:
             self._ready = Future()
             tail.then(weakly(self._follow))
 
@@ -150,13 +150,13 @@ class Scan:
         footer = self.tail.footer
         if footer is None or not footer.groups:
             return
-        asked = None if self._hint is not None or self._asked is None else self._asked()
+        call = self._call_hint
         with self._lock:
             if self._hint is not None:
                 self._columns |= footer.columns(self._hint)
                 self._plan(footer, 0, self._columns)
-            elif asked is not None and asked.takes_all(footer.names):
-                columns = footer.columns(asked.names(footer.names))
+            elif call is not None and call.reads_all_rows(footer.names):
+                columns = footer.columns(call.columns_of(footer.names))
                 for group in range(footer.groups):
                     self._plan(footer, group, columns)
 
@@ -256,10 +256,10 @@ class Scan:
 
     def _expect(self, footer: Footer, group: int, columns: set[int], key: tuple[str, int]) -> None:
         """Plan by what is known before any read of this scan: a call, a hint, or an earlier scan."""
-        asked = self._asked() if self._asked is not None else None
-        if asked is not None:
-            columns = columns | footer.columns(asked.names(footer.names))
-            for ahead in range(footer.groups) if asked.takes_all(footer.names) else (group,):
+        call = self._call_hint
+        if call is not None:
+            columns = columns | footer.columns(call.columns_of(footer.names))
+            for ahead in range(footer.groups) if call.reads_all_rows(footer.names) else (group,):
                 self._plan(footer, ahead, columns)
         elif self._hint is None:
             self._plan(footer, group, columns | self._memory.recall(key))

@@ -18,7 +18,7 @@ import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.read.version_cache import LISTED
 from opendalfs.testing import S3Server
-from opendalfs_arrow import call_hints, file_cache, footer, prefetch, scan
+from opendalfs_arrow import call_hints, file_cache, footer, scan
 from opendalfs_arrow.file_cache import FileCache
 from opendalfs_arrow.footer import Tail
 from opendalfs_arrow.scan import Scan, _Block
@@ -235,7 +235,7 @@ class TestScans:
         assert eventually(lambda: added(before, Scan, _Block) == 0)
         assert eventually(lambda: added(before, Tail) <= 8)
         assert eventually(lambda: scan.BUDGET.held <= held)
-        assert prefetch._calls == call_hints._kept == {}
+        assert call_hints.running_calls() == []
 
     def test_a_scan_that_was_never_closed_gives_its_budget_back(self, place: Place) -> None:
         before, held = living(Scan, _Block), scan.BUDGET.held

@@ -16,8 +16,8 @@ import pytest
 import opendalfs
 from opendalfs.budget import Budget, Reservation
 from opendalfs.testing import DelayProxy, S3Server
-from opendalfs_arrow import prefetch
-from opendalfs_arrow.call_hints import Asked
+from opendalfs_arrow import call_hints
+from opendalfs_arrow.call_hints import CallHint
 from tests.integrations.arrow_places import Place, chunk_bytes, numbers, read_twice, s3_place
 from tests.waiting import eventually
 
@@ -125,8 +125,8 @@ def test_a_filter_on_partitions_fetches_the_files_it_leaves_and_no_others(
     ],
 )
 def test_which_files_a_call_will_look_into_is_told_by_their_partitions(filters: Any, taken: str) -> None:
-    asked = Asked(None, filters)
-    found = [year for year in ("2000", "2001", "2002") if asked.may_take(f"lake/t/year={year}/m=1/a.parquet")]
+    hint = CallHint(None, filters)
+    found = [year for year in ("2000", "2001", "2002") if hint.may_read(f"lake/t/year={year}/m=1/a.parquet")]
     assert found == (["2000", "2001", "2002"] if taken == "all" else taken.split())
 
 
@@ -149,14 +149,12 @@ def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str
     with pytest.raises(pa.ArrowInvalid, match=r"03\.parquet|magic"):
         pq.read_table(folder, columns=COLUMNS, filesystem=fs)
     gc.collect()
-    assert prefetch._calls == {}
+    assert call_hints.running_calls() == []
     # pyarrow's threads may still be with the other files when the call has failed.
     assert eventually(lambda: budget.held == 0)
 
 
-def test_what_a_kept_error_holds_gives_way_to_the_next_call(
-    fs: Any, far: Place, flat: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_kept_error_holds_gives_way_to_the_next_call(fs: Any, far: Place, flat: str) -> None:
     budget = fs.handler.cache.budget = Budget(1 << 30)
     folder = far.path(uuid.uuid4().hex)
     far.core.copy(f"{flat}/", folder, recursive=True)
@@ -164,10 +162,9 @@ def test_what_a_kept_error_holds_gives_way_to_the_next_call(
     with pytest.raises(pa.ArrowInvalid) as kept:
         pq.read_table(folder, columns=COLUMNS, filesystem=fs)
     assert kept.traceback
-    assert len(prefetch._calls) == 1
-    monkeypatch.setattr(prefetch, "_SECONDS", 0.0)
+    assert len(call_hints.running_calls()) == 1
     assert pq.read_table(flat, columns=COLUMNS, filesystem=fs).num_rows == FILES * ROWS
-    assert prefetch._calls == {}
+    assert call_hints.running_calls() == []
     assert eventually(lambda: budget.held == 0)
 
 
@@ -195,7 +192,7 @@ def test_calls_side_by_side_read_right(fs: Any, flat: str) -> None:
         found = list(threads.map(lambda c: pq.read_table(flat, columns=c, filesystem=fs), wanted))
     for columns, table in zip(wanted, found, strict=True):
         assert table.equals(TABLE if columns is None else TABLE.select(columns))
-    assert prefetch._calls == {}
+    assert call_hints.running_calls() == []
 
 
 def test_a_filter_in_every_form_reads_right(fs: Any, tree: str) -> None:
