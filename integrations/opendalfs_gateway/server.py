@@ -18,9 +18,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent import futures
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from opendalfs.runtime import interrupts, process
 from . import s3
 from .connections import Connections, QuietLogger
 from .handlers import Handlers
+from .loop_thread import LoopThread
 from .mount import Mount
 from .mounts import Mounts
 from .s3 import S3Error
@@ -47,13 +47,8 @@ _READ_BUFFER: Final = 1 << 20
 _EXPIRY: Final = 3600.0
 _SWEEPS: Final = 10
 _SWEEP_SECONDS: Final = 30.0
-_START_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 5.0
 _DROP_SECONDS: Final = 0.5
 """How long a stop waits for requests under way before it drops them."""
-
-_LOOK_SECONDS: Final = 0.5
-"""How often one who waits for the gateway's thread looks whether it has ended."""
 
 _XML: Final = "application/xml"
 
@@ -91,15 +86,8 @@ class Gateway:
         self._handlers = Handlers(self._mounts, self._uploads)
         self._connections = Connections()
         self.endpoint = self._connections.endpoint
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._stopped = False
         self._requests: dict[asyncio.Task[Any], float] = {}
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="opendalfs-gateway", daemon=True)
-        self._thread.start()
-        if not self._ready.wait(_START_SECONDS):
-            raise RuntimeError("the gateway did not start")
+        self._thread = LoopThread("opendalfs-gateway", self._serve)
         atexit.register(self.stop)
         interrupts.on_interrupt(self.interrupt)
 
@@ -172,45 +160,28 @@ class Gateway:
         OSError
             When storage refuses an object, when the sink is over already, and when the gateway was stopped.
         """
-        if not self._await(self._uploads.publish, base):
+        if not self._end_sink(self._uploads.publish, base):
             raise OSError(
                 errno.ECANCELED, "Not published: the gateway was stopped before the sink had ended", base
             )
 
     def end(self, base: str) -> None:
         """Drop what is on hold or under way under a base; nothing of it is published."""
-        self._await(self._uploads.end, base)
+        self._end_sink(self._uploads.end, base)
 
-    def _await(self, function: Callable[[Mount, str], Coroutine[Any, Any, None]], base: str) -> bool:
-        """End a sink by a function that the gateway's thread runs; return whether it ran to its end."""
+    def _end_sink(self, function: Callable[[Mount, str], Coroutine[Any, Any, None]], base: str) -> bool:
+        """End a sink with a function that runs in the gateway's thread; return whether it ran to its end."""
         bucket, scan = _scan_of(base)
-        mount, loop = self._mounts.find(bucket), self._loop
-        if mount is None or loop is None or self._stopped:
-            return False
-        coroutine = function(mount, scan)
-        try:
-            done = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        except RuntimeError:
-            # The loop was closed meanwhile.
-            coroutine.close()
+        mount = self._mounts.find(bucket)
+        if mount is None:
             return False
         try:
-            while not futures.wait([done], _LOOK_SECONDS).done:
-                if not self._thread.is_alive():
-                    return False
-            done.result()
-        except (futures.CancelledError, asyncio.CancelledError, RuntimeError):
-            if not self._stopped:
-                raise
-            return False
+            return self._thread.run(lambda: function(mount, scan))
         except KeyboardInterrupt:
             self._uploads.threads.interrupt()
             raise
         finally:
-            # After a Ctrl-C nobody waits for it any more.
-            done.cancel()
             self._mounts.close(bucket, scan)
-        return True
 
     @property
     def uploads(self) -> int:
@@ -220,12 +191,7 @@ class Gateway:
     def stop(self) -> None:
         """Stop; requests under way are dropped. Stopping twice is no error."""
         atexit.unregister(self.stop)
-        self._stopped = True
-        loop, stopping = self._loop, self._stopping
-        if loop is not None and stopping is not None and self._thread.is_alive():
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(stopping.set)
-            self._thread.join(_STOP_SECONDS)
+        self._thread.stop()
 
     def forget(self) -> None:
         """Close what a forked child has inherited; the thread stayed with the parent."""
@@ -235,19 +201,12 @@ class Gateway:
     def interrupt(self, before: float) -> bool:
         """Drop the requests that began before a time of `time.monotonic`; return whether there was any."""
         found = [task for task, began in list(self._requests.items()) if began < before]
-        loop = self._loop
         for task in found:
-            if loop is not None:
-                with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(task.cancel)
+            self._thread.call_soon(task.cancel)
         return bool(found)
 
-    def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
+    @asynccontextmanager
+    async def _serve(self) -> AsyncIterator[None]:
         server = web.Server(
             self._answer,
             access_log=None,
@@ -258,9 +217,8 @@ class Gateway:
             read_bufsize=_READ_BUFFER,
         )
         tasks = [asyncio.create_task(self._connections.serve(server)), asyncio.create_task(self._sweep())]
-        self._ready.set()
         try:
-            await self._stopping.wait()
+            yield
         finally:
             for task in tasks:
                 task.cancel()
