@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow.fs as pafs
-
 from opendalfs.fs import services
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.runtime import interrupts
 
+from .filesystem import ArrowFileSystem
 from .handler import Handler
 from .read_table import read_table, with_columns
 
-__all__ = ["Handler", "arrow", "read_table", "with_columns"]
+__all__ = ["ArrowFileSystem", "Handler", "arrow", "read_table", "with_columns"]
 
 
 def arrow(
     source: str | OpendalFileSystem | None = None, *, call_hints: bool = True, **options: Any
-) -> pafs.PyFileSystem:
+) -> ArrowFileSystem:
     """Make a filesystem for pyarrow.
 
     Parameters
@@ -35,7 +34,13 @@ def arrow(
 
     Returns
     -------
-    pyarrow.fs.PyFileSystem
+    ArrowFileSystem
+        A `pyarrow.fs.PyFileSystem`; its repr shows the service and the options, without secrets.
+
+    Raises
+    ------
+    OptionError
+        For an unknown option, naming the nearest known one.
 
     Notes
     -----
@@ -52,5 +57,5 @@ def arrow(
     """
     interrupts.watch()
     if source is None:
-        return pafs.PyFileSystem(Handler(None, options, call_hints=call_hints))
-    return pafs.PyFileSystem(Handler(services.from_source(source, **options), call_hints=call_hints))
+        return ArrowFileSystem(Handler(None, options, call_hints=call_hints))
+    return ArrowFileSystem(Handler(services.from_source(source, **options), call_hints=call_hints))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs.copies import copy_file
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move
+from opendalfs.options import FSSPEC, Tuning
 from opendalfs.read.reader import Reader, gather, weakly
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import tasks
@@ -41,6 +43,9 @@ _WARM: Final = 8
 
 _FILES_AHEAD: Final = 32
 """Files that are read ahead of a call that will come to all of them."""
+
+
+_SHOWN_OPTIONS: Final = {"endpoint", "region", "root", *FSSPEC, *(field.name for field in fields(Tuning))}
 
 
 class Handler(pafs.FileSystemHandler):
@@ -83,6 +88,16 @@ class Handler(pafs.FileSystemHandler):
 
     def __hash__(self) -> int:
         return hash(self.fs)
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal filesystem, with *** for secrets."""
+        shown = [f"{name}={_shown(name, value)}" for name, value in sorted(self.options.items())]
+        if self.fs is not None:
+            shown.insert(0, repr(self.fs))
+        if not self.call_hints:
+            shown.append("call_hints=False")
+        call = f"opendalfs.arrow({', '.join(shown)})"
+        return call if self.columns is None else f"with_columns({call}, {list(self.columns)})"
 
     def __reduce__(self) -> Any:
         return Handler, (self.fs, self.options, self.columns, self.call_hints)
@@ -320,6 +335,11 @@ class Handler(pafs.FileSystemHandler):
         if not tasks.run(copy_file, fs, source, target, other):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(src))
         self.cache.invalidate(self.paths.normalize(dest))
+
+
+def _shown(name: str, value: Any) -> str:
+    """Return the repr of an option of any service; *** unless it is known not to be a secret."""
+    return redact(repr(value)) if name in _SHOWN_OPTIONS else "***"
 
 
 async def _remove_below(fs: OpendalFileSystem, path: str) -> None:

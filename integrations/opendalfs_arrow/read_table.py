@@ -23,6 +23,7 @@ from opendalfs.read.ranges import Range
 from opendalfs.runtime import tasks
 
 from .call_hints import fragments_to_read
+from .filesystem import ArrowFileSystem
 from .handler import Handler
 from .prefetch import Prefetch
 from .projection import needed
@@ -133,7 +134,7 @@ def with_columns(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> pafs.
     2
     """
     handler = _handler(filesystem, None)
-    return pafs.PyFileSystem(Handler(handler.fs, handler.options, columns, handler.call_hints))
+    return ArrowFileSystem(Handler(handler.fs, handler.options, columns, handler.call_hints))
 
 
 class _Planned(Handler):

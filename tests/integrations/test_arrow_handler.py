@@ -19,6 +19,7 @@ import pytest
 from pyarrow.fs import FileSelector, FileType
 
 import opendalfs
+import opendalfs_arrow
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.testing import DelayProxy, S3Server
 from tests.integrations.arrow_places import PLACES, Place, numbers, s3_place
@@ -338,6 +339,39 @@ class TestIdentity:
         assert not one.equals(other)
         assert not one.equals(opendalfs.arrow())
         assert opendalfs.arrow(**options).equals(opendalfs.arrow(**options))
+
+    def test_a_repr_shows_service_and_options_without_secrets(self) -> None:
+        secrets = {"access_key_id": "AKIDXYZ", "secret_access_key": "s3cret"}
+        options = {"endpoint": "http://user:hunter2@localhost:9000", "region": "x", **secrets}
+        of_urls = opendalfs.arrow(**options, aws_session_token="t0ken")
+        assert repr(of_urls) == (
+            "opendalfs.arrow(access_key_id=***, aws_session_token=***, "
+            "endpoint='http://***@localhost:9000', region='x', secret_access_key=***)"
+        )
+        of_s3 = opendalfs.arrow("s3", endpoint="http://localhost:9000", region="x", **secrets)
+        assert repr(of_s3) == (
+            "opendalfs.arrow(S3FileSystem(access_key_id=***, endpoint='http://localhost:9000', "
+            "region='x', secret_access_key=***))"
+        )
+        bound = opendalfs.arrow(OpendalFileSystem("s3", bucket="lake", root="/r", region="x", **secrets))
+        assert "'s3'" in repr(bound)
+        assert "bucket='lake'" in repr(bound)
+        assert "root='/r'" in repr(bound)
+        assert repr(opendalfs_arrow.with_columns(opendalfs.arrow("memory"), ["a"])) == (
+            "with_columns(opendalfs.arrow(MemoryFileSystem()), ['a'])"
+        )
+        assert repr(opendalfs.arrow("memory", call_hints=False)) == (
+            "opendalfs.arrow(MemoryFileSystem(), call_hints=False)"
+        )
+        for fs in (of_urls, of_s3, bound):
+            assert isinstance(fs, pafs.PyFileSystem)
+            assert not any(secret in f"{fs!r}{fs}" for secret in ("AKIDXYZ", "s3cret", "hunter2", "t0ken"))
+
+    def test_a_copy_by_pickle_has_the_same_repr_and_type(self) -> None:
+        fs = opendalfs.arrow("memory", root="/lake")
+        copy = pickle.loads(pickle.dumps(fs))
+        assert (type(copy), repr(copy)) == (type(fs), "opendalfs.arrow(MemoryFileSystem(root='/lake'))")
+        assert copy == fs == pafs.PyFileSystem(fs.handler)
 
     def test_pickles_are_the_same_before_and_after_use(self, place: Place) -> None:
         before = pickle.dumps(place.fs)
