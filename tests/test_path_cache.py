@@ -146,7 +146,7 @@ class TestInvalidation:
     def test_a_write_looks_at_no_more_than_what_it_concerns(self) -> None:
         fs = OpendalFileSystem("memory", root=f"/{uuid4().hex}", use_listings_cache=True)
         cache = FileCache()
-        fs.watch(cache)
+        fs.add_change_listener(cache)
 
         def seconds(count: int) -> float:
             for i in range(count):

@@ -37,7 +37,7 @@ LOOKALIKES = [
 ]
 
 WRITER = """
-import sys, opendalfs
+import sys, fsspec, opendalfs
 fs = opendalfs.filesystem("fs")
 if sys.argv[2] == "get":
     source = opendalfs.filesystem("memory")
@@ -45,7 +45,7 @@ if sys.argv[2] == "get":
     def stop(self, size):
         print("ready", flush=True)
         sys.stdin.read()
-    callback = opendalfs.fs.core.DEFAULT_CALLBACK.__class__()
+    callback = fsspec.callbacks.NoOpCallback()
     callback.relative_update = lambda size=1: stop(None, size)
     source.get_file("d/a", sys.argv[1], callback=callback)
 else:

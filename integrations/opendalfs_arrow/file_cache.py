@@ -309,7 +309,7 @@ def file_cache_of(fs: OpendalFileSystem) -> FileCache:
         if cache is None:
             cache = _caches[fs] = FileCache(seconds=fs.dircache.listings_expiry_time)
     # Each of the equal filesystems reports its changes, not only the first one.
-    fs.watch(cache)
+    fs.add_change_listener(cache)
     return cache
 
 

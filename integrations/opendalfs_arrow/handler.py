@@ -21,6 +21,7 @@ from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs.copies import copy_file
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move
+from opendalfs.fs.removal import remove_tree
 from opendalfs.options import FSSPEC, Tuning
 from opendalfs.read.reader import Reader, gather, weakly
 from opendalfs.read.version_cache import LISTED
@@ -269,7 +270,7 @@ class Handler(pafs.FileSystemHandler):
         """Remove a directory and all below it."""
         fs, inner = self._folder(path)
         # pyarrow's paths are literal: `_rm` would take some names for patterns.
-        tasks.run(fs._rm_tree, inner)
+        tasks.run(remove_tree, fs, inner)
         self.cache.invalidate_below(self.paths.normalize(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
@@ -350,7 +351,7 @@ async def _remove_below(fs: OpendalFileSystem, path: str) -> None:
         return
     # On flat keys a name may be listed twice, as a file and as a directory; it is removed as both.
     names = {info["name"]: None for info in await fs._ls(path, refresh=True)}
-    await gather(fs._rm_tree, list(names), fs.batch_size)
+    await gather(partial(remove_tree, fs), list(names), fs.batch_size)
 
 
 def _open_local(path: str, opens: Callable[[str], pa.NativeFile]) -> pa.NativeFile:

@@ -57,7 +57,7 @@ class PathResolver:
         require_server(fs.service, self._options)
         if fs not in self._filesystems:
             self._filesystems[fs] = None
-            fs.watch(self._cache)
+            fs.add_change_listener(self._cache)
             while len(self._filesystems) > _MOST_FILESYSTEMS:
                 self._filesystems.popitem(last=False)
         return fs, _strip(fs, path)

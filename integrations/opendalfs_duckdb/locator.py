@@ -161,7 +161,7 @@ class Source:
         if core is not None and not isinstance(core, ServiceFileSystem):
             return core, canonical
         names_server = service.form is Form.ENDPOINT or service.accounts
-        if core is not None and (core._endpoint or not names_server):
+        if core is not None and (core.endpoint or not names_server):
             return core, canonical
         return self._by_url(service, canonical), canonical
 

@@ -19,14 +19,15 @@ from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
 from opendalfs.write.parts import part_ranges, part_size
 
-from .lookup import Namespace
+from .base import BaseFileSystem
+from .directories import create_directory, is_directory_only
+from .expansion import expand
 
 __all__ = [
     "CopyJob",
     "copy_file",
     "copy_listed",
     "copy_object",
-    "is_directory_only",
     "plan_copies",
     "target_paths",
 ]
@@ -117,7 +118,9 @@ async def _read_parts(
             yield data
 
 
-async def copy_file(fs: Namespace, source: str, target: str, target_fs: Namespace | None = None) -> bool:
+async def copy_file(
+    fs: BaseFileSystem, source: str, target: str, target_fs: BaseFileSystem | None = None
+) -> bool:
     """Copy a file to a path and replace the file there.
 
     Parameters
@@ -144,7 +147,7 @@ async def copy_file(fs: Namespace, source: str, target: str, target_fs: Namespac
     """
     target_fs = target_fs or fs
     connection, key = fs.locate(source)
-    target_connection, target_key = target_fs._writable(target)
+    target_connection, target_key = target_fs.locate_for_writing(target)
     if not key or (connection.can("rename") and not await fs._isfile(source)):
         # Where directories are real, the service would copy one with all that is in it.
         await fs._info(source)
@@ -163,17 +166,8 @@ async def copy_file(fs: Namespace, source: str, target: str, target_fs: Namespac
     return True
 
 
-async def is_directory_only(fs: Namespace, path: str) -> bool:
-    """Whether a path is a directory and no file, asked after a service has refused to read or copy it.
-
-    Services refuse that with different errors.
-    """
-    connection, key = fs.locate(path)
-    return not await fs._isfile(path) and bool(await fs._is_folder(connection, key))
-
-
 async def plan_copies(
-    fs: Namespace, source: Any, target: Any, recursive: bool, maxdepth: int | None, follow: bool
+    fs: BaseFileSystem, source: Any, target: Any, recursive: bool, maxdepth: int | None, follow: bool
 ) -> list[CopyJob]:
     """List what to copy where, by fsspec's rules.
 
@@ -202,7 +196,7 @@ async def plan_copies(
     if isinstance(source, list) and isinstance(target, list):
         pairs = zip(source, target, strict=True)
         return [CopyJob(fs._strip_protocol(one), other, None) for one, other in pairs]
-    infos = await fs._expand(source, recursive, maxdepth, follow)
+    infos = await expand(fs, source, recursive, maxdepth, follow)
     if isinstance(source, str) and (not recursive or maxdepth is not None):
         # A directory is copied with all that is in it, or not at all.
         infos = {path: info for path, info in infos.items() if info is None or info["type"] == "file"}
@@ -212,7 +206,7 @@ async def plan_copies(
     return [CopyJob(path, target, infos[path]) for path, target in zip(infos, targets, strict=True)]
 
 
-async def target_paths(fs: Namespace, source: Any, paths: list[str], target: Any) -> list[str]:
+async def target_paths(fs: BaseFileSystem, source: Any, paths: list[str], target: Any) -> list[str]:
     """Return the path of each copy, by fsspec's rules; `paths` are those that `source` stands for."""
     single = isinstance(source, str)
     is_directory = isinstance(target, str) and (target.endswith("/") or await fs._isdir(target))
@@ -225,7 +219,7 @@ async def target_paths(fs: Namespace, source: Any, paths: list[str], target: Any
 
 
 async def copy_listed(
-    fs: Namespace, jobs: Sequence[CopyJob], limit: int, *, ignore_missing: bool, directories: bool
+    fs: BaseFileSystem, jobs: Sequence[CopyJob], limit: int, *, ignore_missing: bool, directories: bool
 ) -> None:
     """Copy files, and create the directories that no file implies.
 
@@ -248,7 +242,7 @@ async def copy_listed(
     OSError
         For the first copy that fails.
     """
-    parents = {fs._above(job.source) for job in jobs}
+    parents = {fs.parent_directory(job.source) for job in jobs}
 
     async def copy_one(job: CopyJob) -> None:
         try:
@@ -257,7 +251,7 @@ async def copy_listed(
             elif not job.is_directory:
                 await fs._cp_file(job.source, job.target)
             elif job.info is not None and (job.info.get("marker") or job.source not in parents):
-                await fs._create(job.target)
+                await create_directory(fs, job.target)
         except FileNotFoundError:
             if not ignore_missing:
                 raise

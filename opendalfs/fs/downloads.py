@@ -1,4 +1,4 @@
-"""Downloads of several paths: which of them go to which local files."""
+"""Downloads: of one file, and of trees into a local directory."""
 
 from __future__ import annotations
 
@@ -6,95 +6,122 @@ import asyncio
 import errno
 import os
 from glob import has_magic
-from typing import Any
+from typing import Any, NamedTuple
 
-from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import make_path_posix, trailing_sep
-from fsspec.utils import check_contained, other_paths
+from fsspec.utils import check_contained, isfilelike, other_paths
 
 from opendalfs.errors import redact
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
+from opendalfs.read import async_reader
+from opendalfs.storage.version import Version
 
-from .changes import Layout
+from .base import BaseFileSystem, must_refresh
+from .cat import read_newest
+from .expansion import expand
 
-__all__ = ["Downloads"]
-
-
-class Downloads(Layout):
-    """The part of `OpendalFileSystem` that plans downloads."""
-
-    async def _get(
-        self,
-        rpath: Any,
-        lpath: Any,
-        recursive: bool = False,
-        callback: Any = DEFAULT_CALLBACK,
-        maxdepth: int | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Download files and trees, by the rules of fsspec.
-
-        A local disk cannot hold a file and a directory of the same name, as object stores can. An empty
-        object of that kind is taken for a marker of the directory, which some tools write.
-
-        Raises
-        ------
-        IsADirectoryError
-            When such an object is not empty; nothing is downloaded then.
-        """
-        if isinstance(rpath, list) and isinstance(lpath, list):
-            return await super()._get(rpath, lpath, callback=callback, **kwargs)
-        plain = self._strip_protocol(rpath)
-        found = await self._expand(plain, recursive, maxdepth)
-        if isinstance(plain, str) and (not recursive or maxdepth is not None):
-            # Directories come along with all that is in them, or not at all.
-            if found == {plain: None}:
-                fresh = self.unsure(plain)
-                found[plain] = kwargs["info"] = await self._info(plain, fresh, kwargs.get("version_id"))
-            infos = {path: info for path, info in found.items() if info is not None}
-            found = {path: info for path, info in infos.items() if info["type"] == "file"}
-        if not found:
-            return None
-        self._drop_markers(found)
-        targets = _local_targets(list(found), plain, rpath, lpath)
-        folders: list[tuple[str, str]] = []
-        files: list[tuple[str, str]] = []
-        for pair in zip(found, targets, strict=True):
-            info = found[pair[0]]
-            # A listed directory needs no request, which might find the object of the same name.
-            (folders if info is not None and info["type"] == "directory" else files).append(pair)
-        await asyncio.to_thread(_make_folders, [target for _, target in folders])
-        sources, targets = [source for source, _ in files], [target for _, target in files]
-        return await super()._get(sources, targets, callback=callback, **kwargs)
-
-    def _drop_markers(self, found: dict[str, Info | None]) -> None:
-        """Leave out empty files whose name is a directory too; refuse those that hold anything."""
-        for folder in {self._above(path) for path in found}:
-            info = found.get(folder)
-            if info is None or info["type"] != "file":
-                continue
-            if info["size"]:
-                raise IsADirectoryError(
-                    errno.EISDIR,
-                    "Is an object and a directory, which no disk can hold: use get_file() for the object",
-                    redact(folder),
-                )
-            found[folder] = listing.directory(folder)
+__all__ = ["Download", "download_file", "plan_download"]
 
 
-def _local_targets(sources: list[str], plain: Any, rpath: Any, lpath: Any) -> list[str]:
-    """Return the local path of each source, by the rules of fsspec."""
+class Download(NamedTuple):
+    """The local path of each file to download. The directories have been created."""
+
+    sources: list[str]
+    targets: list[str]
+    info: Info | None
+    """Info of the only file, if a request was made for it."""
+
+
+async def plan_download(
+    fs: BaseFileSystem,
+    source: Any,
+    target: Any,
+    *,
+    recursive: bool,
+    maxdepth: int | None,
+    version_id: str | None,
+) -> Download:
+    """Find out which files to download to which local paths, and create the local directories.
+
+    A local disk cannot hold a file and a directory of the same name, as object stores can. An empty object of
+    that kind is taken for a marker of the directory, which some tools write.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Filesystem of the source.
+    source, target : str or list of str
+        As ``fs.get`` takes them.
+    recursive : bool
+        Whether to download directories.
+    maxdepth : int, optional
+        Levels to go down; None for all.
+    version_id : str, optional
+        Version of a single file.
+
+    Returns
+    -------
+    Download
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing exists at a source.
+    IsADirectoryError
+        If an object that is not empty has the name of a directory; nothing is downloaded then.
+    """
+    plain = fs._strip_protocol(source)
+    infos = await expand(fs, plain, recursive, maxdepth)
+    single: Info | None = None
+    if isinstance(plain, str) and (not recursive or maxdepth is not None):
+        # A directory is downloaded with all that is in it, or not at all.
+        if infos == {plain: None}:
+            single = await fs._info(plain, must_refresh(fs, plain), version_id)
+            infos[plain] = single
+        infos = {path: info for path, info in infos.items() if info is not None and info["type"] == "file"}
+    if not infos:
+        return Download([], [], None)
+    _drop_markers(fs, infos)
+    sources: list[str] = []
+    targets: list[str] = []
+    folders: list[str] = []
+    for path, local in zip(infos, _local_paths(list(infos), plain, source, target), strict=True):
+        info = infos[path]
+        if info is not None and info["type"] == "directory":
+            # A request for it might find the object of the same name.
+            folders.append(local)
+        else:
+            sources.append(path)
+            targets.append(local)
+    await asyncio.to_thread(_make_folders, folders)
+    return Download(sources, targets, single)
+
+
+def _drop_markers(fs: BaseFileSystem, infos: dict[str, Info | None]) -> None:
+    """List empty files whose name is a directory too as directories; raise for those that are not empty."""
+    for folder in {fs.parent_directory(path) for path in infos}:
+        info = infos.get(folder)
+        if info is None or info["type"] != "file":
+            continue
+        if info["size"]:
+            text = "Is an object and a directory, which no disk can hold: use get_file() for the object"
+            raise IsADirectoryError(errno.EISDIR, text, redact(folder))
+        infos[folder] = listing.directory(folder)
+
+
+def _local_paths(paths: list[str], plain: Any, source: Any, target: Any) -> list[str]:
+    """Return the local path of each file, by the rules of fsspec."""
     single = isinstance(plain, str)
-    root = make_path_posix(lpath)
+    root = make_path_posix(target)
     if single and has_magic(plain):
-        inside = len(sources) == 1
+        inside = len(paths) == 1
     else:
-        is_folder = isinstance(root, str) and (root.endswith("/") or os.path.isdir(root))
-        inside = single and is_folder and not trailing_sep(str(rpath))
-    targets: list[str] = other_paths(sources, root, exists=inside, flatten=not single)
+        is_directory = isinstance(root, str) and (root.endswith("/") or os.path.isdir(root))
+        inside = single and is_directory and not trailing_sep(str(source))
+    targets: list[str] = other_paths(paths, root, exists=inside, flatten=not single)
     if isinstance(root, str):
-        # Names of a listing must not lead out of the folder that was asked for.
+        # Names of a listing must not lead out of the target directory.
         check_contained(root, targets)
     return targets
 
@@ -102,3 +129,40 @@ def _local_targets(sources: list[str], plain: Any, rpath: Any, lpath: Any) -> li
 def _make_folders(targets: list[str]) -> None:
     for target in targets:
         os.makedirs(target, exist_ok=True)
+
+
+async def download_file(
+    fs: BaseFileSystem, source: str, target: Any, callback: Any, version_id: str | None, info: Info | None
+) -> None:
+    """Download one file; `OpendalFileSystem.get_file` describes the parameters.
+
+    `info` saves the request for it.
+    """
+    if info is None:
+        info = await fs._info(source, refresh=must_refresh(fs, source), version_id=version_id)
+    if info["type"] == "directory":
+        os.makedirs(target, exist_ok=True)
+        return
+    connection, key = fs.locate(source)
+    written = 0
+
+    def progress(size: int) -> None:
+        nonlocal written
+        written += size
+        callback.relative_update(size)
+
+    async def read(version: Version | None) -> None:
+        if version is None:
+            version = Version.from_info(await fs._info(source, refresh=True))
+        callback.set_size(version.size)
+        if isfilelike(target):
+            await async_reader.pour(connection, key, version, target, progress)
+        else:
+            local = os.fspath(target)
+            await async_reader.download(connection, key, version, local, callback.relative_update)
+
+    if version_id is not None or fs.cached_version(source) is None:
+        await read(Version.from_info(info))
+    else:
+        # A file-like object keeps what was written to it, so only an attempt that wrote nothing is repeated.
+        await read_newest(fs, source, read, lambda: not written)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import operator
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fsspec.spec import AbstractBufferedFile
 
@@ -17,8 +17,7 @@ from opendalfs.errors import ChangedError, redact
 from opendalfs.read.reader import Reader, Version, weakly
 from opendalfs.services import Home
 
-if TYPE_CHECKING:
-    from .core import OpendalFileSystem
+from .base import BaseFileSystem, must_refresh
 
 __all__ = ["ReadFile"]
 
@@ -55,7 +54,7 @@ class ReadFile(AbstractBufferedFile):
 
     def __init__(
         self,
-        fs: OpendalFileSystem,
+        fs: BaseFileSystem,
         path: str,
         *,
         details: dict[str, Any] | None = None,
@@ -69,7 +68,7 @@ class ReadFile(AbstractBufferedFile):
             if version_id is None and details is None:
                 details = _details_of_size(fs, path, size)
         if details is None:
-            details = fs.info(path, refresh=fs.unsure(path), version_id=version_id)
+            details = fs.info(path, refresh=must_refresh(fs, path), version_id=version_id)
         self._details = details
         connection, key = fs.locate(path)
         if self._details["type"] != "file":
@@ -157,7 +156,7 @@ def _checked_size(size: Any) -> int:
     return count
 
 
-def _details_of_size(fs: OpendalFileSystem, path: str, size: int) -> dict[str, Any] | None:
+def _details_of_size(fs: BaseFileSystem, path: str, size: int) -> dict[str, Any] | None:
     """Return the info of a file whose size the caller knows; None where the service is to be asked.
 
     Local services are: a stat is cheap there, and their reads are held to a size and a time, not to an etag.
@@ -165,7 +164,7 @@ def _details_of_size(fs: OpendalFileSystem, path: str, size: int) -> dict[str, A
     connection, key = fs.locate(path)
     if not key or connection.service.home is not Home.REMOTE:
         return None
-    known = fs._listed(path)
+    known = fs.cached_info(path)
     if known is not None and known["type"] == "file" and known["size"] >= size:
         return known
     return {"name": path, "size": size, "type": "file"}

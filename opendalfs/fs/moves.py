@@ -11,8 +11,11 @@ from opendalfs.errors import redact
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import stages_writes
 
-from .copies import CopyJob, copy_listed, copy_object, is_directory_only, plan_copies, target_paths
-from .lookup import Namespace
+from .base import BaseFileSystem
+from .copies import CopyJob, copy_listed, copy_object, plan_copies, target_paths
+from .directories import is_directory_only, is_empty
+from .expansion import list_tree
+from .removal import check_removal, remove_listed
 
 __all__ = ["move", "move_file", "move_object"]
 
@@ -53,7 +56,7 @@ async def _renamed(connection: Connection, key: str, target_key: str) -> bool:
     return True
 
 
-async def move_file(fs: Namespace, source: str, target: str, *, into_directory: bool) -> bool:
+async def move_file(fs: BaseFileSystem, source: str, target: str, *, into_directory: bool) -> bool:
     """Move a file and replace the file at the target.
 
     Parameters
@@ -84,7 +87,7 @@ async def move_file(fs: Namespace, source: str, target: str, *, into_directory: 
         return False
     if into_directory and (target.endswith("/") or await fs._isdir(target)):
         target = f"{target.rstrip('/')}/{fs._strip_protocol(source).rpartition('/')[2]}"
-    place = fs._writable(target)
+    place = fs.locate_for_writing(target)
     if place == (connection, key):
         await fs._info(source)
         return True
@@ -101,7 +104,7 @@ async def move_file(fs: Namespace, source: str, target: str, *, into_directory: 
 
 
 async def move(
-    fs: Namespace,
+    fs: BaseFileSystem,
     source: str | list[str],
     target: str | list[str],
     *,
@@ -143,7 +146,7 @@ async def move(
     if recursive and not literal:
         # A pattern loses nothing: what it matches is moved.
         listed = source if isinstance(source, list) else [source]
-        fs._check_removal([one for one in listed if not has_magic(one)], recursive)
+        check_removal(fs, [one for one in listed if not has_magic(one)], recursive=True)
     if isinstance(source, str) and isinstance(target, str) and (literal or not has_magic(source)):
         if literal:
             moved = await _move_literal_file(fs, source, target)
@@ -164,7 +167,7 @@ async def move(
     await _move_listed(fs, jobs)
 
 
-async def _move_literal_file(fs: Namespace, source: str, target: str) -> bool:
+async def _move_literal_file(fs: BaseFileSystem, source: str, target: str) -> bool:
     """Move a file to a path itself; False for a directory that can be moved there, else raise."""
     if fs.locate(source) == fs.locate(target):
         await fs._info(source, refresh=True)
@@ -177,24 +180,17 @@ async def _move_literal_file(fs: Namespace, source: str, target: str) -> bool:
     _check_outside(fs, source, target)
     if await fs._isfile(target):
         raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(target))
-    if not await _is_empty(fs, target):
+    if not await is_empty(fs, target):
         raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(target))
     return False
 
 
-async def _is_empty(fs: Namespace, path: str) -> bool:
-    try:
-        return all(info["name"] == path for info in await fs._ls(path, refresh=True))
-    except FileNotFoundError:
-        return True
-
-
-async def _plan_literal(fs: Namespace, source: str, target: str) -> list[CopyJob]:
-    infos = await fs._reach(source, None, follow=False)
+async def _plan_literal(fs: BaseFileSystem, source: str, target: str) -> list[CopyJob]:
+    infos = await list_tree(fs, source, None, follow=False)
     return [CopyJob(path, target + path[len(source) :], info) for path, info in infos.items()]
 
 
-async def _rename_directory(fs: Namespace, source: str, target: str, literal: bool) -> bool:
+async def _rename_directory(fs: BaseFileSystem, source: str, target: str, literal: bool) -> bool:
     """Rename a directory of a local disk, with its links; False when it must be moved file by file."""
     connection, key = fs.locate(source)
     if not key or not stages_writes(connection):
@@ -205,13 +201,13 @@ async def _rename_directory(fs: Namespace, source: str, target: str, literal: bo
         if await fs._exists(target):
             return False
     try:
-        return await _renamed(connection, key, fs._writable(target)[1])
+        return await _renamed(connection, key, fs.locate_for_writing(target)[1])
     finally:
         fs.invalidate_cache(source)
         fs.invalidate_cache(target)
 
 
-async def _move_listed(fs: Namespace, jobs: Sequence[CopyJob]) -> None:
+async def _move_listed(fs: BaseFileSystem, jobs: Sequence[CopyJob]) -> None:
     """Copy what was listed, then remove just that: what another writer adds meanwhile stays."""
     for job in jobs:
         if job.is_directory:
@@ -220,14 +216,15 @@ async def _move_listed(fs: Namespace, jobs: Sequence[CopyJob]) -> None:
     links: list[CopyJob] = []
     rest: list[CopyJob] = []
     for job in jobs:
-        (links if fs._is_link(job.source) else rest).append(job)
+        connection, key = fs.locate(job.source)
+        (links if connection.is_link(key) else rest).append(job)
     await copy_listed(fs, rest, fs.batch_size, ignore_missing=False, directories=True)
     for job in links:
         await move_file(fs, job.source, job.target, into_directory=True)
-    await fs._rm_listed({job.source: job.info for job in rest}, fs.batch_size)
+    await remove_listed(fs, {job.source: job.info for job in rest}, fs.batch_size)
 
 
-async def _without_unmoved(fs: Namespace, jobs: Sequence[CopyJob]) -> list[CopyJob]:
+async def _without_unmoved(fs: BaseFileSystem, jobs: Sequence[CopyJob]) -> list[CopyJob]:
     """Leave out jobs whose target is their source, and refuse those that would overwrite another source.
 
     A path that stays where it is must not be removed after the copies.
@@ -247,7 +244,7 @@ async def _without_unmoved(fs: Namespace, jobs: Sequence[CopyJob]) -> list[CopyJ
     return moving
 
 
-def _check_outside(fs: Namespace, source: Any, target: Any) -> None:
+def _check_outside(fs: BaseFileSystem, source: Any, target: Any) -> None:
     """Raise when a directory would be moved into itself."""
     source, target = fs._strip_protocol(source), fs._strip_protocol(target)
     if source == fs.root_marker or f"{target}/".startswith(f"{source}/"):

@@ -1,26 +1,35 @@
-"""Which removals and moves are refused: those of whole containers, and those of ``.`` and ``..``."""
+"""Removals of files and trees, and the paths that must not be removed or moved."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from opendalfs.errors import redact
-from opendalfs.services import Form
+from opendalfs.listing import info as listing
+from opendalfs.listing.info import Info
+from opendalfs.read.async_reader import gather
+from opendalfs.services import Form, Home
 from opendalfs.storage.connection import Connection
 
-__all__ = ["check_removal"]
+from .base import BaseFileSystem
+from .directories import directory_exists, remove_directory
+
+__all__ = ["check_removal", "remove_file", "remove_listed", "remove_tree", "topmost"]
 
 _DOTS: Final = frozenset({".", ".."})
 
-_WHOLE: Final = (
-    "Refused: this is a whole container. To do it on purpose, pass its entries, fs.ls(path, detail=False)"
+_CONTAINER: Final = (
+    "Refused: this is a whole container. To remove its content, pass its entries: fs.ls(path, detail=False)"
 )
 _DISK: Final = "Refused: this is the root of the disk"
 
 
-def check_removal(connection: Connection, key: str, path: str, *, recursive: bool) -> None:
+def check_removal(fs: BaseFileSystem, path: str | list[str], *, recursive: bool) -> None:
     """Raise when a path must not be removed or moved with all that is below it.
 
     An empty variable in a path is enough to name a whole bucket by accident, so a container is emptied only
@@ -28,14 +37,13 @@ def check_removal(connection: Connection, key: str, path: str, *, recursive: boo
 
     Parameters
     ----------
-    connection : Connection
-        To the container of the path.
-    key : str
-        The key of the path, which may hold wildcards.
-    path : str
-        The path as the user wrote it, for the message and for ``.`` and ``..``, which local paths resolve.
+    fs : OpendalFileSystem
+        Filesystem of the path.
+    path : str or list of str
+        One path or several as the user wrote them; may be patterns.
     recursive : bool
-        Whether what is below the path goes too. A pattern that matches everything is refused in any case.
+        Whether what is below the path is removed too. A pattern that matches everything is refused in any
+        case.
 
     Raises
     ------
@@ -43,16 +51,18 @@ def check_removal(connection: Connection, key: str, path: str, *, recursive: boo
         For the root of a container, of a filesystem or of the disk; for a pattern of nothing but ``*`` there;
         for a path that ends in ``.`` or ``..``.
     """
-    if path.rstrip("/").rpartition("/")[2] in _DOTS:
-        raise PermissionError(errno.EPERM, "Refused: the path ends in '.' or '..'", redact(path))
-    everything = bool(key) and set(key) <= {"*", "/"}
-    if everything or (recursive and _is_root(connection, key)):
-        raise PermissionError(errno.EPERM, _whole(connection), redact(path))
+    for one in path if isinstance(path, list) else [path]:
+        connection, key = fs.locate(one)
+        if one.rstrip("/").rpartition("/")[2] in _DOTS:
+            raise PermissionError(errno.EPERM, "Refused: the path ends in '.' or '..'", redact(one))
+        everything = bool(key) and set(key) <= {"*", "/"}
+        if everything or (recursive and _is_root(connection, key)):
+            raise PermissionError(errno.EPERM, _refusal(connection), redact(one))
 
 
-def _whole(connection: Connection) -> str:
-    on_disk = connection.service.form is Form.ABSOLUTE and _real(connection, "") == os.path.realpath("/")
-    return _DISK if on_disk else _WHOLE
+def _refusal(connection: Connection) -> str:
+    is_disk = connection.service.form is Form.ABSOLUTE and _real(connection, "") == os.path.realpath("/")
+    return _DISK if is_disk else _CONTAINER
 
 
 def _is_root(connection: Connection, key: str) -> bool:
@@ -61,10 +71,136 @@ def _is_root(connection: Connection, key: str) -> bool:
     if connection.service.form is not Form.ABSOLUTE or connection.is_link(key):
         # Of a link only the link itself is removed.
         return False
-    # Links on the way may lead back to the root, or above it.
-    root, place = _real(connection, ""), _real(connection, key)
-    return os.path.commonpath([root, place]) == place
+    # Links in the path may lead back to the root, or above it.
+    root, target = _real(connection, ""), _real(connection, key)
+    return os.path.commonpath([root, target]) == target
 
 
 def _real(connection: Connection, key: str) -> str:
     return os.path.realpath(connection.local(key))
+
+
+async def remove_file(fs: BaseFileSystem, path: str) -> None:
+    """Remove a file, or a link itself.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Its filesystem.
+    path : str
+        A path or URL.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing exists at the path.
+    IsADirectoryError
+        For a directory.
+    """
+    connection, key = fs.locate(path)
+    if not connection.is_link(key) and (await fs._info(path))["type"] == "directory":
+        raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", redact(path))
+    await connection.delete(key)
+    fs.invalidate_cache(path)
+
+
+async def remove_tree(fs: BaseFileSystem, path: str) -> None:
+    """Remove a file, or a directory with all that is below it; what is both is removed as both.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Its filesystem.
+    path : str
+        A path or URL, never a pattern. Of a link only the link is removed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing exists at the path.
+    OSError
+        If a part of the directory is still there afterwards.
+    PermissionError
+        For the root of a container or of the disk.
+    """
+    path = fs._strip_protocol(path)
+    check_removal(fs, path, recursive=True)
+    connection, key = fs.locate(path)
+    if connection.is_link(key):
+        await fs._rm_file(path)
+        return
+    is_file, is_directory = await asyncio.gather(fs._isfile(path), directory_exists(connection, key))
+    if not is_file and not is_directory:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
+    if is_directory:
+        await connection.remove_all(f"{key}/")
+        if listing.keeps_directories(connection) and connection.service.home is Home.REMOTE:
+            await _remove_rest(connection, key, path)
+    if is_file:
+        await connection.delete(key)
+    fs.invalidate_cache(path)
+
+
+async def _remove_rest(connection: Connection, key: str, path: str) -> None:
+    """Remove what `remove_all` left of a directory: on FTP that is each directory that holds no file."""
+    if not await directory_exists(connection, key):
+        return
+    infos = await listing.tree(connection, key)
+    folders = {f"{key}/"} | {f"{connection.key(i['name'])}/" for i in infos if i["type"] == "directory"}
+    for info in infos:
+        if info["type"] == "file":
+            await connection.delete(connection.key(info["name"]))
+    for folder in sorted(folders, key=len, reverse=True):
+        await connection.delete(folder)
+    if await directory_exists(connection, key):
+        text = "The service left a part of this directory: list it, then remove it again"
+        raise OSError(errno.ENOTEMPTY, text, redact(path))
+
+
+async def remove_listed(fs: BaseFileSystem, listed: dict[str, Info | None], limit: int) -> list[str]:
+    """Remove what was listed, and no file that was added since.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Its filesystem.
+    listed : dict
+        Infos by path; None for a path whose info needs a request. A directory that still holds anything
+        stays.
+    limit : int
+        Largest number of removals at a time.
+
+    Returns
+    -------
+    list of str
+        The paths removed.
+
+    Raises
+    ------
+    OSError
+        For the first removal that fails.
+    """
+    infos = [info or await fs._info(path) for path, info in listed.items()]
+    removed = [info["name"] for info in infos if info["type"] == "file" or info.get("islink")]
+    await gather(fs._rm_file, tuple(removed), limit)
+    for info in sorted(infos, key=lambda info: -len(info["name"])):
+        if info["type"] == "directory" and not info.get("islink") and await _can_remove(fs, info):
+            # Where no object marks the directory, it is gone with its last file.
+            with suppress(FileNotFoundError):
+                await remove_directory(fs, info["name"])
+                removed.append(info["name"])
+    return removed
+
+
+async def _can_remove(fs: BaseFileSystem, info: Info) -> bool:
+    """Whether a directory is not implied by names of files only, and holds nothing."""
+    return info.get("marker", True) and not await listing.children(*fs.locate(info["name"]))
+
+
+def topmost(paths: Iterable[str]) -> list[str]:
+    """Return the paths that are not below another of them."""
+    kept: list[str] = []
+    for path in sorted(paths, key=lambda path: path.split("/")):
+        if not kept or not path.startswith(f"{kept[-1]}/"):
+            kept.append(path)
+    return kept

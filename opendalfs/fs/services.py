@@ -100,7 +100,7 @@ class ServiceFileSystem(OpendalFileSystem):
 
     scheme: ClassVar[str] = ""
     cachable = True
-    _bound = False
+    _relative_paths = False
 
     def __init_subclass__(cls, scheme: str = "", **kwargs: Any) -> None:
         """Bind the class to its service."""
@@ -143,9 +143,9 @@ class ServiceFileSystem(OpendalFileSystem):
 
     def unstrip_protocol(self, name: str) -> str:
         """Turn a path into a URL that finds it again, given the same options."""
-        return urls.unstrip(self.service, name, self._endpoint)
+        return urls.unstrip(self.service, name, self.endpoint)
 
-    def _split(self, path: str) -> tuple[str, str]:
+    def _split_path(self, path: str) -> tuple[str, str]:
         return urls.split(self.service, path)
 
     def locate(self, path: str) -> tuple[Connection, str]:

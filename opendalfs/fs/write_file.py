@@ -11,15 +11,14 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from opendalfs.errors import redact
 from opendalfs.write.callers import in_archive_close, in_finalizer
 from opendalfs.write.publication import Opening, not_published, pass_on
 from opendalfs.write.writer import State, Writer
 
-if TYPE_CHECKING:
-    from .core import OpendalFileSystem
+from .base import BaseFileSystem
 
 __all__ = ["CompressedWriteFile", "TextWriteFile", "WriteFile"]
 
@@ -44,7 +43,7 @@ class WriteFile(io.RawIOBase):
     """
 
     def __init__(
-        self, fs: OpendalFileSystem, path: str, mode: str, writer: Writer, autocommit: bool = True
+        self, fs: BaseFileSystem, path: str, mode: str, writer: Writer, autocommit: bool = True
     ) -> None:
         super().__init__()
         self.fs = fs

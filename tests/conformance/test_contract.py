@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from opendalfs.fs.services import ServiceFileSystem
 from tests.conformance.targets import Place
 
 DATA = b"0123456789"
@@ -606,7 +607,7 @@ def test_listings_show_a_new_size_after_an_overwrite(tree: Place) -> None:
 def test_refresh_shows_what_others_changed(listed: Place, tmp_path: Path) -> None:
     mine = type(listed.fs)(
         **{**listed.fs.storage_options, "use_listings_cache": True, "skip_instance_cache": True},
-        **({"scheme": listed.fs.service.scheme} if listed.fs._bound else {}),
+        **({"scheme": listed.fs.service.scheme} if not isinstance(listed.fs, ServiceFileSystem) else {}),
     )
     listed.fs.pipe_file(listed.path("a"), b"1")
     assert below(listed, mine.ls(listed.root, detail=False)) == ["a"]
@@ -635,7 +636,7 @@ def test_reading_goes_on_after_others_replaced_a_listed_file(listed: Place, tmp_
 def test_without_a_listings_cache_others_changes_show_at_once(listed: Place) -> None:
     mine = type(listed.fs)(
         **{**listed.fs.storage_options, "use_listings_cache": False, "skip_instance_cache": True},
-        **({"scheme": listed.fs.service.scheme} if listed.fs._bound else {}),
+        **({"scheme": listed.fs.service.scheme} if not isinstance(listed.fs, ServiceFileSystem) else {}),
     )
     listed.fs.pipe_file(listed.path("a"), b"1")
     assert below(listed, mine.find(listed.root)) == ["a"]

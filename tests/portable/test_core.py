@@ -95,7 +95,7 @@ def test_the_url_of_a_drive_has_slashes_whatever_the_system_writes(monkeypatch: 
     fs = OpendalFileSystem("fs", root="C:/store")
     monkeypatch.setattr(urls, "os", SimpleNamespace(path=ntpath))
     assert fs.unstrip_protocol("a/b.bin") == "opendal+fs:///C:/store/a/b.bin"
-    assert fs._split(fs.unstrip_protocol("a/b.bin")) == ("", "a/b.bin")
+    assert fs.locate(fs.unstrip_protocol("a/b.bin"))[1] == "a/b.bin"
 
 
 def test_a_process_ends_well_after_use() -> None:

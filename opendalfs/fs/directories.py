@@ -1,0 +1,125 @@
+"""Directories: whether they exist, and their creation and removal."""
+
+from __future__ import annotations
+
+import errno
+
+from opendalfs.errors import NoContainerError, UnsupportedError, redact
+from opendalfs.listing import info as listing
+from opendalfs.storage.connection import Connection
+from opendalfs.write.staging import remove_leftovers
+
+from .base import BaseFileSystem
+
+__all__ = ["create_directory", "directory_exists", "is_directory_only", "is_empty", "remove_directory"]
+
+
+async def directory_exists(connection: Connection, key: str) -> bool:
+    """Whether there is a directory of a key: a marker object, or any object below it.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection of the container.
+    key : str
+        Key of the directory, without a trailing slash; not empty.
+
+    Returns
+    -------
+    bool
+        False also for services that have neither listings nor directories.
+
+    Raises
+    ------
+    NoContainerError
+        If the container does not exist.
+    """
+    if not connection.can("list") and not connection.can("create_dir"):
+        return False
+    try:
+        return (await connection.stat(f"{key}/")).is_dir
+    except NoContainerError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+async def is_directory_only(fs: BaseFileSystem, path: str) -> bool:
+    """Whether a path is a directory and no file: services refuse to read one with different errors."""
+    connection, key = fs.locate(path)
+    return not key or (not await fs._isfile(path) and await directory_exists(connection, key))
+
+
+async def is_empty(fs: BaseFileSystem, path: str) -> bool:
+    """Whether nothing is in a directory, or nothing exists at the path; does not use cached listings."""
+    try:
+        return all(info["name"] == path for info in await fs._ls(path, refresh=True))
+    except FileNotFoundError:
+        return True
+
+
+async def create_directory(fs: BaseFileSystem, path: str) -> None:
+    """Create a directory where the service keeps any; no error if it exists.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Its filesystem.
+    path : str
+        A path or URL. Directories above it that are missing are created too.
+
+    Raises
+    ------
+    UnsupportedError
+        For a container.
+    """
+    connection, key = fs.locate(path)
+    if not key:
+        raise UnsupportedError(
+            f"OpenDAL cannot create {redact(path)!r}: create it with the service's own tools"
+        )
+    # Services that keep no directories need none: a key with slashes is enough.
+    if connection.can("create_dir"):
+        await connection.create_dir(f"{key}/")
+        fs.invalidate_cache(path)
+
+
+async def remove_directory(fs: BaseFileSystem, path: str) -> None:
+    """Remove an empty directory.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Its filesystem.
+    path : str
+        A stripped path.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing exists at the path.
+    NotADirectoryError
+        For a file.
+    OSError
+        If the directory is not empty (``errno.ENOTEMPTY``).
+    UnsupportedError
+        For a container; if the service cannot list.
+    """
+    connection, key = fs.locate(path)
+    if not key:
+        raise UnsupportedError(
+            f"OpenDAL cannot remove {redact(path)!r}: remove it with the service's own tools"
+        )
+    connection.require("list", "find out whether a directory is empty")
+    children = await listing.children(connection, key)
+    if children:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(path))
+    # Some servers list a file as an empty directory, and delete the file by the name of a directory.
+    unsure = children is None or listing.keeps_directories(connection)
+    if unsure and not await directory_exists(connection, key):
+        info = await fs._info(path, refresh=True)
+        if info["type"] == "file":
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(path))
+    remove_leftovers(connection, key)
+    await connection.delete(f"{key}/")
+    fs.invalidate_cache(path)

@@ -1,0 +1,124 @@
+"""Expansion of patterns and directories into paths, for calls that take several of them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from glob import has_magic
+from typing import Any
+
+from fsspec.utils import stringify_path
+
+from opendalfs.errors import redact
+from opendalfs.listing import info as listing
+from opendalfs.listing.info import Info
+from opendalfs.storage.local_disk import entered
+
+from .base import BaseFileSystem
+
+__all__ = ["as_paths", "expand", "list_tree"]
+
+
+def as_paths(path: Any) -> str | list[str]:
+    """Return one path or several as strings; they may be path objects, and any collection of them."""
+    one = stringify_path(path)
+    return one if isinstance(one, str) else [stringify_path(each) for each in path]
+
+
+async def expand(
+    fs: BaseFileSystem, path: Any, recursive: bool, maxdepth: int | None, follow: bool = True
+) -> dict[str, Info | None]:
+    """Return the paths that patterns and directories stand for, with their infos where listed.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Their filesystem.
+    path : str or list of str
+        Paths, URLs or patterns.
+    recursive : bool
+        Whether to include what is below directories.
+    maxdepth : int, optional
+        Levels to go down; None for all.
+    follow : bool
+        Whether to list what links to directories lead to, rather than the links.
+
+    Returns
+    -------
+    dict
+        Infos by path, sorted by path. None for a path whose info needs a request.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no pattern matches.
+    ValueError
+        If `maxdepth` is below 1.
+    """
+    if maxdepth is not None and maxdepth < 1:
+        raise ValueError("maxdepth must be at least 1")
+    infos: dict[str, Info | None] = {}
+    for one in [path] if isinstance(path, str) else path:
+        plain = fs._strip_protocol(one)
+        depth = maxdepth
+        folders = [plain]
+        if has_magic(plain):
+            matches = await fs._glob(one, maxdepth=maxdepth, detail=True)
+            infos |= matches
+            folders = [n for n, i in matches.items() if i["type"] == "directory" or i.get("is_prefix")]
+            depth = None if maxdepth is None else maxdepth - 1
+        elif not recursive:
+            infos.setdefault(plain, None)
+        if recursive and depth != 0:
+            for folder in folders:
+                for name, info in (await list_tree(fs, folder, depth, follow)).items():
+                    infos.setdefault(name, info)
+    if not infos:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", _shown(path))
+    return dict(sorted(infos.items()))
+
+
+async def list_tree(
+    fs: BaseFileSystem, path: str, maxdepth: int | None, follow: bool, entered_links: Sequence[str] = ()
+) -> dict[str, Info]:
+    """Return the infos of a directory and of all below it, by path.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Its filesystem.
+    path : str
+        A stripped path, never a pattern.
+    maxdepth : int, optional
+        Levels to go down; None for all.
+    follow : bool
+        Whether to list what links to directories lead to. Otherwise a link is listed as a directory with
+        ``islink``, also when `path` itself is one.
+    entered_links : sequence of str
+        Directories of this machine whose links have led to `path`.
+
+    Returns
+    -------
+    dict
+        Empty when nothing exists at the path.
+
+    Raises
+    ------
+    OSError
+        If a link leads to a directory that holds it.
+    """
+    connection, key = fs.locate(path)
+    if not follow and connection.is_link(key):
+        return {path: {**listing.directory(path), "islink": True}}
+    infos: dict[str, Info] = await fs._find(path, maxdepth=maxdepth, withdirs=True, detail=True)
+    for link in [name for name, info in infos.items() if follow and info.get("islink")]:
+        levels = link.removeprefix(path).strip("/").count("/") + 1
+        depth = None if maxdepth is None else maxdepth - levels
+        if depth != 0:
+            infos |= await list_tree(fs, link, depth, follow, entered(*fs.locate(link), entered_links))
+    return infos
+
+
+def _shown(path: Any) -> str:
+    """Return a path, or several joined by commas, as an error message shows them."""
+    return redact(stringify_path(path)) if not isinstance(path, list) else ", ".join(map(_shown, path))
