@@ -9,7 +9,9 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
+import opendal
 import opendal.exceptions
 import pytest
 from opendal.exceptions import ConfigInvalid, Unexpected
@@ -354,3 +356,57 @@ def test_a_missing_key_names_its_path(s3_server: S3Server, prefix: str) -> None:
         assert isinstance(error, FileNotFoundError)
         assert not isinstance(error, NoContainerError)
         assert (error.errno, error.filename) == (errno.ENOENT, f"{prefix}/nothing")
+
+
+@pytest.fixture
+def s3(s3_server: S3Server) -> opendalfs.S3FileSystem:
+    """Give S3 with a listing cache of its own."""
+    return opendalfs.filesystem("s3", skip_instance_cache=True, **s3_server.options)
+
+
+# 8. Errors
+
+
+def test_a_missing_bucket_is_a_file_not_found(s3: opendalfs.S3FileSystem) -> None:
+    """The naive way lets OpenDAL's ConfigInvalid through."""
+    bucket = f"missing-{uuid4().hex}"
+    calls: list[Callable[[], Any]] = [
+        lambda: s3.ls(bucket),
+        lambda: s3.cat_file(f"{bucket}/key"),
+        lambda: s3.pipe_file(f"{bucket}/key", b""),
+        lambda: s3.info(f"{bucket}/key"),
+    ]
+    for call in calls:
+        with pytest.raises(FileNotFoundError):
+            call()
+    assert not s3.exists(bucket)
+    assert not s3.exists(f"{bucket}/key")
+
+
+def test_denied_access_is_a_permission_error(s3_server: S3Server) -> None:
+    """The naive way lets OpenDAL's PermissionDenied through, which is no OSError."""
+    fs = opendalfs.filesystem("s3", **{**s3_server.options, "secret": "wrong-secret"})
+    with pytest.raises(PermissionError) as caught:
+        fs.cat_file(f"{s3_server.bucket}/key")
+    assert caught.value.errno is not None
+    assert "wrong-secret" not in str(caught.value)
+
+
+def test_an_unknown_option_is_an_error() -> None:
+    """The naive way passes it on, and OpenDAL ignores it and asks another server."""
+    with pytest.raises(OptionError, match="endpoint"):
+        opendalfs.filesystem("s3", endpoit="http://localhost:1")
+
+
+# 11. Unreachable keys
+
+
+def test_a_key_with_repeated_slashes_is_refused(s3: opendalfs.S3FileSystem, s3_server: S3Server) -> None:
+    """The naive way hands it to OpenDAL, which reads and writes another key."""
+    path = f"{s3_server.bucket}/{uuid4().hex}//b"
+    with pytest.raises(ValueError, match="cannot be reached"):
+        s3.pipe_file(path, b"")
+    with pytest.raises(ValueError, match="cannot be reached"):
+        s3.cat_file(path)
+    with pytest.raises(ValueError, match="cannot be reached"):
+        s3.rm(path, recursive=True)

@@ -2,7 +2,7 @@
 
 The jobs for Windows and macOS run this folder. To do as they do::
 
-    pytest --confcutdir tests/portable tests/portable tests/test_ranges.py
+    pytest --confcutdir tests/portable tests/portable
 """
 
 from __future__ import annotations

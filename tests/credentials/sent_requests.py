@@ -1,0 +1,25 @@
+"""What the tests of credentials send, and to whom."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import opendalfs
+from opendalfs.testing import Request, ScriptedServer
+
+
+def setenv(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def first_request(capture: ScriptedServer, scheme: str, **options: Any) -> Request:
+    """Ask for one object and return what the server was sent."""
+    fs = opendalfs.filesystem(scheme, retries=0, timeout=10, skip_instance_cache=True, **options)
+    with suppress(OSError):
+        fs.info("lake/key")
+    assert capture.requests, "nothing was sent"
+    return capture.requests[0]
