@@ -10,7 +10,7 @@ from typing import Any, Self
 from opendalfs.errors import redact
 from opendalfs.read.reader import Version, fetch
 from opendalfs.storage.connection import Connection
-from opendalfs.write.publication import Opening, not_published, pass_on
+from opendalfs.write.publication import OpenContext, not_published, raise_unless_propagating
 from opendalfs.write.writer import State, Writer
 
 __all__ = ["AsyncReadFile", "AsyncWriteFile"]
@@ -104,7 +104,7 @@ class AsyncWriteFile:
     def __init__(self, writer: Writer, published: Callable[[], Any]) -> None:
         self._writer = writer
         self._published = published
-        self._opening = Opening()
+        self._open_context = OpenContext()
         self._cancelled = False
         self.closed = False
 
@@ -176,19 +176,19 @@ class AsyncWriteFile:
             When it could not be published, when a write had failed or was cancelled, and in an ``except``
             or ``finally`` block, where nothing tells whether the file is whole. Nothing is published then.
         """
-        await self._close(self._opening.failure())
+        await self._close(self._open_context.failure())
 
     async def _close(self, failure: BaseException | None) -> None:
         if self.closed:
             return
         self.closed = True
-        self._opening.forget()
+        self._open_context.clear()
         if self._writer.state is State.COMMITTED:
             return
         name = redact(self._writer.name)
         if failure is not None:
             await self.discard()
-            pass_on(failure, name)
+            raise_unless_propagating(failure, name)
         elif self._cancelled or self._writer.state is State.ABORTED:
             await self.discard()
             raise not_published("a write of it has failed", name)
@@ -212,7 +212,7 @@ class AsyncWriteFile:
             # A coroutine that is being closed cannot wait.
             self.closed = True
             if self._writer.abort():
-                pass_on(exc, redact(self._writer.name))
+                raise_unless_propagating(exc, redact(self._writer.name))
         elif self._writer.state is State.COMMITTED:
             self.closed = True
         else:

@@ -18,7 +18,7 @@ from fsspec.core import get_compression
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.read.reader import Reader
 from opendalfs.storage.version import Version
-from opendalfs.write import callers
+from opendalfs.write import call_stack
 from opendalfs.write.writer import Writer, appending
 
 from .async_file import AsyncReadFile, AsyncWriteFile
@@ -206,7 +206,7 @@ class OpendalFileSystem(ContentFileSystem):
                 f"mode {mode!r}: objects are read ('rb'), replaced ('wb'), created ('xb') or appended "
                 "to ('ab'), not changed in place"
             )
-        if callers.in_chained_open():
+        if call_stack.in_chained_open():
             raise UnsupportedError(_CHAINED_ARCHIVE)
         connection, key = self.locate_for_writing(path)
         if mode == "ab":

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from opendalfs.errors import redact
-from opendalfs.write.callers import in_archive_close, in_finalizer
-from opendalfs.write.publication import Opening, not_published, pass_on
+from opendalfs.write.call_stack import in_archive_close, in_finalizer
+from opendalfs.write.publication import OpenContext, not_published, raise_unless_propagating
 from opendalfs.write.writer import State, Writer
 
 from .base import BaseFileSystem
@@ -52,7 +52,7 @@ class WriteFile(io.RawIOBase):
         self.autocommit = autocommit
         self._writer = writer
         self._base = writer.size
-        self._opening = Opening()
+        self._open_context = OpenContext()
         # A finalizer that opens a file and closes it means to publish it.
         self._of_finalizer = in_finalizer(opens=True)
         # Whoever dropped it knows; until then a close must not return as if all were well.
@@ -121,7 +121,7 @@ class WriteFile(io.RawIOBase):
             When it could not be published, when a write had failed, and in an ``except`` or ``finally``
             block, where nothing tells whether the file is whole. Nothing is published then.
         """
-        self._close(self._opening.failure)
+        self._close(self._open_context.failure)
 
     def _close(self, failing: Callable[[], BaseException | None]) -> None:
         if self.closed:
@@ -136,13 +136,13 @@ class WriteFile(io.RawIOBase):
             failure = failing()
             if failure is not None:
                 self._drop()
-                pass_on(failure, redact(self.path))
+                raise_unless_propagating(failure, redact(self.path))
             elif self._writer.state is State.ABORTED:
                 raise not_published("a write of it has failed", redact(self.path))
             elif self.autocommit:
                 self.commit()
         finally:
-            self._opening.forget()
+            self._open_context.clear()
             super().close()
 
     def commit(self) -> None:
@@ -196,7 +196,7 @@ class WriteFile(io.RawIOBase):
             self._drop()
             if isinstance(exc, GeneratorExit):
                 super().close()
-                pass_on(exc, redact(self.path))
+                raise_unless_propagating(exc, redact(self.path))
         self._close(lambda: None)
 
     def _dealloc_warn(self, source: object) -> None:
@@ -305,7 +305,7 @@ class CompressedWriteFile(io.BufferedIOBase):
             super().close()
             target.close()
         if not settled and isinstance(details[1], GeneratorExit):
-            pass_on(details[1], redact(target.path))
+            raise_unless_propagating(details[1], redact(target.path))
 
     def _dealloc_warn(self, source: object) -> None:
         self._target._dealloc_warn(source)

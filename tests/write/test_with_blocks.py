@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from opendalfs.write.callers import fails_block
+from opendalfs.write.call_stack import with_block_failed
 from tests.write.places import (
     FILES,
     LARGE,
@@ -172,7 +172,7 @@ def test_a_with_statement_is_told_from_a_handler() -> None:
             pass
 
         def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-            seen.append(exc is not None and fails_block(exc))
+            seen.append(exc is not None and with_block_failed(exc))
 
         async def __aenter__(self) -> None:
             pass
@@ -196,9 +196,9 @@ def test_a_with_statement_is_told_from_a_handler() -> None:
         try:
             raise Boom
         except Boom as exc:
-            seen.append(fails_block(exc))
+            seen.append(with_block_failed(exc))
             raise
         finally:
-            seen.append(fails_block(sys.exception() or Boom()))
+            seen.append(with_block_failed(sys.exception() or Boom()))
     assert seen[3:] == [False, False]
-    assert not fails_block(Boom())
+    assert not with_block_failed(Boom())
