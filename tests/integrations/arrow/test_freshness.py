@@ -1,0 +1,112 @@
+"""Reads show what this process and others have written since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+
+import opendalfs
+from opendalfs.fs.core import OpendalFileSystem
+
+
+@pytest.fixture(params=["memory", "fs"])
+def core(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpendalFileSystem]:
+    if request.param == "fs":
+        yield OpendalFileSystem("fs", root=str(tmp_path))
+        return
+    yield OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+
+
+@pytest.fixture
+def arrow(core: OpendalFileSystem) -> pafs.PyFileSystem:
+    return opendalfs.arrow(core)
+
+
+def parquet(value: int) -> bytes:
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": [value] * 3}), out)
+    return out.getvalue().to_pybytes()
+
+
+@pytest.fixture(params=["bound", "urls"])
+def at(request: pytest.FixtureRequest) -> tuple[OpendalFileSystem, pafs.PyFileSystem, str, str]:
+    """Give a filesystem, a view of it for pyarrow, and the same directory for each."""
+    core = opendalfs.filesystem("memory")
+    folder = uuid4().hex
+    if request.param == "bound":
+        return core, opendalfs.arrow(core), folder, folder
+    return core, opendalfs.arrow(), folder, f"opendal+memory://{folder}"
+
+
+At = tuple[OpendalFileSystem, pafs.PyFileSystem, str, str]
+
+
+class TestOwnWrites:
+    """What is written through the filesystem is what its view for pyarrow reads next."""
+
+    def test_a_parquet_file_is_the_new_one(self, at: At) -> None:
+        core, arrow, inside, outside = at
+        for value in (1, 2):
+            core.pipe_file(f"{inside}/t.parquet", parquet(value))
+            if value == 1:
+                arrow.get_file_info(f"{outside}/t.parquet")
+            with pq.ParquetFile(f"{outside}/t.parquet", filesystem=arrow) as file:
+                assert file.read()["x"].to_pylist() == [value] * 3
+
+    def test_a_stream_is_the_new_one(self, at: At) -> None:
+        core, arrow, inside, outside = at
+        core.pipe_file(f"{inside}/x.csv", b"a")
+        arrow.get_file_info(f"{outside}/x.csv")
+        core.pipe_file(f"{inside}/x.csv", b"longer")
+        assert arrow.open_input_stream(f"{outside}/x.csv").read() == b"longer"
+
+    def test_what_is_published_after_a_look_is_seen(self, at: At) -> None:
+        core, arrow, inside, outside = at
+        core.pipe_file(f"{inside}/x.csv", b"a")
+        out = arrow.open_output_stream(f"{outside}/x.csv")
+        out.write(b"longer")
+        assert arrow.get_file_info(f"{outside}/x.csv").size == 1
+        out.close()
+        assert arrow.open_input_file(f"{outside}/x.csv").read() == b"longer"
+
+    def test_what_a_directory_held_is_gone_with_it(self, at: At) -> None:
+        core, arrow, inside, outside = at
+        core.pipe_file(f"{inside}/d/t.parquet", parquet(1))
+        arrow.get_file_info(f"{outside}/d/t.parquet")
+        pq.ParquetFile(f"{outside}/d/t.parquet", filesystem=arrow).close()
+        core.rm(f"{inside}/d", recursive=True)
+        with pytest.raises(FileNotFoundError):
+            pq.ParquetFile(f"{outside}/d/t.parquet", filesystem=arrow)
+
+
+class TestOthersWrites:
+    def test_a_stream_that_has_changed_since_it_was_told_of_is_opened_anew(self) -> None:
+        arrow = opendalfs.arrow(OpendalFileSystem("memory", root=f"/{uuid4().hex}"))
+        core = arrow.handler.fs
+        core.pipe_file("x.csv", b"a")
+        for read in (lambda f: f.read(), lambda f: f.read(100), lambda f: f.readall()):
+            arrow.get_file_info("x.csv")
+            connection, key = core.locate("x.csv")
+            connection.write_blocking(key, b"longer" + uuid4().hex[:8].encode())
+            assert read(arrow.open_input_stream("x.csv")).startswith(b"longer")
+
+    def test_a_version_that_reads_cannot_be_held_to_is_asked_for_anew(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+        arrow = opendalfs.arrow(core)
+        core.pipe_file("x.bin", b"short")
+        # As a service over HTTP whose listings have no entity tags: neither pinned nor compared.
+        monkeypatch.setattr("opendalfs.storage.version.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs.read.reader.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs_arrow.file_cache.compares", lambda *_: False)
+        arrow.get_file_info("x.bin")
+        connection, key = core.locate("x.bin")
+        connection.write_blocking(key, b"longer than before")
+        assert arrow.open_input_file("x.bin").read() == b"longer than before"

@@ -1,0 +1,146 @@
+"""Every result equals DuckDB's own on the local file, however its threads interleave."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+import opendalfs
+from opendalfs.testing import S3Server
+from tests.integrations import duckdb_harness as harness
+from tests.integrations.duckdb.lake import Lake, make_lake
+
+ROOT = Path(__file__).resolve().parents[3]
+OLDER = ROOT / ".cache" / f"duckdb-1-py{sys.version_info.major}.{sys.version_info.minor}"
+"""Where DuckDB 1.5 is put, which the environment cannot hold beside 2.0."""
+
+REPEATS = 20
+
+
+@pytest.fixture(scope="module")
+def lake(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    yield from make_lake(s3_server, tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def older_duckdb() -> Path:
+    """Give a folder that holds DuckDB 1.5; fetched from PyPI when it is not there yet."""
+    if OLDER.exists():
+        return OLDER
+    OLDER.parent.mkdir(exist_ok=True)
+    fresh = tempfile.mkdtemp(prefix="duckdb-", dir=OLDER.parent)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", fresh]
+    try:
+        done = subprocess.run([*pip, "duckdb>=1.5,<2"], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"DuckDB 1.5 cannot be installed here: {done.stderr[-500:]}")
+        with suppress(OSError):
+            Path(fresh).rename(OLDER)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return OLDER
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", harness.SETTINGS)
+def test_results_are_those_of_local_files(lake: Lake, setting: str) -> None:
+    con = harness.connect(lake.options, setting)
+    if con is None:
+        pytest.skip(f"DuckDB {duckdb.__version__} knows no {setting}")
+    lake.wait_until_cacheable()
+    cold = setting != "cache"
+    found: list[str] = []
+    reads: dict[str, int] = {}
+    with harness.busy_thread():
+        for shape, expected in lake.expected.items():
+            for scheme in ("opendal+s3", "s3"):
+                root = lake.url("", scheme).rstrip("/")
+                with opendalfs.trace() as t:
+                    found += harness.wrong(con, shape, root, expected, REPEATS, cold=cold)
+                reads[f"{shape} at {scheme}"] = t.count("read")
+    con.close()
+    assert found == []
+    if cold:
+        assert min(reads.values()) >= REPEATS, "each time was read, none answered from DuckDB's cache"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("setting", harness.SETTINGS)
+def test_results_are_those_of_local_files_for_long(lake: Lake, setting: str) -> None:
+    con = harness.connect(lake.options, setting)
+    assert con is not None
+    with harness.busy_thread():
+        for shape, expected in lake.expected.items():
+            for scheme in ("opendal+s3", "s3"):
+                root = lake.url("", scheme).rstrip("/")
+                assert harness.wrong(con, shape, root, expected, 300, cold=setting != "cache") == []
+    con.close()
+
+
+class Plain(LocalFileSystem):
+    """Local files the usual way: one handle with one position."""
+
+    protocol = "plain"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("plain://"))
+
+    def unstrip_protocol(self, name: str) -> str:
+        return f"plain://{name}"
+
+    def modified(self, path: str) -> datetime:
+        return datetime.fromtimestamp(os.stat(self._strip_protocol(path)).st_mtime, UTC)
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 gives each thread its turn")
+def test_the_harness_catches_an_ordinary_handle(lake: Lake) -> None:
+    con = duckdb.connect()
+    con.register_filesystem(Plain(skip_instance_cache=True))
+    root = f"plain://{lake.local}"
+    with harness.busy_thread():
+        found = harness.wrong(con, "full", root, lake.expected["full"], 2 * REPEATS)
+    con.close()
+    assert found, "ordinary handles have become right: see whether DuckDB reads in another way now"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_older_duckdb(lake: Lake, older_duckdb: Path) -> None:
+    lake.wait_until_cacheable()
+    order = {
+        "local": str(lake.local),
+        "prefix": lake.prefix,
+        "options": lake.options,
+        "repeats": REPEATS,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integrations.duckdb.harness", json.dumps(order)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, [older_duckdb, ROOT, ROOT / "integrations"])),
+        },
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["duckdb"].startswith("1.5.")
+    # It has no `async_threads`.
+    assert told["queries"] == REPEATS * len(harness.SHAPES) * 2 * (len(harness.SETTINGS) - 1)
+    assert told["wrong"] == []
