@@ -15,11 +15,11 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader, failed
 from opendalfs.runtime import process
+from opendalfs.runtime.engine_calls import engine_call
 from opendalfs.runtime.workers import result
 
 from .call_hints import find_call
 from .file_cache import file_cache_of
-from .gate import called
 from .scan import Scan
 
 __all__ = ["STREAMED", "RandomFile", "StreamFile", "open_planned"]
@@ -73,7 +73,7 @@ class _Input(io.RawIOBase):
             raise ValueError("I/O operation on closed file.")
         # What the parent had under way never arrives in a forked child.
         process.check_fork()
-        with called():
+        with engine_call:
             count = self.size - self._position if size is None or size < 0 else size
             data = self._get(self._position, max(count, 0))
             self._position += memoryview(data).nbytes

@@ -26,13 +26,13 @@ from opendalfs.options import FSSPEC, Tuning
 from opendalfs.read.reader import Reader, gather, weakly
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import tasks
+from opendalfs.runtime.engine_calls import engine_call
 from opendalfs.services import Home
 
 from .call_hints import CallHint, RunningCall, find_call, look_at_caller
 from .file_cache import FileCache, file_cache_of
 from .file_info import FileInfoReader
 from .files import STREAMED, RandomFile, StreamFile
-from .gate import called
 from .paths import PathResolver
 from .prefetch import Prefetch
 from .scan import Scan
@@ -136,7 +136,7 @@ class Handler(pafs.FileSystemHandler):
             When there is no file. One that a listing or `get_file_info` has returned not long ago is taken to
             be there: if it is gone by now, the first read raises.
         """
-        with called():
+        with engine_call:
             local = self.paths.local_path(path)
             if local is not None:
                 return _open_local(local, pafs.LocalFileSystem().open_input_file)

@@ -31,7 +31,7 @@ import pyarrow as pa
 from opendalfs import tracing
 from opendalfs.budget import PROCESS, Budget, Reservation
 from opendalfs.read.ranges import Range, coalesce, split
-from opendalfs.read.reader import failed, pool, submit, weakly
+from opendalfs.read.reader import failed, submit, weakly
 from opendalfs.runtime import process
 from opendalfs.runtime.workers import result
 
@@ -324,7 +324,7 @@ class Scan:
                 self._queue.popleft()
                 if block.future is None and block.left:
                     try:
-                        self._begin(block, pool().submit(self.tail.reader.fetch, block.range))
+                        self._begin(block, submit(self.tail.reader.fetch, block.range))
                     except RuntimeError:
                         # The interpreter ends, and its pools take no more.
                         self._queue.clear()

@@ -28,8 +28,8 @@ from opendalfs.services import Form
 from opendalfs.storage.connection import Connection
 from opendalfs.write.writer import Writer, appending
 
+from .callbacks import callback, watch_process
 from .glob import Pattern, is_pattern
-from .leaving import callback, install
 from .locator import Source
 from .read_handle import ReadHandle
 from .write_handle import WriteHandle
@@ -89,7 +89,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         self.protocol = self.source.protocols
         self._versions = VersionCache(QUERY)
         self._under_way: WeakValueDictionary[str, WriteHandle] = WeakValueDictionary()
-        install()
+        watch_process()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source!r}, {self.protocol[0]}://)"

@@ -14,7 +14,7 @@ from opendalfs.errors import redact
 from opendalfs.read.reader import Reader
 
 from .ahead import ReadAhead
-from .leaving import callback
+from .callbacks import callback
 
 __all__ = ["ReadHandle"]
 

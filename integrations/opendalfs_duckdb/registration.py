@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opendalfs.fs.core import OpendalFileSystem
 
-from . import leaving
+from .callbacks import interrupt_at_exit
 from .filesystem import DuckDBFileSystem
 from .locator import ANY
 
@@ -104,7 +104,7 @@ def register(
         _turn_caches_on(con)
     con.register_filesystem(fs)
     _filesystems.add(fs)
-    leaving.watch(con)
+    interrupt_at_exit(con)
     return fs
 
 

@@ -29,7 +29,7 @@ from typing import Final
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.write.writer import Writer
 
-from .leaving import callback
+from .callbacks import callback
 from .text_end import TextEnd
 
 __all__ = ["WriteHandle", "parquet_is_whole"]

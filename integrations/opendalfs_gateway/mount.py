@@ -15,6 +15,7 @@ from opendalfs.read import reader
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Version
 from opendalfs.read.version_cache import CONDITIONAL, VersionCache
+from opendalfs.runtime import workers
 from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
 
@@ -251,7 +252,7 @@ class Source:
         source = reader.Reader(self._connection, self._key, self._version)
         if self._home is Home.PROCESS:
             return source.fetch(part)
-        return await asyncio.get_running_loop().run_in_executor(reader.pool(), source.fetch, part)
+        return await asyncio.get_running_loop().run_in_executor(workers.executor(), source.fetch, part)
 
 
 def etag(version: Version) -> str:

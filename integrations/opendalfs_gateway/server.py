@@ -11,7 +11,6 @@ time. A bucket is a mount, its name random too. A mount is read-only unless it w
 from __future__ import annotations
 
 import asyncio
-import atexit
 import errno
 import logging
 import os
@@ -88,7 +87,7 @@ class Gateway:
         self.endpoint = self._connections.endpoint
         self._requests: dict[asyncio.Task[Any], float] = {}
         self._thread = LoopThread("opendalfs-gateway", self._serve)
-        atexit.register(self.stop)
+        process.at_exit(self.stop)
         interrupts.on_interrupt(self.interrupt)
 
     def __repr__(self) -> str:
@@ -190,12 +189,12 @@ class Gateway:
 
     def stop(self) -> None:
         """Stop; requests under way are dropped. Stopping twice is no error."""
-        atexit.unregister(self.stop)
+        process.remove_at_exit(self.stop)
         self._thread.stop()
 
     def forget(self) -> None:
         """Close what a forked child has inherited; the thread stayed with the parent."""
-        atexit.unregister(self.stop)
+        process.remove_at_exit(self.stop)
         self._connections.close_inherited()
 
     def interrupt(self, before: float) -> bool:
@@ -323,5 +322,4 @@ def _after_fork() -> None:
         inherited.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+process.after_fork(_after_fork)

@@ -27,7 +27,7 @@ class WriterThreads:
 
     def __init__(self) -> None:
         # Not a ThreadPoolExecutor: Python joins its threads at exit before anything can end their calls.
-        self._pool = workers.Pool(_THREADS)
+        self._pool = workers.BoundedExecutor(_THREADS)
         self._committing: set[int] = set()
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -54,7 +54,7 @@ class WriterThreads:
         thread = threading.get_ident()
         self._committing.add(thread)
         try:
-            with interrupts.Engaged():
+            with interrupts.EngineScope():
                 writer.commit()
         except KeyboardInterrupt:
             # It would end the event loop.
@@ -69,4 +69,4 @@ class WriterThreads:
 
     def interrupt(self) -> None:
         """Cancel the commits in flight; may be called from any thread."""
-        interrupts.end(set(self._committing))
+        interrupts.end_waits(set(self._committing))

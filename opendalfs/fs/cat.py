@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from opendalfs.errors import ChangedError, redact
 from opendalfs.listing import info as listing
-from opendalfs.read import async_reader, reader
+from opendalfs.read import async_reader
 from opendalfs.read.plan import grouped, spread
 from opendalfs.read.reader import Reader
+from opendalfs.runtime import workers
 from opendalfs.storage.version import Version
 
 from .base import BaseFileSystem
@@ -181,5 +182,5 @@ def cat_ranges_blocking(
     if len(groups) == 1:
         contents = [read_ranges(path) for path in groups]
     else:
-        contents = reader.each(read_ranges, list(groups))
+        contents = workers.each(read_ranges, groups)
     return spread(groups, contents, len(paths), on_error)

@@ -7,16 +7,14 @@ in one pool of the process; `fetching` is the same for coroutines.
 from __future__ import annotations
 
 import errno
-import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any
 
 from opendalfs.errors import ChangedError, RangeError
-from opendalfs.runtime import workers
-from opendalfs.runtime.workers import Pool
+from opendalfs.runtime.workers import submit, wait_for_all
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version, compare, compares, pin, whole
 
@@ -27,46 +25,14 @@ from .ranges import Range
 __all__ = [
     "Reader",
     "Version",
-    "each",
     "failed",
     "fetch",
     "gather",
     "pin",
-    "pool",
     "read_all",
     "submit",
     "weakly",
 ]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-U = TypeVar("U")
-
-_THREADS: Final = 64
-
-_pools: dict[int, Pool] = {}
-_pools_lock = threading.Lock()
-
-
-def pool() -> Pool:
-    """Return the pool of this process; tasks in it must not wait for other tasks in it.
-
-    Returns
-    -------
-    Pool
-        Made on first use, and anew in a forked child, where no thread of the parent's runs.
-    """
-    pid = os.getpid()
-    with _pools_lock:
-        if pid not in _pools:
-            _pools.clear()
-            _pools[pid] = Pool(_THREADS)
-        return _pools[pid]
-
-
-def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Future[U]:
-    """Call a function in the pool."""
-    return pool().submit(function, *args, **kwargs)
 
 
 def failed(future: Future[Any]) -> bool:
@@ -204,7 +170,7 @@ class Reader:
         if count == 1:
             self._place(assembly, 0)
         elif count:
-            _all([submit(self._place, assembly, i) for i in range(count)])
+            wait_for_all([submit(self._place, assembly, i) for i in range(count)])
         return assembly.results()
 
     def read_some(self, ranges: Sequence[Slice], gap: int | None = None) -> list[bytes]:
@@ -238,51 +204,8 @@ class Reader:
         return data
 
     def submit(self, part: Range) -> Future[bytes]:
-        """Start to read one range in the pool."""
+        """Start to read one range in a worker."""
         return submit(self.fetch, part)
 
     def _place(self, assembly: Assembly, i: int) -> None:
         assembly.put(i, self.fetch(assembly.fetches[i].range))
-
-
-def each(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
-    """Call a function for each item, in threads that may wait for `pool`.
-
-    Parameters
-    ----------
-    function : callable
-        May use a `Reader`.
-    items : sequence
-        Its arguments.
-
-    Returns
-    -------
-    list
-        Results in the order of the items.
-    """
-    return workers.each(function, items, _THREADS)
-
-
-def _all(futures: Sequence[Future[None]]) -> None:
-    """Wait for all; the first error cancels what has not begun and is raised when nothing runs."""
-    error: BaseException | None = None
-    for future in futures:
-        if error is not None:
-            future.cancel()
-    for future in futures:
-        if future.cancelled():
-            continue
-        try:
-            workers.result(future)
-        except BaseException as exc:
-            if error is None:
-                error = exc
-                if not isinstance(exc, Exception):
-                    # Ctrl-C: the others are cancelled or abandoned, not waited for.
-                    for other in futures:
-                        other.cancel()
-                    raise
-                for other in futures:
-                    other.cancel()
-    if error is not None:
-        raise error

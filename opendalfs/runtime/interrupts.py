@@ -1,19 +1,17 @@
 """Ctrl-C while the main thread is inside an engine: what the engine's own threads wait for fails.
 
-Python runs the handler of a signal in the main thread, and not before that thread returns to Python. DuckDB
-and Polars return when their threads do, and those may wait for storage. So a thread of ours reads the socket
-of `signal.set_wakeup_fd`, to which Python writes at once, and ends these waits.
+Python runs signal handlers in the main thread, once that thread returns to Python. DuckDB and Polars return
+when their threads do, and those may wait for storage. So a thread of ours reads the socket of
+`signal.set_wakeup_fd`, to which Python writes at once, and ends these waits.
 
-It does so only while SIGINT has Python's own handler, and only when a quarter of a second later the main
-thread is still in one place and a wait that began before the signal still lasts. `io_timeout` is the bound
-where SIGINT has another handler, and where another library uses the wakeup socket: trio, and event loops with
-handlers of signals.
+It does so only while SIGINT has Python's own handler, and only when two things are true a quarter of a second
+later: the main thread has run no Python code for a while, and a wait that began before the signal still
+lasts. Elsewhere `io_timeout` is the bound: where SIGINT has another handler, and where another library uses
+the wakeup socket (trio, and event loops with signal handlers).
 """
 
 from __future__ import annotations
 
-import atexit
-import os
 import signal
 import socket
 import sys
@@ -21,18 +19,20 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 from weakref import WeakMethod
 
-__all__ = ["Engaged", "end", "ending", "engaged", "on_interrupt", "watch"]
+from . import process
+
+__all__ = ["EngineScope", "end_waits", "ends_on_interrupt", "in_engine_scope", "on_interrupt", "watch"]
 
 _SETTLE_SECONDS: Final = 0.1
 _STUCK_SECONDS: Final = 0.15
-_AGAIN_SECONDS: Final = 0.05
-_MOST_SECONDS: Final = 3.0
-"""How long what begins after the signal is ended too: engines repeat a request that has failed."""
+_REPEAT_SECONDS: Final = 0.05
+_LIMIT_SECONDS: Final = 3.0
+"""How long waits that begin after the signal are ended too: engines repeat a request that has failed."""
 
-_LAST_SECONDS: Final = 0.5
+_JOIN_SECONDS: Final = 0.5
 """How long the exit of the process waits for the thread."""
 
 
@@ -42,16 +42,19 @@ class _Scope(threading.local):
 
 _scope: Final = _Scope()
 _waits: dict[object, tuple[float, int, Callable[[], object]]] = {}
-"""For each wait when it began, in which thread, and what ends it."""
+"""For each wait: when it began, in which thread, and the function that ends it."""
 
-_others: list[WeakMethod[Callable[[float], bool]]] = []
+_methods: list[WeakMethod[Callable[[float], bool]]] = []
 _lock = threading.Lock()
 _sockets: tuple[socket.socket, socket.socket] | None = None
 _thread: threading.Thread | None = None
 
 
-class Engaged:
-    """A context manager: calls to storage in its block are made for an engine. Has no state of its own."""
+class EngineScope:
+    """A context manager: this thread makes the storage calls in its block for an engine.
+
+    It has no state of its own, so that one object serves all threads.
+    """
 
     __slots__ = ()
 
@@ -62,13 +65,13 @@ class Engaged:
         _scope.depth -= 1
 
 
-def engaged() -> bool:
-    """Whether this thread makes calls for an engine."""
+def in_engine_scope() -> bool:
+    """Whether this thread makes storage calls for an engine."""
     return _scope.depth > 0
 
 
 @contextmanager
-def ending(end_wait: Callable[[], object]) -> Iterator[None]:
+def ends_on_interrupt(end_wait: Callable[[], object]) -> Iterator[None]:
     """Call a function, which ends the wait in the block, on Ctrl-C."""
     token = object()
     _waits[token] = time.monotonic(), threading.get_ident(), end_wait
@@ -78,28 +81,29 @@ def ending(end_wait: Callable[[], object]) -> Iterator[None]:
         del _waits[token]
 
 
-def end(threads: Collection[int]) -> None:
-    """End what some threads wait for, given by their identifiers, with KeyboardInterrupt."""
+def end_waits(threads: Collection[int]) -> None:
+    """End the waits of some threads, given by their identifiers, with KeyboardInterrupt."""
     for _, thread, end_wait in list(_waits.values()):
         if thread in threads:
             end_wait()
 
 
 def on_interrupt(method: Callable[[float], bool]) -> None:
-    """Register a bound method that ends waits of its own; it is held weakly.
+    """Register a bound method that ends waits of its own; it is referenced weakly.
 
     Parameters
     ----------
     method : callable
-        Ends what began before a time of `time.monotonic`; returns whether there was any.
+        Called with a time of `time.monotonic`: ends the waits that began before it, and returns whether there
+        were any.
     """
     with _lock:
-        _others[:] = [other for other in _others if other() is not None]
-        _others.append(WeakMethod(method))
+        _methods[:] = [other for other in _methods if other() is not None]
+        _methods.append(WeakMethod(method))
 
 
 def watch() -> None:
-    """Watch for Ctrl-C from now on, if this is the main thread and nobody else uses the wakeup socket."""
+    """Watch for Ctrl-C from now on, if this is the main thread and the wakeup socket is free."""
     global _sockets, _thread
     if threading.current_thread() is not threading.main_thread() or "trio" in sys.modules:
         return
@@ -107,16 +111,18 @@ def watch() -> None:
         receiver, sender = socket.socketpair()
         sender.setblocking(False)
         _sockets = receiver, sender
-        _thread = threading.Thread(target=_read, args=(receiver,), name="opendalfs-interrupts", daemon=True)
+        _thread = threading.Thread(
+            target=_read_signals, args=(receiver,), name="opendalfs-interrupts", daemon=True
+        )
         _thread.start()
-        atexit.register(_stop)
+        process.at_exit(_stop)
     own = _sockets[1].fileno()
     other = signal.set_wakeup_fd(own, warn_on_full_buffer=False)
     if other not in (-1, own):
         signal.set_wakeup_fd(other)
 
 
-def _read(receiver: socket.socket) -> None:
+def _read_signals(receiver: socket.socket) -> None:
     while signals := receiver.recv(4096):
         pressed = time.monotonic()
         if signal.SIGINT in signals and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -129,34 +135,61 @@ def _stop() -> None:
     found, _sockets = _sockets, None
     if found is None or _thread is None:
         return
-    other = signal.set_wakeup_fd(-1)
-    if other not in (-1, found[1].fileno()):
-        signal.set_wakeup_fd(other)
+    _free_wakeup(found[1])
     found[1].close()
-    _thread.join(_LAST_SECONDS)
+    _thread.join(_JOIN_SECONDS)
     found[0].close()
 
 
-def _place() -> object:
-    """Return where the main thread is; None when it runs no Python code."""
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    return None if frame is None else (id(frame), frame.f_lasti)
+def _free_wakeup(sender: socket.socket) -> None:
+    """Unset the wakeup socket, unless it is another library's."""
+    other = signal.set_wakeup_fd(-1)
+    if other not in (-1, sender.fileno()):
+        signal.set_wakeup_fd(other)
+
+
+class _MainThreadProbe:
+    """Whether the main thread has run Python code since the probe was made.
+
+    `Py_AddPendingCall` has the main thread call a function when it next runs Python code. While that thread
+    is inside an engine it runs none. No frame is looked at, and nothing is asked before a Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        # Loaded here, as only a Ctrl-C needs it.
+        import ctypes
+
+        self.answered = False
+        # `_probes` holds the object, as Python may call the function at any later time.
+        self._function: Any = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._answer)
+        _probes[:] = [probe for probe in _probes if not probe.answered]
+        _probes.append(self)
+        # It fails when 32 calls are pending, which the main thread has not made either.
+        ctypes.pythonapi.Py_AddPendingCall(self._function, None)
+
+    def _answer(self, _: object) -> int:
+        self.answered = True
+        return 0
+
+
+_probes: list[_MainThreadProbe] = []
 
 
 def _interrupt(pressed: float) -> None:
     time.sleep(_SETTLE_SECONDS)
-    place = _place()
+    probe = _MainThreadProbe()
     time.sleep(_STUCK_SECONDS)
     before = pressed
-    while place is not None and _place() == place and time.monotonic() < pressed + _MOST_SECONDS:
-        found = [_end(before), *(_call(other(), before) for other in list(_others))]
-        if before == pressed and not any(found):
+    while not probe.answered and time.monotonic() < pressed + _LIMIT_SECONDS:
+        ended = [_end_waits_before(before), *(_call(method(), before) for method in list(_methods))]
+        if before == pressed and not any(ended):
             return
         before = float("inf")
-        time.sleep(_AGAIN_SECONDS)
+        time.sleep(_REPEAT_SECONDS)
 
 
-def _end(before: float) -> bool:
+def _end_waits_before(before: float) -> bool:
+    """End the waits that began before a time; return whether there were any."""
     ends = [end_wait for began, _, end_wait in list(_waits.values()) if began < before]
     for end_wait in ends:
         end_wait()
@@ -167,22 +200,18 @@ def _call(method: Callable[[float], bool] | None, before: float) -> bool:
     return method is not None and method(before)
 
 
-def _after_fork() -> None:
-    """Leave the parent's socket alone; signals of this process are none of the parent's."""
+def _reset() -> None:
+    """Close the parent's sockets in a forked child: signals of this process are not for the parent."""
     global _sockets, _lock
-    atexit.unregister(_stop)
     _lock = threading.Lock()
     _waits.clear()
     inherited, _sockets = _sockets, None
     if inherited is None:
         return
     with suppress(ValueError, OSError):
-        other = signal.set_wakeup_fd(-1)
-        if other not in (-1, inherited[1].fileno()):
-            signal.set_wakeup_fd(other)
+        _free_wakeup(inherited[1])
     for inherited_socket in inherited:
         inherited_socket.close()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+process.after_fork(_reset)

@@ -1,26 +1,26 @@
-"""Runs coroutines for callers that are no coroutines and may be anywhere: engine threads, other loops.
+"""Coroutines run for callers that are no coroutines, in any thread: an engine's, another event loop's.
 
-fsspec's own bridge refuses calls from its loop's thread, where an engine may well be started. This one has a
-loop to itself on which nothing of the user's ever runs, so it cannot wait for itself.
+fsspec's own bridge refuses calls from its loop's thread, where an engine may be started. This one has its own
+event loop, on which no user code runs, so it cannot wait for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
-from . import interrupts, workers
+from . import interrupts, process, workers
 
 __all__ = ["run"]
 
 T = TypeVar("T")
 
 _lock = threading.Lock()
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_thread: threading.Thread | None = None
 
 
 def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
@@ -41,8 +41,8 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     Raises
     ------
     RuntimeError
-        When called by what runs on the loop itself, such as a finalizer, which would wait for ever; and when
-        no thread can be started.
+        When it is called in the thread of its own event loop, as by a finalizer, where it would wait forever;
+        and when no thread can be started.
 
     Examples
     --------
@@ -52,18 +52,19 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     """
 
     async def call() -> tuple[T, None] | tuple[None, Exception]:
-        # As an exception of the future a TimeoutError would lose its filename and its cause.
+        # An exception of the future would be a copy without its filename and its cause if it is a
+        # TimeoutError.
         try:
             return await function(*args, **kwargs), None
         except Exception as exc:
             return None, exc
 
-    loop = _loop()
-    if asyncio._get_running_loop() is loop:
+    loop = _started_loop()
+    if threading.current_thread() is _loop_thread:
         raise RuntimeError("a blocking call cannot be made from the event loop that it would wait for")
     future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
-        result, error = _interruptible(future) if interrupts.engaged() else workers.result(future)
+        result, error = _interruptible(future) if interrupts.in_engine_scope() else workers.result(future)
     except BaseException:
         # Such as Ctrl-C.
         future.cancel()
@@ -81,12 +82,12 @@ def _interruptible(future: Future[T]) -> T:
     """Wait for a call for an engine, which ends with KeyboardInterrupt on Ctrl-C."""
     pressed = threading.Event()
 
-    def end() -> None:
+    def end_wait() -> None:
         pressed.set()
         future.cancel()
 
     try:
-        with interrupts.ending(end):
+        with interrupts.ends_on_interrupt(end_wait):
             return workers.result(future)
     except CancelledError:
         if pressed.is_set():
@@ -94,17 +95,29 @@ def _interruptible(future: Future[T]) -> T:
         raise
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    pid = os.getpid()
+def _started_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of this process; started on first use."""
+    global _loop, _loop_thread
+    if _loop is not None:
+        return _loop
     with _lock:
-        if pid not in _loops:
-            _loops.clear()
+        if _loop is None:
             loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="opendalfs-loop", daemon=True)
             try:
-                threading.Thread(target=loop.run_forever, name="opendalfs-loop", daemon=True).start()
+                thread.start()
             except RuntimeError:
-                # No more threads just now. Callers would wait for ever for a loop that does not run.
+                # No more threads now. Callers would wait forever for a loop that does not run.
                 loop.close()
                 raise
-            _loops[pid] = loop
-        return _loops[pid]
+            _loop, _loop_thread = loop, thread
+        return _loop
+
+
+def _reset() -> None:
+    """Have a forked child start its own event loop: the thread of the parent's does not run there."""
+    global _lock, _loop, _loop_thread
+    _lock, _loop, _loop_thread = threading.Lock(), None, None
+
+
+process.after_fork(_reset)

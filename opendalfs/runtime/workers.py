@@ -1,53 +1,82 @@
-"""Threads that make blocking calls to storage for callers that must not be held up by one.
+"""The one pool of threads, for blocking calls whose callers must not be blocked by them.
 
-A blocking call of OpenDAL can be neither interrupted nor bounded. So it is made by a worker, and the caller
-waits for the worker; Ctrl-C and a deadline end the wait. A call whose caller has gone is *abandoned*: its
-result is dropped. Workers are daemon threads, so that none keeps the process from exiting, as the threads of
-a `ThreadPoolExecutor` do, which Python joins at exit.
+A blocking call of OpenDAL can be neither interrupted nor bounded. So a worker makes it, and the caller waits
+for the worker; Ctrl-C and a deadline end the wait. A call whose caller has stopped waiting is *abandoned*:
+its result is dropped. Workers are daemon threads, so that none keeps the process from exiting, unlike the
+threads of a `ThreadPoolExecutor`, which Python joins at exit.
+
+- `run` makes one call and waits for it, and `start` does not wait.
+- `submit`, `wait_for_all` and `each` run tasks, at most `TASKS` of them at a time in the whole process. A
+  task may wait for other tasks: it runs those itself that have not begun.
+- `BoundedExecutor` is another limit on tasks, in the same threads.
 """
 
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext, suppress
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from . import interrupts, process
 
-__all__ = ["MOST_ABANDONED", "SLICE", "Pool", "abandoned", "each", "result", "run", "start"]
+__all__ = [
+    "MAX_ABANDONED",
+    "TASKS",
+    "WAIT_SECONDS",
+    "BoundedExecutor",
+    "abandoned",
+    "each",
+    "executor",
+    "result",
+    "run",
+    "start",
+    "submit",
+    "wait_for_all",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 
-MOST_ABANDONED: Final = 16
+MAX_ABANDONED: Final = 16
 """Abandoned calls at a time; see `abandoned`."""
 
-SLICE: Final = 0.25
-"""Seconds that a thread waits at a time. Once Polars is imported, Ctrl-C does not wake a thread that waits
-for a lock: Polars' handler restarts system calls (pola-rs/polars#21739)."""
+TASKS: Final = 64
+"""Tasks of `submit` at a time."""
 
-_MOST_IDLE: Final = 128
+WAIT_SECONDS: Final = 0.25
+"""Longest single wait of a thread. Once Polars is imported, Ctrl-C does not wake a thread that waits for a
+lock: Polars' handler restarts system calls (pola-rs/polars#21739)."""
+
+_MAX_IDLE: Final = 128
 """Workers that wait for the next call; more of them end."""
 
 
 class _Job(Generic[T]):
-    """One call: what to do, and what came of it."""
+    """One call of a function, and its result or error."""
 
-    __slots__ = ("_broken", "_done", "_engaged", "_error", "_interrupted", "_result", "finished", "function")
+    __slots__ = (
+        "_done",
+        "_error",
+        "_failed",
+        "_for_engine",
+        "_interrupted",
+        "_result",
+        "finished",
+        "function",
+    )
 
     def __init__(self, function: Callable[[], T]) -> None:
         self.function = function
         self.finished = False
-        self._broken = False
+        self._failed = False
         self._interrupted = False
-        self._engaged = interrupts.engaged()
+        self._for_engine = interrupts.in_engine_scope()
         self._result: T | None = None
         self._error: BaseException | None = None
         self._done = threading.Lock()
@@ -56,31 +85,31 @@ class _Job(Generic[T]):
     def run(self) -> None:
         """Make the call."""
         try:
-            if self._engaged:
-                with interrupts.Engaged():
+            if self._for_engine:
+                with interrupts.EngineScope():
                     self._result = self.function()
             else:
                 self._result = self.function()
         except BaseException as exc:
             self._error = exc
 
-    def detach(self) -> None:
-        """Run calls of several callers, each of which sets its own scope."""
-        self._engaged = False
+    def leave_scope(self) -> None:
+        """Run outside the caller's engine scope: the calls of several callers each set their own."""
+        self._for_engine = False
 
     def end(self) -> None:
         """Wake the caller."""
         self.finished = True
-        _team().abandoned.discard(self)
+        _threads.abandoned.discard(self)
         self._wake()
 
     def fail(self) -> None:
-        """Wake the caller before the call has ended."""
-        self._broken = True
+        """Wake the caller, who raises RuntimeError, before the call has ended."""
+        self._failed = True
         self._wake()
 
     def interrupt(self) -> None:
-        """Wake the caller of an engine, who raises KeyboardInterrupt."""
+        """Wake the caller, who raises KeyboardInterrupt, before the call has ended."""
         self._interrupted = True
         self._wake()
 
@@ -91,22 +120,22 @@ class _Job(Generic[T]):
 
     def wait(self, seconds: float) -> T:
         """Return the result, or raise TimeoutError and abandon the call."""
-        team = _team()
-        team.waiting.add(self)
+        threads = _threads
+        threads.waiting.add(self)
         try:
             if not self._wait(min(seconds, threading.TIMEOUT_MAX)):
                 raise TimeoutError
             if self._interrupted and not self.finished:
                 raise KeyboardInterrupt
-            if self._broken and not self.finished:
+            if self._failed and not self.finished:
                 raise RuntimeError("storage cannot be used while the interpreter exits")
         except BaseException:
-            team.abandoned.add(self)
+            threads.abandoned.add(self)
             if self.finished:
-                team.abandoned.discard(self)
+                threads.abandoned.discard(self)
             raise
         finally:
-            team.waiting.discard(self)
+            threads.waiting.discard(self)
         error = self._error
         if error is not None:
             try:
@@ -117,17 +146,17 @@ class _Job(Generic[T]):
         return self._result  # type: ignore[return-value]  # set where there is no error
 
     def _wait(self, seconds: float) -> bool:
-        if not self._engaged:
+        if not self._for_engine:
             return self._wait_in_slices(seconds)
-        with interrupts.ending(self.interrupt):
+        with interrupts.ends_on_interrupt(self.interrupt):
             return self._wait_in_slices(seconds)
 
     def _wait_in_slices(self, seconds: float) -> bool:
-        if self._done.acquire(timeout=min(seconds, SLICE)):
+        if self._done.acquire(timeout=min(seconds, WAIT_SECONDS)):
             return True
-        deadline = time.monotonic() + seconds - SLICE
+        deadline = time.monotonic() + seconds - WAIT_SECONDS
         while (left := deadline - time.monotonic()) > 0:
-            if self._done.acquire(timeout=min(left, SLICE)):
+            if self._done.acquire(timeout=min(left, WAIT_SECONDS)):
                 return True
         return False
 
@@ -135,46 +164,45 @@ class _Job(Generic[T]):
 class _Worker(threading.Thread):
     """A thread that runs one job after another."""
 
-    def __init__(self, team: _Team) -> None:
+    def __init__(self, threads: _Threads) -> None:
         super().__init__(name="opendalfs-worker", daemon=True)
-        self._team = team
+        self._threads = threads
         self._job: _Job[Any] | None = None
         self._wake = threading.Lock()
         self._wake.acquire()
 
-    def take(self, job: _Job[Any]) -> None:
+    def assign(self, job: _Job[Any]) -> None:
         """Run a job; only for a worker that is idle."""
         self._job = job
         self._wake.release()
 
     def run(self) -> None:
-        """Run jobs until there are workers enough."""
+        """Run jobs until enough other workers are idle."""
         while True:
             self._wake.acquire()
             job, self._job = self._job, None
             assert job is not None
             job.run()
-            stays = len(self._team.idle) < _MOST_IDLE
+            stays = len(self._threads.idle) < _MAX_IDLE
             if stays:
                 # Before the caller wakes, so that its next call finds this worker.
-                self._team.idle.append(self)
+                self._threads.idle.append(self)
             job.end()
             del job
             if not stays:
                 return
 
 
-class _Team:
-    """The workers of one process."""
+class _Threads:
+    """The workers of this process, and the jobs whose callers wait or have stopped waiting."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self.idle: list[_Worker] = []
         self.abandoned: set[_Job[Any]] = set()
         self.waiting: set[_Job[Any]] = set()
 
     def start(self, job: _Job[Any]) -> None:
-        """Give a job to an idle worker or a new one."""
+        """Run a job in an idle worker or a new one."""
         try:
             worker = self.idle.pop()
         except IndexError:
@@ -186,26 +214,7 @@ class _Team:
                 job.run()
                 job.end()
                 return
-        worker.take(job)
-
-
-_now = _Team()
-
-
-def _team() -> _Team:
-    """Return the workers of this process; a forked child has none of its parent's."""
-    global _now
-    if _now.pid != os.getpid():
-        _now = _Team()
-    return _now
-
-
-def _fail_all() -> None:
-    for job in list(_team().waiting):
-        job.fail()
-
-
-process.at_exit(_fail_all)
+        worker.assign(job)
 
 
 def run(function: Callable[[], T], seconds: float) -> T:
@@ -229,20 +238,20 @@ def run(function: Callable[[], T], seconds: float) -> T:
         When it takes longer; the worker then ends the call alone.
     """
     job = _Job(function)
-    _team().start(job)
+    _threads.start(job)
     return job.wait(seconds)
 
 
 def start(function: Callable[[], object]) -> None:
     """Call a function in a worker, and do not wait for it; its result and its error are dropped."""
-    _team().start(_Job(function))
+    _threads.start(_Job(function))
 
 
 def result(future: Future[T]) -> T:
-    """Return the result of a future; wait for it so that Ctrl-C ends the wait (`SLICE`)."""
+    """Return the result of a future; wait for it so that Ctrl-C ends the wait (`WAIT_SECONDS`)."""
     while True:
         try:
-            return future.result(SLICE)
+            return future.result(WAIT_SECONDS)
         except TimeoutError:
             # The wait's, or the future's own.
             if future.done():
@@ -250,34 +259,34 @@ def result(future: Future[T]) -> T:
 
 
 def abandoned() -> int:
-    """Count the calls that still run though nobody waits for them.
+    """Count the calls that still run though no caller waits for them.
 
-    A server that sends a byte now and then keeps one running for ever. Past `MOST_ABANDONED` of them, callers
+    A server that sends a byte now and then keeps one running forever. Beyond `MAX_ABANDONED` of them, callers
     use OpenDAL's asynchronous calls instead, which are slower by 0.1 ms and end when they are cancelled.
     """
-    return len(_team().abandoned)
+    return len(_threads.abandoned)
 
 
-class Pool(Executor):
-    """A `concurrent.futures.Executor` of daemon threads.
+class BoundedExecutor(Executor):
+    """A `concurrent.futures.Executor` over the workers.
 
     Parameters
     ----------
-    most : int
-        Calls at a time.
+    limit : int
+        Tasks at a time.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._lock = threading.Lock()
         self._running = 0
-        self._queue: deque[Callable[[], None]] = deque()
+        self._queue: OrderedDict[Future[Any], Callable[[], None]] = OrderedDict()
 
     def submit(self, function: Callable[P, U], /, *args: P.args, **kwargs: P.kwargs) -> Future[U]:
-        """Call a function in a worker, at the latest when those before it are done."""
+        """Call a function in a worker, at the latest when the tasks before it have ended."""
         future: Future[U] = Future()
-        context = contextvars.copy_context() if process.closing() else None
-        scope = interrupts.Engaged() if interrupts.engaged() else nullcontext()
+        context = contextvars.copy_context() if process.exiting() else None
+        scope = interrupts.EngineScope() if interrupts.in_engine_scope() else nullcontext()
 
         def work() -> None:
             if not future.set_running_or_notify_cancel():
@@ -291,46 +300,123 @@ class Pool(Executor):
                 future.set_result(result)
 
         with self._lock:
-            if self._running >= self._most:
-                self._queue.append(work)
+            if self._running >= self._limit:
+                self._queue[future] = work
                 return future
             self._running += 1
-        job = _Job(lambda: self._go_on(work))
-        job.detach()
-        _team().start(job)
+        job = _Job(lambda: self._run_queued(work))
+        job.leave_scope()
+        _threads.start(job)
         return future
 
-    def _go_on(self, work: Callable[[], None] | None) -> None:
+    def run_here(self, future: Future[Any]) -> None:
+        """Run a task in this thread, if it has not begun."""
+        with self._lock:
+            work = self._queue.pop(future, None)
+        if work is not None:
+            work()
+
+    def _run_queued(self, work: Callable[[], None] | None) -> None:
+        """Run a task, and then those that are queued."""
         while work is not None:
             work()
             with self._lock:
-                work = self._queue.popleft() if self._queue else None
+                work = self._queue.popitem(last=False)[1] if self._queue else None
                 if work is None:
                     self._running -= 1
 
 
-def each(function: Callable[[T], U], items: Iterable[T], most: int) -> list[U]:
-    """Call a function for each item in workers; the first error ends it and is raised.
+def executor() -> BoundedExecutor:
+    """Return the executor of `submit`, for `asyncio` and other code that takes one."""
+    return _tasks
+
+
+def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Future[U]:
+    """Call a function in a worker, at most `TASKS` at a time."""
+    return _tasks.submit(function, *args, **kwargs)
+
+
+def wait_for_all(futures: Sequence[Future[T]]) -> list[T]:
+    """Return the results of futures that `submit` has returned; a task may call this for other tasks.
+
+    Parameters
+    ----------
+    futures : sequence of Future
+        Those that have not begun run in this thread, so that tasks which wait for tasks end in any case.
+
+    Returns
+    -------
+    list
+        Results in the order of the futures.
+
+    Raises
+    ------
+    BaseException
+        The first error in that order, when all tasks that have begun have ended; the others are cancelled.
+        KeyboardInterrupt in this thread is raised at once.
+    """
+    results: list[T] = []
+    error: BaseException | None = None
+    for future in futures:
+        if error is not None and future.cancel():
+            continue
+        try:
+            _tasks.run_here(future)
+            results.append(result(future))
+        except BaseException as exc:
+            if error is None:
+                error = exc
+                for other in futures:
+                    other.cancel()
+                if not isinstance(exc, Exception):
+                    error = None
+                    raise
+    if error is not None:
+        try:
+            raise error
+        finally:
+            # The traceback holds this frame, which holds the error.
+            error = None
+    return results
+
+
+def each(function: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """Call a function for each item in workers, at most `TASKS` at a time.
 
     Parameters
     ----------
     function : callable
-        May itself wait for workers.
+        May itself call `submit` and wait for its tasks with `wait_for_all`.
     items : iterable
-        Its arguments, taken one at a time.
-    most : int
-        Calls at a time.
+        Its arguments.
 
     Returns
     -------
     list
         Results in the order of the items.
+
+    Raises
+    ------
+    BaseException
+        As `wait_for_all`.
     """
-    pool = Pool(most)
-    futures = [pool.submit(function, item) for item in items]
-    try:
-        return [result(future) for future in futures]
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
+    return wait_for_all([submit(function, item) for item in items])
+
+
+_threads = _Threads()
+_tasks = BoundedExecutor(TASKS)
+
+
+def _fail_waiting() -> None:
+    for job in list(_threads.waiting):
+        job.fail()
+
+
+def _reset() -> None:
+    """Begin without workers in a forked child: those of the parent do not run there."""
+    global _tasks, _threads
+    _threads, _tasks = _Threads(), BoundedExecutor(TASKS)
+
+
+process.fail_at_exit(_fail_waiting)
+process.after_fork(_reset)

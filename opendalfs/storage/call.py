@@ -81,7 +81,7 @@ class Call:
         return self
 
     def __enter__(self) -> Call:
-        process.begin(self.task)
+        process.begin_call(self.task)
         if tracing.enabled():
             here = self.connection
             self.record = tracing.start(
@@ -95,9 +95,9 @@ class Call:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        process.end(self.task)
-        if self.deadline is not None and self.connection.slots is not None:
-            self.connection.slots.give_back(self.loop)
+        process.end_call(self.task)
+        if self.deadline is not None and self.connection.limit is not None:
+            self.connection.limit.release(self.loop)
         error = None
         if kind is GeneratorExit:
             # Whoever reads piece by piece has seen enough.
@@ -112,26 +112,26 @@ class Call:
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a blocking function that changes nothing, within the time that the call may take."""
         connection = self.connection
-        slots = connection.slots
-        if slots is None:
+        limit = connection.limit
+        if limit is None:
             return function(*args, **kwargs)
-        slots.take()
+        limit.acquire()
         try:
             return workers.run(partial(function, *args, **kwargs), self._seconds)
         except TimeoutError:
             connection.renew()
             raise self._late() from None
         finally:
-            slots.give_back()
+            limit.release()
 
     async def run_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await what a function returns, within the time that the call may take."""
         connection = self.connection
-        slots = connection.slots
-        if slots is None:
+        limit = connection.limit
+        if limit is None:
             return await function(*args, **kwargs)
         if self.deadline is None:
-            self.loop = await slots.take_async()
+            self.loop = await limit.acquire_async()
         try:
             if not connection.service.cancels:
                 return await self._let_end(asyncio.ensure_future(function(*args, **kwargs)))
@@ -141,7 +141,7 @@ class Call:
             raise self._late() from None
         finally:
             if self.deadline is None:
-                slots.give_back(self.loop)
+                limit.release(self.loop)
 
     async def _let_end(self, request: asyncio.Future[T]) -> T:
         """Wait for a request that must not be cancelled; cancellation passes on when it has ended."""
@@ -167,8 +167,8 @@ class Call:
 
     async def hold(self) -> None:
         """Take one slot, and one timeout, for all that the call does: the pieces of one body."""
-        if self.connection.slots is not None:
-            self.loop = await self.connection.slots.take_async()
+        if self.connection.limit is not None:
+            self.loop = await self.connection.limit.acquire_async()
             self.deadline = self._ends()
 
     def _ends(self) -> float:

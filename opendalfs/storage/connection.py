@@ -25,7 +25,7 @@ from opendalfs.errors import UnsupportedError, redact, translated
 from opendalfs.options import Tuning, secret_values
 from opendalfs.path_cache import PathCache
 from opendalfs.runtime import workers
-from opendalfs.runtime.concurrency import Slots
+from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.runtime.tasks import run
 from opendalfs.services import Form, Service
 
@@ -60,7 +60,7 @@ class Connection:
         Name of the container, for messages and traces.
     build : callable
         Makes OpenDAL's operator, with its layers.
-    slots : Slots, optional
+    limit : ConcurrencyLimit, optional
         Limits requests in flight; None for local disks and stores in this process, which are called in the
         caller's thread and without a timeout.
     written : PathCache, optional
@@ -74,16 +74,16 @@ class Connection:
         tuning: Tuning,
         container: str,
         build: Callable[[], opendal.AsyncOperator],
-        slots: Slots | None = None,
+        limit: ConcurrencyLimit | None = None,
         written: PathCache[datetime] | None = None,
     ) -> None:
         self.service = service
         self.native = dict(native)
         self.tuning = tuning
         self.container = container
-        self.slots = slots
+        self.limit = limit
         # Pools of connections are for protocols of their own, whose servers know no other way.
-        self._sends_ranges = slots is None or not service.cancels
+        self._sends_ranges = limit is None or not service.cancels
         self._build = build
         self.async_operator = build()
         self.capability = self.async_operator.capability()
@@ -108,7 +108,7 @@ class Connection:
     @property
     def _in_worker(self) -> bool:
         """Whether blocking reads are made as such; see `workers.abandoned`."""
-        return self.slots is None or workers.abandoned() < workers.MOST_ABANDONED
+        return self.limit is None or workers.abandoned() < workers.MAX_ABANDONED
 
     @property
     def where(self) -> str:
@@ -260,7 +260,7 @@ class Connection:
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
         """Write an object with one request."""
-        if self.slots is not None:
+        if self.limit is not None:
             run(self.write, key, data, **options)
             return
         with Call(self, "write", key) as call:
@@ -422,7 +422,7 @@ class Connection:
 
     def rename_blocking(self, source: str, target: str) -> None:
         """Rename within the service."""
-        if self.slots is not None:
+        if self.limit is not None:
             run(self.rename, source, target)
             return
         with Call(self, "rename", source):
@@ -484,7 +484,7 @@ class Connection:
 
     def delete_blocking(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
-        if self.slots is not None:
+        if self.limit is not None:
             run(self.delete, key)
             return
         with Call(self, "delete", key):

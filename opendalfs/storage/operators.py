@@ -17,7 +17,7 @@ from opendalfs.errors import OptionError, redact
 from opendalfs.options import Tuning, secret_values
 from opendalfs.path_cache import PathCache
 from opendalfs.runtime import process
-from opendalfs.runtime.concurrency import Slots
+from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.services import Home, Service
 
 from .connection import Connection
@@ -37,7 +37,7 @@ _lock = threading.RLock()
 _connections: OrderedDict[_Key, Connection] = OrderedDict()
 _bases: dict[_Key, opendal.AsyncOperator] = {}
 _clocks: dict[_Key, PathCache[datetime]] = {}
-_slots: OrderedDict[_Key, Slots] = OrderedDict()
+_limits: OrderedDict[_Key, ConcurrencyLimit] = OrderedDict()
 
 
 def connect(service: Service, native: Mapping[str, str], tuning: Tuning, container: str = "") -> Connection:
@@ -83,7 +83,7 @@ def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, con
     options = {**native, **container_options(service, container, native)}
     if service.home is Home.REMOTE:
         build = partial(_layered, service, options, tuning)
-        return Connection(service, options, tuning, container, build, _slots_of(service, native, tuning))
+        return Connection(service, options, tuning, container, build, _limit_of(service, native, tuning))
     written = None
     if service.home is Home.PROCESS:
         written = _clocks.setdefault(_key(service, options), PathCache(most=_MOST_TIMES))
@@ -122,14 +122,14 @@ def _koofr(endpoint: str = "", email: str = "", **options: str) -> opendal.Async
     return opendal.AsyncOperator.from_uri(f"koofr://{host}/{email}", **options)
 
 
-def _slots_of(service: Service, native: Mapping[str, str], tuning: Tuning) -> Slots:
+def _limit_of(service: Service, native: Mapping[str, str], tuning: Tuning) -> ConcurrencyLimit:
     """Give the limit on requests in flight that all containers of a filesystem share."""
     key = (*_key(service, native), tuning)
-    if key not in _slots:
-        _slots[key] = Slots(tuning.concurrency)
-        while len(_slots) > _MOST:
-            _slots.popitem(last=False)
-    return _slots[key]
+    if key not in _limits:
+        _limits[key] = ConcurrencyLimit(tuning.concurrency)
+        while len(_limits) > _MOST:
+            _limits.popitem(last=False)
+    return _limits[key]
 
 
 def _layered(service: Service, options: Mapping[str, str], tuning: Tuning) -> opendal.AsyncOperator:

@@ -67,7 +67,7 @@ class Upload:
         self._key = key
         self._remote: AsyncUpload | None = None
         self._ended = False
-        if connection.slots is not None:
+        if connection.limit is not None:
             self._remote = run(connection.upload_async, key, **options)
             return
         with Call(connection, "write", key) as call:

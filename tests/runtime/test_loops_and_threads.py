@@ -71,13 +71,15 @@ def test_a_loop_that_could_not_be_started_is_started_by_the_next_call(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(tasks, "_loops", {})
+    monkeypatch.setattr(tasks, "_loop", None)
+    monkeypatch.setattr(tasks, "_loop_thread", None)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start"):
             tasks.run(one)
     assert waiting(lambda: tasks.run(one)) == 1
-    loop = tasks._loop()
+    loop = tasks._loop
+    assert loop is not None
     loop.call_soon_threadsafe(loop.stop)
     assert eventually(lambda: not loop.is_running())
     loop.close()
@@ -93,8 +95,8 @@ def test_a_blocking_call_from_its_own_loop_raises_and_does_not_hang() -> None:
 def test_a_call_that_the_garbage_collector_ends_does_not_wait_for_one_that_begins() -> None:
     def collected() -> str:
         with lifecycle._lock:
-            lifecycle.begin()
-            lifecycle.end()
+            lifecycle.begin_call()
+            lifecycle.end_call()
         return "ended"
 
     assert waiting(collected) == "ended"

@@ -159,10 +159,10 @@ def test_reads_that_never_end_do_not_pile_up_threads() -> None:
     with ScriptedServer(answer) as server:
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint, io_timeout=0.05))
         connection, key = fs.locate("b/k")
-        for _ in range(2 * workers.MOST_ABANDONED):
+        for _ in range(2 * workers.MAX_ABANDONED):
             with pytest.raises(TimeoutError):
                 connection.read_blocking(key, 0, 10_000)
-        assert workers.abandoned() <= workers.MOST_ABANDONED + 1
+        assert workers.abandoned() <= workers.MAX_ABANDONED + 1
 
 
 def test_the_wait_for_a_turn_is_no_wait_for_the_server() -> None:
@@ -232,9 +232,9 @@ def test_a_blocking_call_gets_a_turn_while_the_loop_that_has_them_all_is_blocked
         thread.start()
         thread.join(LATE)
         assert found == [b"x" * 10] * 8
-        slots = connection.slots
-        assert slots is not None
-        assert slots._free == 2
+        limit = connection.limit
+        assert limit is not None
+        assert limit._free == 2
 
 
 # A stalled part of an upload
