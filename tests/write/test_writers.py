@@ -14,7 +14,7 @@ import pytest
 import opendalfs
 from opendalfs import OpendalFileSystem
 from opendalfs.storage.connection import Connection
-from opendalfs.testing.servers import S3Server
+from opendalfs.testing import S3Server
 from opendalfs.write.async_writer import AsyncWriter
 from opendalfs.write.options import write_options
 from opendalfs.write.writer import Writer
@@ -160,7 +160,7 @@ def test_both_writers_do_the_same_on_object_stores(
     service: str, write: Write, request: pytest.FixtureRequest
 ) -> None:
     prefix: str = request.getfixturevalue("prefix")
-    options = request.getfixturevalue("s3_server").s3_options if service == "s3" else {}
+    options = request.getfixturevalue("s3_server").options if service == "s3" else {}
     fs: Any = opendalfs.filesystem(service, **options)
     found = []
     for runner in (run_writer, run_async_writer):
@@ -171,7 +171,7 @@ def test_both_writers_do_the_same_on_object_stores(
 
 
 def test_a_writer_refuses_at_once_and_an_async_writer_at_the_commit(s3_server: S3Server, prefix: str) -> None:
-    fs: Any = opendalfs.S3FileSystem(**s3_server.s3_options)
+    fs: Any = opendalfs.S3FileSystem(**s3_server.options)
     fs.pipe_file(f"{prefix}/file", b"old")
     connection, key = fs.locate(f"{prefix}/file")
     with pytest.raises(FileExistsError):
