@@ -1,36 +1,42 @@
-"""Every service that Apache OpenDAL speaks, as one fsspec filesystem, for PyArrow, DuckDB and Polars."""
+"""Every service that Apache OpenDAL speaks, as one fsspec filesystem, for PyArrow, DuckDB and Polars.
 
-from __future__ import annotations
+Examples
+--------
+>>> import opendalfs
+>>> fs = opendalfs.filesystem("memory")
+>>> fs.pipe_file("bucket/key", b"hello")
+>>> fs.cat_file("bucket/key")
+b'hello'
+"""
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
-from opendalfs.fs import services
+from opendalfs import installation as _installation
+from opendalfs.errors import ChangedError, NoContainerError, OptionError, RangeError, UnsupportedError
+from opendalfs.fs import services as _services
 from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.registry import filesystem, register
 from opendalfs.fs.services import *  # noqa: F403
-from opendalfs.fs.services import filesystem, register
+from opendalfs.options import Tuning
 from opendalfs.runtime.process import ForkError
-from opendalfs.tracing import Trace, trace
-
-from . import installation
-from .errors import ChangedError, OptionError, UnsupportedError
-
-if TYPE_CHECKING:
-    from opendalfs_arrow import arrow as arrow
-    from opendalfs_duckdb import duckdb as duckdb
-    from opendalfs_polars import polars as polars
+from opendalfs.tracing import Request, Trace, trace
 
 __all__ = [
     "ChangedError",
     "ForkError",
+    "NoContainerError",
     "OpendalFileSystem",
     "OptionError",
+    "RangeError",
+    "Request",
     "Trace",
+    "Tuning",
     "UnsupportedError",
     "filesystem",
     "register",
     "trace",
 ]
-__all__ += services.__all__
+__all__ += _services.__all__
 
 # Not in __all__: each needs its engine, and `from opendalfs import *` must work without any.
 _ENGINES = {
@@ -38,25 +44,40 @@ _ENGINES = {
     "duckdb": ("duckdb>=2.0",),
     "polars": ("polars>=2.1", "aiohttp>=3.14"),
 }
-"""What each needs, the engine first: as the extra of that name in pyproject.toml."""
+"""The packages that each function needs, the engine first: the extra of that name in pyproject.toml."""
 
-installation.check()
+_installation.check()
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ENGINES, "__doc__", "__file__", "__name__", "__path__", "__version__"])
 
-        return version("opendalfs")
-    if name not in _ENGINES:
-        raise AttributeError(f"module 'opendalfs' has no attribute {name!r}")
-    from importlib import import_module
 
-    needs = _ENGINES[name]
-    try:
-        import_module(needs[0].partition(">")[0])
-        return getattr(import_module(f"opendalfs_{name}"), name)
-    except ImportError as exc:
-        # Not by the extra of this package: on PyPI its name belongs to another one.
-        command = " ".join(f"'{need}'" for need in needs)
-        raise ImportError(f"opendalfs.{name}() needs {' and '.join(needs)}: pip install {command}") from exc
+if _typing.TYPE_CHECKING:
+    # Without __getattr__, so that type checkers report misspelt names.
+    from opendalfs_arrow import arrow as arrow
+    from opendalfs_duckdb import duckdb as duckdb
+    from opendalfs_polars import polars as polars
+
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("opendalfs")
+        if name not in _ENGINES:
+            raise AttributeError(f"module 'opendalfs' has no attribute {name!r}")
+        from importlib import import_module
+
+        needs = _ENGINES[name]
+        try:
+            import_module(needs[0].partition(">")[0])
+            return getattr(import_module(f"opendalfs_{name}"), name)
+        except ImportError as exc:
+            # The command does not use this package's extra: on PyPI its name belongs to another package.
+            command = " ".join(f"'{need}'" for need in needs)
+            raise ImportError(
+                f"opendalfs.{name}() needs {' and '.join(needs)}: pip install {command}"
+            ) from exc

@@ -143,6 +143,9 @@ class Tuning:
 
 _TUNING: Final = {f.name: f.type for f in fields(Tuning)}
 _TUNING_PEERS: Final = {"default_block_size": "block_size", "max_concurrency": "concurrency"}
+TUNING_NAMES: Final = frozenset({*_TUNING, *_TUNING_PEERS})
+"""Names of the options of `Tuning`, those of peer libraries too."""
+
 _MOST: Final = 1 << 40
 _MINIMUM: Final = {"retries": 0, "retry_min_delay": 0.0, "retry_max_delay": 0.0, "max_gap": 0}
 

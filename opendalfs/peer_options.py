@@ -10,9 +10,47 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .errors import OptionError
-from .services import Service
+from .services import Form, Service
 
-__all__ = ["expand"]
+__all__ = ["class_options", "expand"]
+
+_GCS_NAMES: Final = {"project": "str", "token": "str | os.PathLike[str] | Mapping[str, Any]"}
+_AZURE_NAMES: Final = {"connection_string": "str", "credential": "str"}
+_NESTED: Final[Mapping[str, Mapping[str, str]]] = {
+    "s3": {
+        "client_kwargs": "Mapping[str, Any]",
+        "config_kwargs": "Mapping[str, Any]",
+        "s3_additional_kwargs": "Mapping[str, Any]",
+        "use_ssl": "bool",
+    },
+    "gcs": _GCS_NAMES,
+    "gcs-grpc": _GCS_NAMES,
+    "azblob": _AZURE_NAMES,
+    "azdls": _AZURE_NAMES,
+    "azfile": _AZURE_NAMES,
+}
+"""Options of peer libraries that `expand` turns into others, and their types, by service."""
+
+
+def class_options(service: Service) -> dict[str, str]:
+    """Return the options that the class of a service takes in addition to those for all services.
+
+    Parameters
+    ----------
+    service : Service
+        Whose options they are.
+
+    Returns
+    -------
+    dict of str
+        The type of each, as in `Service.options`. Names that `Service.peers` translates are left out, and so
+        are the container and the root of absolute paths, which are a part of each path.
+    """
+    types = {**service.options, **_NESTED.get(service.scheme, {})}
+    if service.container_id:
+        types[service.container_id] = "Mapping[str, str] | str"
+    types.pop("root" if service.form is Form.ABSOLUTE else service.container or "", None)
+    return types
 
 
 def expand(service: Service, options: dict[str, Any]) -> dict[str, Any]:

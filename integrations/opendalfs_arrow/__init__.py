@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from opendalfs.fs import services
 from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.registry import from_source
 from opendalfs.runtime import interrupts
 
 from .filesystem import ArrowFileSystem
@@ -58,4 +58,4 @@ def arrow(
     interrupts.watch()
     if source is None:
         return ArrowFileSystem(Handler(None, options, call_hints=call_hints))
-    return ArrowFileSystem(Handler(services.from_source(source, **options), call_hints=call_hints))
+    return ArrowFileSystem(Handler(from_source(source, **options), call_hints=call_hints))

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from opendalfs.errors import redact
-from opendalfs.fs import services
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.fs.services import ServiceFileSystem
+from opendalfs.fs.registry import url_to_fs
+from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import require_server
 from opendalfs.services import Form
 
@@ -53,7 +53,7 @@ class PathResolver:
         """
         if self._fs is not None:
             return self._fs, _strip(self._fs, path)
-        fs, _ = services.resolve(path, **self._options)
+        fs, _ = url_to_fs(path, **self._options)
         require_server(fs.service, self._options)
         if fs not in self._filesystems:
             self._filesystems[fs] = None

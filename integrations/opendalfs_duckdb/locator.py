@@ -11,7 +11,8 @@ from typing import Any, Final
 from opendalfs import urls
 from opendalfs.errors import redact
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.fs.services import ServiceFileSystem, from_source, from_url
+from opendalfs.fs.registry import from_source, from_url
+from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import require_server
 from opendalfs.services import SERVICES, Form, Service, lookup
 from opendalfs.storage.connection import Connection

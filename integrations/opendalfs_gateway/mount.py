@@ -9,7 +9,7 @@ from datetime import datetime
 
 from opendalfs import urls
 from opendalfs.errors import redact
-from opendalfs.fs.services import ServiceFileSystem
+from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.listing import info as listing
 from opendalfs.read import reader
 from opendalfs.read.ranges import Range

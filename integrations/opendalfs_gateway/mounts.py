@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from opendalfs.fs.services import ServiceFileSystem
+from opendalfs.fs.service_filesystem import ServiceFileSystem
 
 from .mount import Mount
 from .s3 import S3Error

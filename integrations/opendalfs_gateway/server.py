@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from opendalfs.fs.services import ServiceFileSystem
+from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.runtime import interrupts, process
 
 from . import s3

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from opendalfs.fs.services import ServiceFileSystem
+from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import Tuning
 
 __all__ = ["Native", "NativeBackendError", "translate"]

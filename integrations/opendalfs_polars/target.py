@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 
 from opendalfs import urls as paths
 from opendalfs.errors import redact
-from opendalfs.fs.services import ServiceFileSystem, from_url
+from opendalfs.fs.registry import from_url
+from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import FSSPEC
 from opendalfs.services import Form, Service, lookup
 from opendalfs_gateway.server import gateway

@@ -1,25 +1,12 @@
-"""The filesystem classes that serve URLs, one per service, and their registration with fsspec."""
+"""The filesystem class of each service; their options are typed by `opendalfs.option_types`."""
 
 from __future__ import annotations
 
-import errno
-import os
-import weakref
-from typing import Any, ClassVar, Final
+from typing import Unpack
 
-import fsspec
-from fsspec.config import apply_config
-from fsspec.utils import stringify_path
+from opendalfs import option_types
 
-from opendalfs import urls
-from opendalfs.errors import NoContainerError, OptionError, UnsupportedError, redact
-from opendalfs.listing import info
-from opendalfs.listing.info import Info
-from opendalfs.options import is_secret
-from opendalfs.services import SERVICES, Form, lookup
-from opendalfs.storage.connection import Connection
-
-from .core import OpendalFileSystem
+from .service_filesystem import ServiceFileSystem
 
 __all__ = [
     "AliyunDriveFileSystem",
@@ -70,474 +57,333 @@ __all__ = [
     "WebdavFileSystem",
     "WebhdfsFileSystem",
     "YandexDiskFileSystem",
-    "filesystem",
-    "filesystem_class",
-    "from_source",
-    "from_url",
-    "register",
-    "resolve",
 ]
 
 
-_WINDOWS: Final = os.name == "nt"
-
-
-class ServiceFileSystem(OpendalFileSystem):
-    """Base of the classes that serve a service's URLs: one instance for all its containers.
-
-    Parameters
-    ----------
-    **options
-        As `OpendalFileSystem` takes them, but for the container, which is the first part of each path.
-
-    Examples
-    --------
-    >>> fs = MemoryFileSystem()
-    >>> fs.pipe({"reports/a.csv": b"1", "reports/b.csv": b"2"})
-    >>> fs.ls("opendal+memory://reports", detail=False)
-    ['reports/a.csv', 'reports/b.csv']
-    """
-
-    scheme: ClassVar[str] = ""
-    cachable = True
-    _relative_paths = False
-
-    def __init_subclass__(cls, scheme: str = "", **kwargs: Any) -> None:
-        """Bind the class to its service."""
-        super().__init_subclass__(**kwargs)
-        if scheme:
-            cls.scheme = scheme
-            cls.service = SERVICES[scheme]
-            cls.protocol = cls.service.protocols
-            cls.root_marker = "/" if cls.service.form is Form.ABSOLUTE else ""
-
-    def __init__(self, **options: Any) -> None:
-        if _WINDOWS and self.service.form is Form.ABSOLUTE:
-            raise UnsupportedError(
-                f"{self.service.class_name} has paths from / on, which Windows lacks: use "
-                f"OpendalFileSystem({self.scheme!r}, root='C:/folder'), or fsspec's 'file'"
-            )
-        super().__init__(self.scheme, **options)
-        if self.service.form is Form.ABSOLUTE and "root" in self.native:
-            raise OptionError(
-                f"root= does not go here: paths of {self.service.class_name} are absolute. "
-                f"OpendalFileSystem({self.scheme!r}, root=...) takes it as an option."
-            )
-
-    @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        if isinstance(path, list):
-            return [cls._strip_protocol(p) for p in path]
-        return urls.strip(cls.service, stringify_path(path))
-
-    @classmethod
-    def _get_kwargs_from_urls(cls, path: str) -> dict[str, str]:
-        told = urls.url_options(cls.service, path)
-        if cls.service.endpoint in told:
-            _check_configuration(cls, told)
-        return told
-
-    @classmethod
-    def _parent(cls, path: str) -> str:
-        return cls._strip_protocol(path).rpartition("/")[0] or cls.root_marker
-
-    def unstrip_protocol(self, name: str) -> str:
-        """Turn a path into a URL that finds it again, given the same options."""
-        return urls.unstrip(self.service, name, self.endpoint)
-
-    def _split_path(self, path: str) -> tuple[str, str]:
-        return urls.split(self.service, path)
-
-    def locate(self, path: str) -> tuple[Connection, str]:
-        """Give the connection and the key behind a path: the way to a `Reader` or `Writer`."""
-        if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
-            kind = f"{self.service.container}s" if self.service.container else "repositories"
-            raise UnsupportedError(
-                f"{urls.no_container(self.service, stringify_path(path))} "
-                f"(OpenDAL cannot list the {kind} of {self.service.scheme})"
-            )
-        return super().locate(path)
-
-    async def _info(
-        self, path: str, refresh: bool = False, version_id: str | None = None, **kwargs: Any
-    ) -> Info:
-        if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
-            return info.directory("")
-        return await super()._info(path, refresh, version_id, **kwargs)
-
-    async def _isdir(self, path: str) -> bool:
-        if not self._strip_protocol(path):
-            return True
-        return await super()._isdir(path)
-
-    async def _root_info(self, connection: Connection, path: str) -> Info:
-        if connection.container and connection.can("list"):
-            try:
-                await connection.holds_any("/")
-            except NoContainerError as exc:
-                if self.service.form is not Form.CONTAINER:
-                    raise
-                name = self.service.container
-                told = (
-                    f"No such {name}: create it with the service's own tools, or write '{name}/key' if "
-                    f"{redact(path)!r} is meant to be a key ({connection.where})"
-                )
-                raise NoContainerError(errno.ENOENT, told, redact(path)) from exc.__cause__
-        return info.directory(path)
-
-
 class AliyunDriveFileSystem(ServiceFileSystem, scheme="aliyun-drive"):
-    """aliyun-drive as a filesystem; see `ServiceFileSystem`."""
+    """Files of Aliyun Drive."""
+
+    def __init__(self, **options: Unpack[option_types.AliyunDriveOptions]) -> None:
+        super().__init__(**options)
 
 
 class AlluxioFileSystem(ServiceFileSystem, scheme="alluxio"):
-    """alluxio as a filesystem; see `ServiceFileSystem`."""
+    """Files of Alluxio, through its REST API."""
+
+    def __init__(self, **options: Unpack[option_types.AlluxioOptions]) -> None:
+        super().__init__(**options)
 
 
 class AzblobFileSystem(ServiceFileSystem, scheme="azblob"):
-    """azblob as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Azure Blob Storage."""
+
+    def __init__(self, **options: Unpack[option_types.AzblobOptions]) -> None:
+        super().__init__(**options)
 
 
 class AzdlsFileSystem(ServiceFileSystem, scheme="azdls"):
-    """azdls as a filesystem; see `ServiceFileSystem`."""
+    """Files of Azure Data Lake Storage Gen2."""
+
+    def __init__(self, **options: Unpack[option_types.AzdlsOptions]) -> None:
+        super().__init__(**options)
 
 
 class AzfileFileSystem(ServiceFileSystem, scheme="azfile"):
-    """azfile as a filesystem; see `ServiceFileSystem`."""
+    """Files of Azure Files."""
+
+    def __init__(self, **options: Unpack[option_types.AzfileOptions]) -> None:
+        super().__init__(**options)
 
 
 class B2FileSystem(ServiceFileSystem, scheme="b2"):
-    """b2 as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Backblaze B2."""
+
+    def __init__(self, **options: Unpack[option_types.B2Options]) -> None:
+        super().__init__(**options)
 
 
 class CacacheFileSystem(ServiceFileSystem, scheme="cacache"):
-    """cacache as a filesystem; see `ServiceFileSystem`."""
+    """Entries of a cacache folder on the local disk."""
+
+    def __init__(self, **options: Unpack[option_types.CacacheOptions]) -> None:
+        super().__init__(**options)
 
 
 class CosFileSystem(ServiceFileSystem, scheme="cos"):
-    """cos as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Tencent Cloud COS."""
+
+    def __init__(self, **options: Unpack[option_types.CosOptions]) -> None:
+        super().__init__(**options)
 
 
 class DashmapFileSystem(ServiceFileSystem, scheme="dashmap"):
-    """dashmap as a filesystem; see `ServiceFileSystem`."""
+    """Values in the memory of this process, in a DashMap."""
+
+    def __init__(self, **options: Unpack[option_types.DashmapOptions]) -> None:
+        super().__init__(**options)
 
 
 class DropboxFileSystem(ServiceFileSystem, scheme="dropbox"):
-    """dropbox as a filesystem; see `ServiceFileSystem`."""
+    """Files of Dropbox."""
+
+    def __init__(self, **options: Unpack[option_types.DropboxOptions]) -> None:
+        super().__init__(**options)
 
 
 class FsFileSystem(ServiceFileSystem, scheme="fs"):
-    """fs as a filesystem; see `ServiceFileSystem`."""
+    """Files of the local disk, by absolute paths."""
+
+    def __init__(self, **options: Unpack[option_types.FsOptions]) -> None:
+        super().__init__(**options)
 
 
 class FtpFileSystem(ServiceFileSystem, scheme="ftp"):
-    """ftp as a filesystem; see `ServiceFileSystem`."""
+    """Files of an FTP server."""
+
+    def __init__(self, **options: Unpack[option_types.FtpOptions]) -> None:
+        super().__init__(**options)
 
 
 class GcsFileSystem(ServiceFileSystem, scheme="gcs"):
-    """gcs as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Google Cloud Storage."""
+
+    def __init__(self, **options: Unpack[option_types.GcsOptions]) -> None:
+        super().__init__(**options)
 
 
 class GcsGrpcFileSystem(ServiceFileSystem, scheme="gcs-grpc"):
-    """gcs-grpc as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Google Cloud Storage, through its gRPC API."""
+
+    def __init__(self, **options: Unpack[option_types.GcsGrpcOptions]) -> None:
+        super().__init__(**options)
 
 
 class GdriveFileSystem(ServiceFileSystem, scheme="gdrive"):
-    """gdrive as a filesystem; see `ServiceFileSystem`."""
+    """Files of Google Drive."""
+
+    def __init__(self, **options: Unpack[option_types.GdriveOptions]) -> None:
+        super().__init__(**options)
 
 
 class GhacFileSystem(ServiceFileSystem, scheme="ghac"):
-    """ghac as a filesystem; see `ServiceFileSystem`."""
+    """Entries of the GitHub Actions cache."""
+
+    def __init__(self, **options: Unpack[option_types.GhacOptions]) -> None:
+        super().__init__(**options)
 
 
 class GridfsFileSystem(ServiceFileSystem, scheme="gridfs"):
-    """gridfs as a filesystem; see `ServiceFileSystem`."""
+    """Files of MongoDB GridFS."""
+
+    def __init__(self, **options: Unpack[option_types.GridfsOptions]) -> None:
+        super().__init__(**options)
 
 
 class HdfsNativeFileSystem(ServiceFileSystem, scheme="hdfs-native"):
-    """hdfs-native as a filesystem; see `ServiceFileSystem`."""
+    """Files of HDFS, without a Java client."""
+
+    def __init__(self, **options: Unpack[option_types.HdfsNativeOptions]) -> None:
+        super().__init__(**options)
 
 
 class HfFileSystem(ServiceFileSystem, scheme="hf"):
-    """hf as a filesystem; see `ServiceFileSystem`."""
+    """Files of Hugging Face repositories and buckets."""
+
+    def __init__(self, **options: Unpack[option_types.HfOptions]) -> None:
+        super().__init__(**options)
 
 
 class HttpFileSystem(ServiceFileSystem, scheme="http"):
-    """http as a filesystem; see `ServiceFileSystem`."""
+    """Files of an HTTP server, read-only."""
+
+    def __init__(self, **options: Unpack[option_types.HttpOptions]) -> None:
+        super().__init__(**options)
 
 
 class IpfsFileSystem(ServiceFileSystem, scheme="ipfs"):
-    """ipfs as a filesystem; see `ServiceFileSystem`."""
+    """Files of an IPFS gateway, read-only."""
+
+    def __init__(self, **options: Unpack[option_types.IpfsOptions]) -> None:
+        super().__init__(**options)
 
 
 class IpmfsFileSystem(ServiceFileSystem, scheme="ipmfs"):
-    """ipmfs as a filesystem; see `ServiceFileSystem`."""
+    """Files of the mutable file system of an IPFS node."""
+
+    def __init__(self, **options: Unpack[option_types.IpmfsOptions]) -> None:
+        super().__init__(**options)
 
 
 class KoofrFileSystem(ServiceFileSystem, scheme="koofr"):
-    """koofr as a filesystem; see `ServiceFileSystem`."""
+    """Files of Koofr."""
+
+    def __init__(self, **options: Unpack[option_types.KoofrOptions]) -> None:
+        super().__init__(**options)
 
 
 class MemcachedFileSystem(ServiceFileSystem, scheme="memcached"):
-    """memcached as a filesystem; see `ServiceFileSystem`."""
+    """Values of a memcached server."""
+
+    def __init__(self, **options: Unpack[option_types.MemcachedOptions]) -> None:
+        super().__init__(**options)
 
 
 class MemoryFileSystem(ServiceFileSystem, scheme="memory"):
-    """memory as a filesystem; see `ServiceFileSystem`."""
+    """Values in the memory of this process."""
+
+    def __init__(self, **options: Unpack[option_types.MemoryOptions]) -> None:
+        super().__init__(**options)
 
 
 class MiniMokaFileSystem(ServiceFileSystem, scheme="mini-moka"):
-    """mini-moka as a filesystem; see `ServiceFileSystem`."""
+    """Values in the memory of this process, in a mini-moka cache."""
+
+    def __init__(self, **options: Unpack[option_types.MiniMokaOptions]) -> None:
+        super().__init__(**options)
 
 
 class MokaFileSystem(ServiceFileSystem, scheme="moka"):
-    """moka as a filesystem; see `ServiceFileSystem`."""
+    """Values in the memory of this process, in a moka cache."""
+
+    def __init__(self, **options: Unpack[option_types.MokaOptions]) -> None:
+        super().__init__(**options)
 
 
 class MongodbFileSystem(ServiceFileSystem, scheme="mongodb"):
-    """mongodb as a filesystem; see `ServiceFileSystem`."""
+    """Values of a MongoDB collection."""
+
+    def __init__(self, **options: Unpack[option_types.MongodbOptions]) -> None:
+        super().__init__(**options)
 
 
 class MysqlFileSystem(ServiceFileSystem, scheme="mysql"):
-    """mysql as a filesystem; see `ServiceFileSystem`."""
+    """Values of a MySQL table."""
+
+    def __init__(self, **options: Unpack[option_types.MysqlOptions]) -> None:
+        super().__init__(**options)
 
 
 class ObsFileSystem(ServiceFileSystem, scheme="obs"):
-    """obs as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Huawei Cloud OBS."""
+
+    def __init__(self, **options: Unpack[option_types.ObsOptions]) -> None:
+        super().__init__(**options)
 
 
 class OnedriveFileSystem(ServiceFileSystem, scheme="onedrive"):
-    """onedrive as a filesystem; see `ServiceFileSystem`."""
+    """Files of OneDrive."""
+
+    def __init__(self, **options: Unpack[option_types.OnedriveOptions]) -> None:
+        super().__init__(**options)
 
 
 class OssFileSystem(ServiceFileSystem, scheme="oss"):
-    """oss as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Alibaba Cloud OSS."""
+
+    def __init__(self, **options: Unpack[option_types.OssOptions]) -> None:
+        super().__init__(**options)
 
 
 class PersyFileSystem(ServiceFileSystem, scheme="persy"):
-    """persy as a filesystem; see `ServiceFileSystem`."""
+    """Values of a persy file on the local disk."""
+
+    def __init__(self, **options: Unpack[option_types.PersyOptions]) -> None:
+        super().__init__(**options)
 
 
 class PostgresqlFileSystem(ServiceFileSystem, scheme="postgresql"):
-    """postgresql as a filesystem; see `ServiceFileSystem`."""
+    """Values of a PostgreSQL table."""
+
+    def __init__(self, **options: Unpack[option_types.PostgresqlOptions]) -> None:
+        super().__init__(**options)
 
 
 class RedbFileSystem(ServiceFileSystem, scheme="redb"):
-    """redb as a filesystem; see `ServiceFileSystem`."""
+    """Values of a redb file on the local disk."""
+
+    def __init__(self, **options: Unpack[option_types.RedbOptions]) -> None:
+        super().__init__(**options)
 
 
 class RedisFileSystem(ServiceFileSystem, scheme="redis"):
-    """redis as a filesystem; see `ServiceFileSystem`."""
+    """Values of a Redis server."""
+
+    def __init__(self, **options: Unpack[option_types.RedisOptions]) -> None:
+        super().__init__(**options)
 
 
 class S3FileSystem(ServiceFileSystem, scheme="s3"):
-    """s3 as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Amazon S3, and of servers with the same protocol."""
+
+    def __init__(self, **options: Unpack[option_types.S3Options]) -> None:
+        super().__init__(**options)
 
 
 class SeafileFileSystem(ServiceFileSystem, scheme="seafile"):
-    """seafile as a filesystem; see `ServiceFileSystem`."""
+    """Files of a Seafile server."""
+
+    def __init__(self, **options: Unpack[option_types.SeafileOptions]) -> None:
+        super().__init__(**options)
 
 
 class SledFileSystem(ServiceFileSystem, scheme="sled"):
-    """sled as a filesystem; see `ServiceFileSystem`."""
+    """Values of a sled folder on the local disk."""
+
+    def __init__(self, **options: Unpack[option_types.SledOptions]) -> None:
+        super().__init__(**options)
 
 
 class SqliteFileSystem(ServiceFileSystem, scheme="sqlite"):
-    """sqlite as a filesystem; see `ServiceFileSystem`."""
+    """Values of a SQLite table."""
+
+    def __init__(self, **options: Unpack[option_types.SqliteOptions]) -> None:
+        super().__init__(**options)
 
 
 class SwiftFileSystem(ServiceFileSystem, scheme="swift"):
-    """swift as a filesystem; see `ServiceFileSystem`."""
+    """Objects of OpenStack Swift."""
+
+    def __init__(self, **options: Unpack[option_types.SwiftOptions]) -> None:
+        super().__init__(**options)
 
 
 class TosFileSystem(ServiceFileSystem, scheme="tos"):
-    """tos as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Volcengine TOS."""
+
+    def __init__(self, **options: Unpack[option_types.TosOptions]) -> None:
+        super().__init__(**options)
 
 
 class UpyunFileSystem(ServiceFileSystem, scheme="upyun"):
-    """upyun as a filesystem; see `ServiceFileSystem`."""
+    """Objects of Upyun."""
+
+    def __init__(self, **options: Unpack[option_types.UpyunOptions]) -> None:
+        super().__init__(**options)
 
 
 class VercelArtifactsFileSystem(ServiceFileSystem, scheme="vercel-artifacts"):
-    """vercel-artifacts as a filesystem; see `ServiceFileSystem`."""
+    """Entries of Vercel's remote cache."""
+
+    def __init__(self, **options: Unpack[option_types.VercelArtifactsOptions]) -> None:
+        super().__init__(**options)
 
 
 class WebdavFileSystem(ServiceFileSystem, scheme="webdav"):
-    """webdav as a filesystem; see `ServiceFileSystem`."""
+    """Files of a WebDAV server."""
+
+    def __init__(self, **options: Unpack[option_types.WebdavOptions]) -> None:
+        super().__init__(**options)
 
 
 class WebhdfsFileSystem(ServiceFileSystem, scheme="webhdfs"):
-    """webhdfs as a filesystem; see `ServiceFileSystem`."""
+    """Files of HDFS, through its REST API."""
+
+    def __init__(self, **options: Unpack[option_types.WebhdfsOptions]) -> None:
+        super().__init__(**options)
 
 
 class YandexDiskFileSystem(ServiceFileSystem, scheme="yandex-disk"):
-    """yandex-disk as a filesystem; see `ServiceFileSystem`."""
+    """Files of Yandex Disk."""
 
-
-_CLASSES: dict[str, type[ServiceFileSystem]] = {cls.scheme: cls for cls in ServiceFileSystem.__subclasses__()}
-for _cls in _CLASSES.values():
-    # An instance lives as long as somebody holds it; the operators behind it are kept elsewhere.
-    _cls._cache = weakref.WeakValueDictionary()
-
-
-def _check_configuration(cls: type[ServiceFileSystem], told: dict[str, str]) -> None:
-    """Raise if credentials in fsspec's configuration would go to another server, named by a URL.
-
-    fsspec merges the configuration (files, and ``FSSPEC_*`` variables) into the options of each instance,
-    where they can no longer be told from the ones that the caller gave along with the URL.
-    """
-    configured = apply_config(cls, {})
-    endpoint = configured.get(cls.service.endpoint)
-    secret = next((name for name in configured if is_secret(cls.service.peers.get(name, name))), None)
-    if secret is not None and not urls.same_server(endpoint or "none", told[cls.service.endpoint]):
-        raise OptionError(
-            f"the URL names the server {told[cls.service.endpoint]}, but fsspec's configuration has "
-            f"{secret} for {redact(str(endpoint or 'no server'))}: "
-            f"give {cls.service.endpoint} there too, or no {secret}"
-        )
-
-
-def filesystem_class(name: str) -> type[ServiceFileSystem]:
-    """Give the class that serves a service's URLs.
-
-    Parameters
-    ----------
-    name : str
-        Of the service, as `opendalfs.services.lookup` takes it.
-
-    Returns
-    -------
-    type
-
-    Raises
-    ------
-    ValueError
-        For a name that no service goes by, with the nearest ones.
-    """
-    return _CLASSES[lookup(name).scheme]
-
-
-def filesystem(name: str, **options: Any) -> ServiceFileSystem:
-    """Make the filesystem of a service; paths are ``container/key``, as in s3fs.
-
-    Parameters
-    ----------
-    name : str
-        Of the service: ``"s3"``, ``"opendal+s3"``, or another library's name such as ``"gs"``.
-    **options
-        As `OpendalFileSystem` takes them.
-
-    Returns
-    -------
-    ServiceFileSystem
-
-    Examples
-    --------
-    >>> filesystem("memory")
-    MemoryFileSystem()
-    """
-    return filesystem_class(name)(**options)
-
-
-def from_source(source: str | OpendalFileSystem, **options: Any) -> OpendalFileSystem:
-    """Make a filesystem of what an engine adapter was given.
-
-    Parameters
-    ----------
-    source : str or OpendalFileSystem
-        Name of a service, one of its URLs (which may name a server or an account), or a filesystem.
-    **options
-        For a name or URL; a filesystem has its options already.
-
-    Returns
-    -------
-    OpendalFileSystem
-
-    Raises
-    ------
-    OptionError
-        For options beside a filesystem; for a URL that names another account than the options.
-    ValueError
-        For a URL that names another server than the options.
-    """
-    if isinstance(source, OpendalFileSystem):
-        if options:
-            raise OptionError(f"{source!r} has its options already, so {', '.join(options)} cannot be given")
-        return source
-    return from_url(source, **options) if "://" in source else filesystem_class(source)(**options)
-
-
-def from_url(url: str, **options: Any) -> ServiceFileSystem:
-    """Return the filesystem that serves a URL.
-
-    Parameters
-    ----------
-    url : str
-        Of any service; it may name a server or an account.
-    **options
-        As `OpendalFileSystem` takes them. Credentials among them go to the server of the URL, so hold
-        them to one server by ``endpoint`` where URLs come from somebody else.
-
-    Returns
-    -------
-    ServiceFileSystem
-
-    Raises
-    ------
-    OptionError
-        If an option is wrong, or the URL names another account than the options.
-    ValueError
-        If the URL names another server than the options.
-    """
-    cls = filesystem_class(url.partition("://")[0])
-    fs = cls(**{**cls._get_kwargs_from_urls(url), **options})
-    fs.check_server(url)
-    return fs
-
-
-def resolve(url: str, **options: Any) -> tuple[OpendalFileSystem, str]:
-    """Find the filesystem of a URL, and the path there; a bare path is local.
-
-    Parameters
-    ----------
-    url : str
-        Such as ``"opendal+s3://bucket/key"``.
-    **options
-        Of the service that it names.
-
-    Returns
-    -------
-    OpendalFileSystem
-    str
-        The stripped path.
-    """
-    fs = from_source(url, **options) if "://" in url else FsFileSystem()
-    return fs, fs._strip_protocol(url)
-
-
-def register(*schemes: str) -> None:
-    """Serve native schemes too: afterwards ``fsspec.open("s3://...")`` comes here.
-
-    The ``protocol`` of the class, and of the instances there are, then holds the scheme too, for software
-    that looks there for the URLs that a filesystem takes. URLs that the filesystem makes keep the scheme
-    that needs no registration.
-
-    Parameters
-    ----------
-    *schemes : str
-        Such as ``"s3"``, ``"gs"``, ``"az"``; what served them before no longer does.
-
-    Raises
-    ------
-    ValueError
-        For a scheme that no service goes by.
-
-    Examples
-    --------
-    >>> register("gs", "az")
-    """
-    for scheme in schemes:
-        cls = filesystem_class(scheme)
-        fsspec.register_implementation(scheme, cls, clobber=True)
-        if scheme not in cls.protocol:
-            cls.protocol = (*cls.protocol, scheme)
+    def __init__(self, **options: Unpack[option_types.YandexDiskOptions]) -> None:
+        super().__init__(**options)

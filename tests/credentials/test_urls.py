@@ -17,8 +17,13 @@ import opendalfs
 import opendalfs_duckdb
 import opendalfs_polars
 from opendalfs import OptionError
+<<<<<<< HEAD
 from opendalfs.fs import services
 from opendalfs.testing import ScriptedServer
+=======
+from opendalfs.fs import registry
+from opendalfs.testing.capture import Capture
+>>>>>>> cb8c05f (Type the options of each service class, and make the public names complete and exact)
 from opendalfs_arrow.iceberg import OpendalFileIO
 
 AZURE = ("azblob", "azdls", "azfile")
@@ -49,10 +54,12 @@ def by_duckdb(url: str, options: dict[str, Any]) -> Any:
 
 ROADS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     "fsspec.open": lambda url, options: fsspec.open(url, **options).open().read(),
-    "fsspec.filesystem": lambda url, options: services.filesystem_class(url.partition("://")[0])(
+    "fsspec.filesystem": lambda url, options: registry.filesystem_class(url.partition("://")[0])(
         **options
     ).cat_file(url),
-    "resolve": lambda url, options: (lambda fs, path: fs.cat_file(path))(*services.resolve(url, **options)),
+    "url_to_fs": lambda url, options: (lambda fs, path: fs.cat_file(path))(
+        *registry.url_to_fs(url, **options)
+    ),
     "polars": lambda url, options: opendalfs_polars.scan_csv(url, storage_options=options).collect(),
     "arrow": lambda url, options: pq.read_table(url, filesystem=opendalfs.arrow(**options)),
     "iceberg": iceberg,
@@ -109,7 +116,7 @@ def test_hosts_that_look_like_azure_s_are_refused(scheme: str, host: str) -> Non
     with pytest.raises(OptionError, match="no host of Azure"):
         fsspec.core.url_to_fs(url, sas_token="sig=hush")
     with pytest.raises(OptionError, match="no host of Azure"):
-        services.resolve(url, sas_token="sig=hush")
+        registry.url_to_fs(url, sas_token="sig=hush")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +172,7 @@ def test_credentials_of_one_account_are_not_sent_to_another(options: dict[str, s
         fsspec.core.url_to_fs(url, **options)
     assert KEY not in str(caught.value)
     with pytest.raises(OptionError, match="but the options are for"):
-        services.resolve(url, **options)
+        registry.url_to_fs(url, **options)
     with pytest.raises(OptionError, match="but the options are for"):
         opendalfs_polars.target(url, storage_options=options)
     fs = opendalfs.AzblobFileSystem(**options)
@@ -210,7 +217,7 @@ def test_a_url_does_not_replace_the_endpoint_among_the_options(road: str, captur
 
 def test_credentials_beside_a_url_go_to_its_server(capture: ScriptedServer) -> None:
     options = {"username": "me", "password": "hush-hush", "retries": 0}
-    for road in ("fsspec.open", "resolve", "polars"):
+    for road in ("fsspec.open", "url_to_fs", "polars"):
         capture.requests.clear()
         with suppress(Exception):
             ROADS[road](f"opendal+webdav://{capture.host}/x.csv", dict(options))

@@ -21,7 +21,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem, UnsupportedError, urls
-from opendalfs.fs import services
+from opendalfs.fs import service_filesystem
 
 MANY = bytes(range(256)) * 4096
 
@@ -112,6 +112,6 @@ def test_absolute_paths_are_served_where_there_are_any_and_refused_on_windows(
     if os.name != "nt":
         make().pipe_file(str(tmp_path / "file"), b"x")
         assert (tmp_path / "file").read_bytes() == b"x"
-    monkeypatch.setattr(services, "_WINDOWS", True)
+    monkeypatch.setattr(service_filesystem, "_WINDOWS", True)
     with pytest.raises(UnsupportedError, match=r"OpendalFileSystem\('fs', root='C:/folder'\)"):
         make()

@@ -18,7 +18,8 @@ import pytest
 import opendalfs
 import opendalfs_duckdb
 from opendalfs import OpendalFileSystem, OptionError, UnsupportedError
-from opendalfs.fs.services import ServiceFileSystem, filesystem_class
+from opendalfs.fs.registry import filesystem_class
+from opendalfs.fs.services import ServiceFileSystem
 from opendalfs.services import SERVICES, Form
 from opendalfs.testing import S3Server, ScriptedServer
 

@@ -1,0 +1,113 @@
+"""The public names: `__all__`, `dir()` and what can be imported agree; services take typed options."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pydoc
+import types
+import typing
+from pathlib import Path
+
+import pytest
+
+import opendalfs
+from opendalfs import option_types
+from opendalfs.fs.registry import filesystem_class
+from opendalfs.options import FSSPEC, TUNING_NAMES, check
+from opendalfs.services import SERVICES, Service
+from tools.generate_option_types import name_of, sources
+
+ENGINES = {"arrow", "duckdb", "polars"}
+ADAPTERS = ["opendalfs_arrow", "opendalfs_duckdb", "opendalfs_polars"]
+
+
+def test_all_names_what_the_package_exports() -> None:
+    exported = {
+        name
+        for name, value in vars(opendalfs).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert sorted(exported) == sorted(opendalfs.__all__)
+    assert len(set(opendalfs.__all__)) == len(opendalfs.__all__)
+
+
+def test_dir_shows_all_and_the_engines() -> None:
+    shown = {name for name in dir(opendalfs) if not name.startswith("__")}
+    assert shown == {*opendalfs.__all__, *ENGINES}
+    assert "__version__" in dir(opendalfs)
+    for name in dir(opendalfs):
+        assert getattr(opendalfs, name) is not None
+
+
+def test_a_name_that_is_missing_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'S4FileSystem'"):
+        getattr(opendalfs, "S4FileSystem")  # noqa: B009
+    with pytest.raises(AttributeError, match="no attribute 'S4Options'"):
+        getattr(option_types, "S4Options")  # noqa: B009
+
+
+def test_every_service_has_an_exported_class() -> None:
+    expected = {service.class_name for service in SERVICES.values()}
+    assert expected <= set(opendalfs.__all__)
+
+
+@pytest.mark.parametrize("name", ["opendalfs", *ADAPTERS])
+def test_every_public_name_has_a_docstring_with_raises_and_an_example(name: str) -> None:
+    module = importlib.import_module(name)
+    for public in module.__all__:
+        value = getattr(module, public)
+        text = inspect.getdoc(value) or ""
+        assert text, public
+        if inspect.isfunction(value):
+            assert "Raises\n------" in text, public
+            assert ">>>" in text, public
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.name)
+def test_the_generated_option_types_are_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == sources()[path], "run python -m tools.generate_option_types"
+
+
+def test_common_options_are_those_of_tuning_and_fsspec() -> None:
+    assert set(option_types.CommonOptions.__annotations__) == TUNING_NAMES | FSSPEC
+
+
+def refusal(service: Service, name: str, value: object) -> str:
+    try:
+        check(service, {name: value}, container=False)
+    except opendalfs.OptionError as exc:
+        return str(exc)
+    return ""
+
+
+@pytest.mark.parametrize("scheme", SERVICES)
+def test_a_class_takes_exactly_the_options_of_its_type(scheme: str) -> None:
+    service, cls = SERVICES[scheme], filesystem_class(scheme)
+    typed = typing.get_type_hints(getattr(option_types, name_of(service)))
+    hints = inspect.get_annotations(cls.__init__, eval_str=True)
+    assert typing.get_args(hints["options"])[0].__name__ == name_of(service)
+    samples = {"anon": True, "use_ssl": True, "token": "anon", "config_kwargs": {}, "listings_expiry_time": 1}
+    listed = inspect.getdoc(cls) or ""
+    for name, kind in typed.items():
+        assert name in listed, name
+        if name in FSSPEC:
+            continue
+        kinds = typing.get_args(kind)
+        sample = samples.get(name, {} if "Mapping" in str(kind) else kinds[0](1))
+        assert "has no option" not in refusal(service, name, sample)
+    accepted = {*service.options, *service.peers, *TUNING_NAMES, *FSSPEC}
+    left_out = {service.container, "root" if scheme == "fs" else None}
+    assert accepted - left_out <= set(typed)
+    assert not left_out & set(typed)
+
+
+def test_help_lists_the_options() -> None:
+    text = pydoc.render_doc(opendalfs.S3FileSystem, renderer=pydoc.plaintext)
+    for part in (
+        "server_side_encryption : str",
+        "endpoint, endpoint_url : str",
+        "verify_writes",
+        "S3Options",
+    ):
+        assert part in text
