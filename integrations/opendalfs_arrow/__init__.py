@@ -42,6 +42,13 @@ def arrow(
     OptionError
         For an unknown option, naming the nearest known one.
 
+    Raises
+    ------
+    OptionError
+        For an unknown option, naming the nearest known one.
+    ValueError
+        For an unknown service, naming the nearest known ones.
+
     Notes
     -----
     Ctrl-C ends a read that waits for storage. For reads in Arrow's own threads it takes up to ``io_timeout``

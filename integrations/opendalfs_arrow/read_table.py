@@ -125,6 +125,11 @@ def with_columns(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> pafs.
     -------
     pyarrow.fs.PyFileSystem
 
+    Raises
+    ------
+    TypeError
+        For a filesystem of another kind.
+
     Examples
     --------
     >>> import opendalfs, pyarrow as pa, pyarrow.parquet as pq

@@ -399,6 +399,13 @@ def duckdb(
     -------
     DuckDBFileSystem
 
+    Raises
+    ------
+    OptionError
+        For an unknown option, naming the nearest known one.
+    ValueError
+        For an unknown service, naming the nearest known ones.
+
     Examples
     --------
     >>> import duckdb, opendalfs

@@ -122,6 +122,13 @@ def unregister(con: DuckDBPyConnection, name: str) -> None:
     ------
     ValueError
         When nothing of that name is registered.
+
+    Examples
+    --------
+    >>> import duckdb, opendalfs_duckdb
+    >>> con = duckdb.connect()
+    >>> fs = opendalfs_duckdb.register(con, "memory")
+    >>> opendalfs_duckdb.unregister(con, "memory")
     """
     known = con.list_filesystems()
     for candidate in (f"opendal+{name}", name):

@@ -83,7 +83,7 @@ class Hooks:
         return f"Hooks(backend={self.backend!r}, installed={self in _active})"
 
 
-def polars(backend: Backend = "auto", **storage_options: Any) -> Hooks:
+def polars(backend: Backend = "auto", **options: Any) -> Hooks:
     """Let Polars' own functions take URLs of any service.
 
     Afterwards ``pl.scan_*`` and ``pl.read_*`` of parquet, csv, ndjson and ipc, ``LazyFrame.sink_*`` and
@@ -94,13 +94,18 @@ def polars(backend: Backend = "auto", **storage_options: Any) -> Hooks:
     ----------
     backend : {"auto", "native", "gateway"}
         As `opendalfs_polars.target` takes it.
-    **storage_options
-        For calls that give none.
+    **options
+        Options of the service, for calls without ``storage_options``.
 
     Returns
     -------
     Hooks
         With ``uninstall()``; also a context manager.
+
+    Raises
+    ------
+    OptionError
+        When a function is called with an option that its service does not have.
 
     Examples
     --------
@@ -110,7 +115,7 @@ def polars(backend: Backend = "auto", **storage_options: Any) -> Hooks:
     ...     pl.scan_parquet("opendal+memory://doc/*.parquet").select(pl.len()).collect().item()
     2
     """
-    return Hooks(backend, storage_options)
+    return Hooks(backend, options)
 
 
 def _wrapped(original: Callable[..., Any], call: wrap.Call) -> Callable[..., Any]:

@@ -38,10 +38,10 @@ Paths are ``{path}``; URLs are ``{url}``.
 Parameters
 ----------
 {options}
-retries, retry_min_delay, retry_max_delay, timeout, io_timeout, concurrency
-block_size, read_chunk, write_chunk, max_gap, verify_writes
+retries, retry_min_delay, retry_max_delay, timeout, io_timeout, concurrency, max_concurrency
+block_size, default_block_size, read_chunk, write_chunk, max_gap, verify_writes
     As `opendalfs.Tuning` describes them.
-asynchronous, loop, batch_size, use_listings_cache, listings_expiry_time, max_paths
+asynchronous, loop, batch_size, use_listings_cache, listings_expiry_time, max_paths, skip_instance_cache
     As `opendalfs.OpendalFileSystem` describes them.
 
 Raises
@@ -69,7 +69,8 @@ class ServiceFileSystem(OpendalFileSystem):
 
     Examples
     --------
-    >>> fs = MemoryFileSystem()
+    >>> import opendalfs
+    >>> fs = opendalfs.MemoryFileSystem()
     >>> fs.pipe({"reports/a.csv": b"1", "reports/b.csv": b"2"})
     >>> fs.ls("opendal+memory://reports", detail=False)
     ['reports/a.csv', 'reports/b.csv']

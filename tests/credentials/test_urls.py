@@ -17,13 +17,8 @@ import opendalfs
 import opendalfs_duckdb
 import opendalfs_polars
 from opendalfs import OptionError
-<<<<<<< HEAD
-from opendalfs.fs import services
-from opendalfs.testing import ScriptedServer
-=======
 from opendalfs.fs import registry
-from opendalfs.testing.capture import Capture
->>>>>>> cb8c05f (Type the options of each service class, and make the public names complete and exact)
+from opendalfs.testing import ScriptedServer
 from opendalfs_arrow.iceberg import OpendalFileIO
 
 AZURE = ("azblob", "azdls", "azfile")
