@@ -41,11 +41,6 @@ def arrow(
     ------
     OptionError
         For an unknown option, naming the nearest known one.
-
-    Raises
-    ------
-    OptionError
-        For an unknown option, naming the nearest known one.
     ValueError
         For an unknown service, naming the nearest known ones.
 
