@@ -13,7 +13,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem, OptionError
-from opendalfs.fs.services import filesystem_class
+from opendalfs.fs.registry import filesystem_class
 from opendalfs.options import check, secret_values
 from opendalfs.services import SERVICES, lookup
 from tests.options.native import native

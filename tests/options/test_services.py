@@ -34,7 +34,7 @@ def test_an_unknown_service_names_the_nearest_one(wrong: str, right: str) -> Non
         ("hdfs_native", "hdfs-native"),
         ("opendal+S3", "s3"),
         ("opendals3", "s3"),
-        ("opendalfs", "fs"),
+        ("opendallocal", "fs"),
     ],
 )
 def test_a_service_is_found_by_any_of_its_names(name: str, scheme: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import opendalfs
 from opendalfs import OpendalFileSystem
-from opendalfs.fs.services import filesystem_class
+from opendalfs.fs.registry import filesystem_class
 
 # What cannot be reached
 
