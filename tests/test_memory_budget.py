@@ -82,7 +82,7 @@ def test_more_than_there_is_cannot_be_guaranteed() -> None:
 def test_every_share_of_the_process_can_be_used_to_its_limit_by_itself() -> None:
     for name in (
         "opendalfs_arrow.scan",
-        "opendalfs_duckdb.ahead",
+        "opendalfs.read.readahead",
         "opendalfs_gateway.handlers",
         "opendalfs_gateway.upload",
     ):

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, Final
 
-from opendalfs import tracing
 from opendalfs.errors import ChangedError
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.read.ranges import Range
-from opendalfs.read.reader import Reader, failed
+from opendalfs.read.readahead import ReadAhead, Settings
+from opendalfs.read.reader import Reader
 from opendalfs.runtime import process
 from opendalfs.runtime.engine_calls import engine_call
-from opendalfs.runtime.workers import result
 
 from .call_hints import find_call
 from .file_cache import file_cache_of
 from .scan import Scan
 
-__all__ = ["STREAMED", "RandomFile", "StreamFile", "open_planned"]
+__all__ = ["READ_AHEAD", "STREAMED", "RandomFile", "StreamFile", "open_planned"]
 
-_AHEAD: Final = 4
-_STEP: Final = 4 * 1024 * 1024
+READ_AHEAD: Final = Settings(first=4 << 20, largest=4 << 20, ahead=3)
 _STREAK: Final = 3
 """Reads in a row, each beginning where the one before ended, that make a stream."""
 
@@ -96,7 +90,7 @@ class RandomFile(_Input):
     def __init__(self, scan: Scan) -> None:
         super().__init__()
         self._scan = scan
-        self._stream: _Ahead | None = None
+        self._stream: ReadAhead | None = None
         self._end = 0
         self._streak = 0
 
@@ -112,7 +106,7 @@ class RandomFile(_Input):
         if self._streak < _STREAK or self._scan.tail.start <= offset or self._scan.tail.is_parquet:
             return self._scan.read(offset, size)
         if self._stream is None:
-            self._stream = _Ahead(self._scan.tail.reader)
+            self._stream = ReadAhead(self._scan.tail.reader, READ_AHEAD)
         return self._stream.read(offset, size)
 
     def close(self) -> None:
@@ -121,7 +115,7 @@ class RandomFile(_Input):
             super().close()
             self._scan.close()
             if self._stream is not None:
-                self._stream.drop()
+                self._stream.close()
 
 
 class StreamFile(_Input):
@@ -137,7 +131,7 @@ class StreamFile(_Input):
 
     def __init__(self, reader: Reader, again: bool = False) -> None:
         super().__init__()
-        self._ahead = _Ahead(reader)
+        self._ahead = ReadAhead(reader, READ_AHEAD)
         # Until something of the version was given out, any other does as well.
         self._again = again and reader.knows_size
 
@@ -151,7 +145,7 @@ class StreamFile(_Input):
     def _get(self, offset: int, size: int) -> Any:
         return self._settled(lambda ahead: ahead.read(offset, size))
 
-    def _settled(self, ask: Callable[[_Ahead], Any]) -> Any:
+    def _settled(self, ask: Callable[[ReadAhead], Any]) -> Any:
         """Ask something of the file, which settles which version it is that is read."""
         again, self._again = self._again, False
         try:
@@ -160,92 +154,14 @@ class StreamFile(_Input):
             if not again:
                 raise
             reader = self._ahead.reader
-            self._ahead = _Ahead(Reader(reader.connection, reader.key))
+            self._ahead = ReadAhead(Reader(reader.connection, reader.key), READ_AHEAD)
             return ask(self._ahead)
 
     def close(self) -> None:
         """Close the file and stop reading ahead."""
         if not self.closed:
             super().close()
-            self._ahead.drop()
-
-
-class _Ahead:
-    """Sequential reads out of parts that are fetched some way ahead."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        # Reentrant: a file that is collected while this thread is in here drops its parts.
-        self._lock = threading.RLock()
-        self._parts: deque[tuple[Range, Future[bytes]]] = deque()
-        self._next = 0
-        self._streak = 0
-
-    def read(self, offset: int, size: int) -> Any:
-        wanted = Range(offset, min(offset + size, self.reader.size))
-        if wanted.size <= 0:
-            return b""
-        tracing.add_bytes_wanted(wanted.size)
-        with self._lock:
-            if not self._parts or not self._parts[0][0].start <= wanted.start < self._next:
-                self._restart(wanted.start)
-            try:
-                return self._take(wanted)
-            except BaseException:
-                # A part that failed is asked for again by the next read.
-                self.drop()
-                raise
-
-    def begin(self, offset: int) -> None:
-        """Wait for the first part of a sequence."""
-        with self._lock:
-            self._restart(offset)
-            self._fill(offset)
-            try:
-                for _, future in self._parts:
-                    result(future)
-            except BaseException:
-                self.drop()
-                raise
-
-    def _take(self, wanted: Range) -> Any:
-        pieces = []
-        at = wanted.start
-        while at < wanted.stop:
-            self._fill(wanted.stop)
-            part, future = self._parts[0]
-            if failed(future):
-                # It failed before anybody waited for it.
-                future = self.reader.submit(part)
-                self._parts[0] = part, future
-            data = memoryview(result(future))
-            stop = min(part.stop, wanted.stop)
-            if stop > at:
-                pieces.append(data[at - part.start : stop - part.start])
-                at = stop
-            if at >= part.stop:
-                self._parts.popleft()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _restart(self, offset: int) -> None:
-        self.drop()
-        self._next = offset
-        self._streak = 0
-
-    def _fill(self, stop: int) -> None:
-        """Ask for what is wanted, and, once the reading goes on in sequence, for parts beyond it."""
-        ahead = 1 if self._streak == 0 else _AHEAD
-        while self._next < self.reader.size and (len(self._parts) < ahead or self._next < stop):
-            part = Range(self._next, min(self._next + _STEP, self.reader.size))
-            self._parts.append((part, self.reader.submit(part)))
-            self._next = part.stop
-            self._streak += 1
-
-    def drop(self) -> None:
-        """Stop reading ahead and forget what was fetched."""
-        for _, future in self._parts:
-            future.cancel()
-        self._parts.clear()
+            self._ahead.close()
 
 
 def open_planned(fs: OpendalFileSystem, path: str, reader: Reader) -> RandomFile | StreamFile:

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import errno
 import threading
+from typing import Final
 
 from opendalfs.errors import redact
+from opendalfs.read.readahead import ReadAhead, Settings
 from opendalfs.read.reader import Reader
 
-from .ahead import ReadAhead
 from .callbacks import callback
 
-__all__ = ["ReadHandle"]
+__all__ = ["READ_AHEAD", "ReadHandle"]
+
+READ_AHEAD: Final = Settings(
+    first=256 << 10, largest=4 << 20, ahead=4, ahead_from=256 << 10, whole=1 << 20, keep=32 << 20
+)
+"""For compressed text. DuckDB reads gzip in pieces of 32 KiB, and it reads text twice: first to detect the
+dialect, which may take it to the end of the file, and then for the query."""
 
 
 class _Mark(threading.local):
@@ -51,7 +58,7 @@ class ReadHandle:
     def __init__(self, reader: Reader, name: str) -> None:
         self.name = name
         self._reader = reader
-        self._ahead = ReadAhead(reader)
+        self._ahead = ReadAhead(reader, READ_AHEAD)
         self._lock = threading.Lock()
         self._mark = _Mark()
         self._epoch = 0
@@ -120,7 +127,7 @@ class ReadHandle:
                 # At the end a loop asks once more; that takes no stream over.
                 return b""
             self._epoch += 1
-            data = self._whole(self._ahead.read(position, size), size)
+            data = self._whole(bytes(self._ahead.read(position, size)), size)
             self._position = position + size
             return data
 
@@ -132,7 +139,7 @@ class ReadHandle:
         if not size:
             return b""
         held = self._ahead.held(position, size)
-        return held if held is not None else self._whole(self._reader.read(position, size), size)
+        return bytes(held) if held is not None else self._whole(self._reader.read(position, size), size)
 
     def _whole(self, data: bytes, size: int) -> bytes:
         if len(data) != size:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator
+from contextlib import aclosing
 from email.utils import format_datetime
 from typing import Final
 
 from aiohttp import web
 
-from opendalfs.budget import PROCESS, Reservation
+from opendalfs.budget import PROCESS
 from opendalfs.errors import ChangedError
-from opendalfs.read.ranges import Range, split
+from opendalfs.read.ranges import Range
+from opendalfs.read.readahead import Blocks, read_blocks
 from opendalfs.read.reader import Version
 
 from . import s3
@@ -29,9 +29,8 @@ __all__ = ["Handlers"]
 _READ_AHEAD: Final = PROCESS.share(256 << 20, guaranteed=32 << 20)
 """Bytes read ahead of the clients, of all requests together."""
 
-_AT_ONCE: Final = 8
-_CUT: Final = 64
-"""Parts that a range is cut into at one time."""
+_BLOCKS_AHEAD: Final = 7
+"""Blocks of one request that are fetched while an earlier one is sent."""
 
 _ONE_PIECE: Final = 64 * 1024
 """Bytes up to which head and body of an answer are copied together and sent as one packet."""
@@ -141,7 +140,7 @@ class Handlers:
         self._failures.raise_known(name)
         headers["Content-Length"] = str(whole.size)
         response = web.StreamResponse(status=status, headers=headers)
-        error = await self._stream(request, response, source, _parts(whole, source.part))
+        error = await _stream(request, response, source, whole)
         if error is None:
             return response
         self._failures.add(name, error)
@@ -151,60 +150,37 @@ class Handlers:
         _cut_off(request)
         return response
 
-    async def _stream(
-        self, request: web.BaseRequest, response: web.StreamResponse, source: Source, parts: Iterator[Range]
-    ) -> OSError | None:
-        """Send parts in order while later ones are fetched.
-
-        The part that is due is always fetched; those after it as the budget allows. So no request can
-        keep another from going on.
-
-        Returns
-        -------
-        OSError or None
-            What storage raised, after which nothing more was sent.
-        """
-        ahead: deque[tuple[asyncio.Task[bytes], Range]] = deque()
-        held = Reservation(_READ_AHEAD)
-        part = next(parts, None)
-        try:
-            while ahead or part is not None:
-                while part is not None and len(ahead) < _AT_ONCE:
-                    if ahead and not held.fits(part.size):
-                        break
-                    held.grow(part.size)
-                    ahead.append((asyncio.create_task(source.fetch(part)), part))
-                    part = next(parts, None)
-                task, due = ahead[0]
-                try:
-                    data = await task
-                except OSError as exc:
-                    return exc
-                if not response.prepared:
-                    # Not before the first part is there, so that its error can still be told.
-                    await response.prepare(request)
-                await _write(response, data)
-                ahead.popleft()
-                held.shrink(due.size)
-        finally:
-            for task, _ in ahead:
-                task.cancel()
-            held.release()
-            await asyncio.gather(*(task for task, _ in ahead), return_exceptions=True)
-        await response.write_eof()
-        return None
-
     def expire(self) -> None:
         """Forget old errors, and the rest of listings whose next page was not requested."""
         self._failures.expire()
         self.listings.expire()
 
 
-def _parts(whole: Range, part: int) -> Iterator[Range]:
-    """Cut a range into parts, a few at a time: a service may claim any size."""
-    step = part * _CUT
-    for start in range(whole.start, whole.stop, step):
-        yield from split(Range(start, min(start + step, whole.stop)), part)
+async def _stream(
+    request: web.BaseRequest, response: web.StreamResponse, source: Source, whole: Range
+) -> OSError | None:
+    """Send the blocks of a range while later ones are fetched.
+
+    Returns
+    -------
+    OSError or None
+        The error of storage, after which nothing more was sent.
+    """
+    blocks = read_blocks(Blocks.even(whole, source.part), source.fetch, _BLOCKS_AHEAD, _READ_AHEAD)
+    async with aclosing(blocks):
+        while True:
+            try:
+                data = await anext(blocks, None)
+            except OSError as exc:
+                return exc
+            if data is None:
+                break
+            if not response.prepared:
+                # Not before the first block has arrived, so that its error can be the answer.
+                await response.prepare(request)
+            await _write(response, data)
+    await response.write_eof()
+    return None
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

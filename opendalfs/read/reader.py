@@ -6,6 +6,7 @@ in one pool of the process; `fetching` is the same for coroutines.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import threading
 import weakref
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 
-def failed(future: Future[Any]) -> bool:
+def failed(future: Future[Any] | asyncio.Future[Any]) -> bool:
     """Whether a future has ended without a result, so that whoever needs the result must ask again."""
     return future.done() and (future.cancelled() or future.exception() is not None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -18,13 +19,14 @@ import pytest
 import opendalfs_arrow
 from opendalfs.budget import Budget
 from opendalfs.read.ranges import Range
+from opendalfs.read.readahead import ReadAhead, Settings
 from opendalfs.read.reader import Reader
 from opendalfs.testing import RefusingProxy, Request, S3Server
 from opendalfs_arrow import footer
 from opendalfs_arrow.files import StreamFile
 from opendalfs_arrow.footer import Tail
 from opendalfs_arrow.scan import Scan
-from opendalfs_duckdb.ahead import ReadAhead
+from opendalfs_duckdb.read_handle import READ_AHEAD
 from tests.integrations.arrow.places import Place, numbers, s3_place
 from tests.waiting import eventually
 
@@ -196,30 +198,28 @@ class TestRequestsInAdvance:
     def test_a_part_of_a_stream_is_fetched_again(
         self, reader: Reader, proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("opendalfs_arrow.files._STEP", 1_000)
+        monkeypatch.setattr("opendalfs_arrow.files.READ_AHEAD", Settings(first=1_000, largest=1_000, ahead=3))
         stream = StreamFile(reader)
         assert stream.read(100) == DATA[:100]
         proxy.refuse(3, key="data.bin")
         # The next three parts are requested along with what is left of the first.
         assert stream.read(100) == DATA[100:200]
         assert eventually(lambda: proxy.refused == 3)
-        assert eventually(lambda: all(future.done() for _, future in stream._ahead._parts))
+        assert eventually(lambda: all(r.future.done() for r in stream._ahead._window._requests.values()))
         assert stream.read(3_000) == DATA[200:3_200]
         stream.close()
 
     def test_a_block_of_duckdbs_text_is_fetched_again(
         self, reader: Reader, proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("opendalfs_duckdb.ahead._WHOLE", 0)
-        monkeypatch.setattr("opendalfs_duckdb.ahead._AHEAD", 1)
-        ahead = ReadAhead(reader)
+        ahead = ReadAhead(reader, replace(READ_AHEAD, whole=0, ahead=1))
         first = 256 * 1024
         assert ahead.read(0, first) == DATA[:first]
         proxy.refuse(1, key="data.bin")
         proxy.refuses = refused_from(proxy.refuses, 3 * first)
         assert ahead.read(first, 10) == DATA[first : first + 10]
         assert eventually(lambda: proxy.refused == 1)
-        assert eventually(lambda: all(future.done() for _, future in ahead._blocks.values()))
+        assert eventually(lambda: all(r.future.done() for r in ahead._window._requests.values()))
         assert ahead.read(3 * first, 10) == DATA[3 * first : 3 * first + 10]
 
 

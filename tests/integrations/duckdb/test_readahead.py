@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opendalfs
+from opendalfs.read import readahead
+from opendalfs.read.readahead import ReadAhead
 from opendalfs.read.reader import Reader
 from opendalfs.testing import DelayProxy, S3Server
-from opendalfs_duckdb import ahead
-from opendalfs_duckdb.ahead import ReadAhead
-from opendalfs_duckdb.read_handle import ReadHandle
+from opendalfs_duckdb.read_handle import READ_AHEAD, ReadHandle
 
 SIZE = 3_000_000
 DATA = b"".join(i.to_bytes(4, "big") for i in range(SIZE // 4))
@@ -26,15 +26,10 @@ def reader_of(data: bytes) -> Reader:
     return fs.reader(path)
 
 
-@pytest.fixture
-def handle() -> ReadHandle:
-    return ReadHandle(reader_of(DATA), "opendal+memory://duckdb-handle/x")
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), st.integers(0, SIZE)), st.integers(0, 700_000)), max_size=12))
 def test_readahead_gives_the_files_bytes(steps: list[tuple[int | None, int]]) -> None:
-    ahead = ReadAhead(_READER)
+    ahead = ReadAhead(_READER, READ_AHEAD)
     position = 0
     for jump, wanted in steps:
         position = position if jump is None else jump
@@ -70,19 +65,19 @@ def test_a_stream_that_is_read_twice_is_fetched_once() -> None:
             assert b"".join(got) == DATA
     assert t.bytes == SIZE
     del handle
-    assert ahead._KEPT.held == 0
+    assert readahead.KEPT.held == 0
 
 
 def test_what_is_kept_for_a_second_reading_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead._KEPT, "limit", 1_000_000)
-    streams = [ReadAhead(reader_of(DATA)) for _ in range(3)]
+    monkeypatch.setattr(readahead.KEPT, "limit", 1_000_000)
+    streams = [ReadAhead(reader_of(DATA), READ_AHEAD) for _ in range(3)]
     for stream in streams:
         for offset in range(0, SIZE, 50_000):
             stream.read(offset, min(50_000, SIZE - offset))
-        assert ahead._KEPT.held <= 1_000_000
-    assert ahead._KEPT.held > 0
+        assert readahead.KEPT.held <= 1_000_000
+    assert readahead.KEPT.held > 0
     del stream, streams
-    assert ahead._KEPT.held == 0
+    assert readahead.KEPT.held == 0
 
 
 def test_the_blocks_of_a_far_stream_are_fetched_side_by_side(s3_server: S3Server, prefix: str) -> None:
