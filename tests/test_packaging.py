@@ -205,7 +205,7 @@ def test_entry_points_name_every_service_of_the_wheel(info: dict[str, bytes]) ->
 
     parser = configparser.ConfigParser(delimiters=("=",))
     parser.read_string(info["entry_points.txt"].decode())
-    assert parser.sections() == ["fsspec.specs"]
+    assert parser.sections() == ["fsspec.specs", "opendalfs.file_readers"]
     assert dict(parser["fsspec.specs"]) == expected
 
 
@@ -215,6 +215,10 @@ for scheme in ("opendal+memory", "opendalmemory"):
     with fsspec.open(scheme + "://bucket/key", "wb") as file:
         file.write(b"data")
     assert fsspec.filesystem(scheme).cat_file("bucket/key") == b"data"
+    # Without pyarrow, which is the one to call this, a file still reads.
+    with fsspec.open(scheme + "://bucket/key", "rb") as file:
+        assert file.read_buffer(3) == b"dat"
+        assert file.read_buffer() == b"a"
 
 import importlib.util, opendalfs
 for engine in ("arrow", "duckdb", "polars"):
@@ -302,6 +306,43 @@ def test_the_wheel_installs_with_an_extra_as_the_readme_says(wheel: Path, empty_
     assert 'pip install "$(ls dist/*.whl)[all]"' in (ROOT / "README.md").read_text()
     install(empty_env, f"{wheel}[all]")
     run(empty_env, "-c", "import opendalfs")
+
+
+PLANNED_READ = """
+import fsspec, io, sys
+import pyarrow as pa, pyarrow.parquet as pq
+
+sink = io.BytesIO()
+pq.write_table(pa.table({"x": [1, 2, 3]}), sink)
+fs = fsspec.filesystem("opendal+memory")
+fs.pipe_file("bucket/t.parquet", sink.getvalue())
+with fs.open("bucket/t.parquet") as file:
+    assert "opendalfs_arrow" not in sys.modules
+    assert pq.ParquetFile(file).read()["x"].to_pylist() == [1, 2, 3]
+print("opendalfs_arrow.scan" in sys.modules)
+"""
+
+
+def test_the_entry_point_makes_the_parquet_planner_read_open_files(
+    wheel: Path, empty_env: Path, tmp_path: Path
+) -> None:
+    install(empty_env, wheel)
+    spec = find_spec("pyarrow")
+    assert spec is not None
+    assert spec.origin is not None
+    [site] = empty_env.parent.parent.glob("lib/python*/site-packages")
+    (site / "pyarrow").symlink_to(Path(spec.origin).parent, target_is_directory=True)
+    assert run(empty_env, "-c", PLANNED_READ, cwd=tmp_path) == "True\n"
+
+    [points] = site.glob("opendalfs-*/entry_points.txt")
+    with_point = points.read_text()
+    points.write_text(with_point.replace("opendalfs_arrow.files:", "opendalfs_missing:"))
+    output = run(empty_env, "-c", PLANNED_READ, cwd=tmp_path)
+    assert "reading without opendalfs_missing:open_planned: it cannot be imported" in output
+    assert output.endswith("False\n")
+
+    points.write_text(with_point.replace("[opendalfs.file_readers]", "[another.group]"))
+    assert run(empty_env, "-c", PLANNED_READ, cwd=tmp_path) == "False\n"
 
 
 OTHER = """

@@ -17,6 +17,7 @@ from opendalfs.errors import ChangedError, redact
 from opendalfs.read.reader import Reader, Version, weakly
 from opendalfs.services import Home
 
+from . import file_readers
 from .base import BaseFileSystem, must_refresh
 
 __all__ = ["ReadFile"]
@@ -134,9 +135,10 @@ class ReadFile(AbstractBufferedFile):
             if self.closed:
                 raise ValueError("I/O operation on closed file.")
             if self._planned is None:
-                from opendalfs_arrow.files import open_planned
-
-                self._planned = open_planned(self.fs, self.path, self.reader)
+                open_reader = file_readers.load("pyarrow")
+                if open_reader is None:
+                    return self.read(size)
+                self._planned = open_reader(self.fs, self.path, self.reader)
             self._planned.seek(self.tell())
             data = self._planned.read_buffer(size)
             super().seek(self._planned.tell())
