@@ -1,7 +1,7 @@
 """The file object that ``open()`` returns for reading; those for writing are in `write_file`.
 
-It is fsspec's buffered file over a `Reader`, so every cache type of fsspec works; it may be read from several
-threads, each read being whole.
+It is fsspec's buffered file over a `Reader`, so every cache type of fsspec works. Several threads may read
+from one file: each read returns consecutive bytes.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ __all__ = ["ReadFile"]
 
 
 class ReadFile(AbstractBufferedFile):
-    """A file open for reading, pinned to the version that was there when it was opened.
+    """A file open for reading, pinned to the version that it had when it was opened.
 
     Parameters
     ----------
     fs : OpendalFileSystem
-        Where it is.
+        Its filesystem.
     path : str
-        Its path, stripped.
+        Its stripped path.
     details : dict, optional
-        What ``info`` tells of it; asked for when needed.
+        What ``fs.info`` returns for it; by default requested, unless a cached listing shows it.
+    version_id : str, optional
+        Which version of the file; by default the newest.
     size : int, optional
-        Bytes of the file, where the caller knows them: a remote service is not asked, and what lies past
-        them is not read. Reads are pinned to the version that a remembered listing shows, if any.
+        Size of the file in bytes, if the caller knows it: then a remote service gets no request for it, and
+        what is past this size is not read. Reads are pinned to the version that a cached listing shows, if
+        any.
     **kwargs
         As fsspec's `AbstractBufferedFile` takes them: ``block_size`` (bytes), ``cache_type``,
         ``cache_options``.
@@ -44,13 +47,22 @@ class ReadFile(AbstractBufferedFile):
     Raises
     ------
     ChangedError
-        When the file is known to be shorter than `size`; when it is not known, a read raises it.
+        If the file is shorter than `size`. With `size` on a remote service a read may raise it instead.
     FileNotFoundError
-        When there is no such file; with `size` on a remote service the first read raises it.
+        If there is no file. With `size` on a remote service the first read raises it instead.
     IsADirectoryError
         For a directory.
     ValueError
         For a negative `size`.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> fs = opendalfs.filesystem("memory")
+    >>> fs.pipe_file("doc/file", b"0123456789")
+    >>> with fs.open("doc/file") as file:
+    ...     file.read(2), file.read_at(8, 100)
+    (b'01', b'89')
     """
 
     def __init__(
@@ -75,8 +87,8 @@ class ReadFile(AbstractBufferedFile):
         if self._details["type"] != "file":
             text = "Is a directory" if key else connection.no_key
             raise IsADirectoryError(errno.EISDIR, text, redact(path))
-        # A listing may have told of a version that is gone; the next to open it must not be told so again.
-        forget = weakly(fs.invalidate_cache, path)
+        # If the version from a cached listing is gone, the next open must not use it again.
+        invalidate = weakly(fs.invalidate_cache, path)
         version = Version.from_info(self._details)
         if size is not None and version.size < size:
             raise ChangedError(
@@ -84,7 +96,7 @@ class ReadFile(AbstractBufferedFile):
                 f"The file has {version.size} bytes, not size={size}: leave size= out, or correct it",
                 redact(path),
             )
-        self.reader = Reader(connection, key, version, forget, size)
+        self.reader = Reader(connection, key, version, invalidate, size)
         self._planned: Any = None
         super().__init__(fs, path, "rb", size=self.reader.size, **kwargs)
 
@@ -92,44 +104,73 @@ class ReadFile(AbstractBufferedFile):
         return self.reader.read(start, end - start)
 
     def read(self, length: int | None = -1) -> bytes:
-        """Read from the position on; all of the rest for -1."""
+        """Read bytes from the current position.
+
+        Parameters
+        ----------
+        length : int, optional
+            Number of bytes; -1 for all that follow.
+
+        Returns
+        -------
+        bytes
+            Fewer at the end of the file.
+
+        Raises
+        ------
+        ChangedError
+            If the file has changed since it was opened.
+        """
         with self._lock:
             data: bytes = super().read(length)
             return data
 
     def seek(self, loc: int, whence: int = 0) -> int:
-        """Move the position."""
+        """Change the current position, and return it."""
         with self._lock:
             return int(super().seek(loc, whence))
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Read a range, whatever the position is; from any number of threads at the same time.
+        """Read a range without the current position; many threads may do so at the same time.
 
         Parameters
         ----------
         offset : int
-            First byte, inclusive.
+            Offset of the first byte.
         size : int
-            Bytes; what lies past the end is left out.
+            Number of bytes.
 
         Returns
         -------
         bytes
+            Fewer at the end of the file.
+
+        Raises
+        ------
+        ChangedError
+            If the file has changed since it was opened.
         """
         return self.reader.read(offset, size)
 
     def read_buffer(self, size: int | None = -1) -> Any:
-        """Read from the position on, out of requests made ahead; of Python's files, pyarrow calls this.
+        """Read bytes from the current position, with prefetch; pyarrow calls this where a file has it.
 
         Parameters
         ----------
         size : int, optional
-            Bytes; all of the rest when negative or None.
+            Number of bytes; negative or None for all that follow.
 
         Returns
         -------
         buffer
             Any object with the buffer protocol.
+
+        Raises
+        ------
+        ChangedError
+            If the file has changed since it was opened.
+        ValueError
+            If the file is closed.
         """
         with self._lock:
             if self.closed:
@@ -145,7 +186,7 @@ class ReadFile(AbstractBufferedFile):
             return data
 
     def close(self) -> None:
-        """Close the file and stop what was begun ahead."""
+        """Close the file and stop its prefetch."""
         if self._planned is not None:
             self._planned.close()
         super().close()
@@ -154,19 +195,19 @@ class ReadFile(AbstractBufferedFile):
 def _checked_size(size: Any) -> int:
     count = operator.index(size)
     if count < 0:
-        raise ValueError(f"size is 0 bytes or more, not {count}")
+        raise ValueError(f"size must be 0 bytes or more, not {count}")
     return count
 
 
 def _details_of_size(fs: BaseFileSystem, path: str, size: int) -> dict[str, Any] | None:
-    """Return the info of a file whose size the caller knows; None where the service is to be asked.
+    """Return the info of a file whose size the caller knows; None if a request is needed nevertheless.
 
-    Local services are: a stat is cheap there, and their reads are held to a size and a time, not to an etag.
+    Local services get one: it costs little, and their reads are pinned to a size and a time, not to an etag.
     """
     connection, key = fs.locate(path)
     if not key or connection.service.home is not Home.REMOTE:
         return None
-    known = fs.cached_info(path)
-    if known is not None and known["type"] == "file" and known["size"] >= size:
-        return known
+    cached = fs.cached_info(path)
+    if cached is not None and cached["type"] == "file" and cached["size"] >= size:
+        return cached
     return {"name": path, "size": size, "type": "file"}
