@@ -1,4 +1,4 @@
-"""pyarrow on every service of OpenDAL: a filesystem whose Parquet reads are planned ahead."""
+"""A filesystem for pyarrow over every service of OpenDAL, whose Parquet reads are planned and prefetched."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def arrow(
     Parameters
     ----------
     source : str or OpendalFileSystem, optional
-        Name of a service (``"s3"``), a URL of it, or a filesystem. With none, paths are URLs of any service,
-        and a bare path is local.
+        Name of a service (``"s3"``), a URL of it, or a filesystem. Without it paths are URLs of any service,
+        and a path without a scheme is local.
     call_hints : bool, default True
         Whether reads use the ``columns`` and ``filters`` of the `pyarrow.parquet.read_table` that makes them,
-        found in the caller's frame. They decide what is fetched ahead, never what is returned.
+        found in the caller's frame. They decide what is prefetched, never what is returned.
     **options
-        Of the service, as `opendalfs.filesystem` takes them. For services whose URLs name a server,
-        credentials need ``endpoint`` beside them: a path does not choose who is sent them.
+        Options of the service, as `opendalfs.filesystem` takes them. For services whose URLs name a server,
+        credentials need ``endpoint`` as well: a path must not decide which server they are sent to.
 
     Returns
     -------
@@ -40,14 +40,14 @@ def arrow(
     Raises
     ------
     OptionError
-        For an unknown option, naming the nearest known one.
+        For an unknown option, with the nearest known one; without `source` at the first use of a service.
     ValueError
-        For an unknown service, naming the nearest known ones.
+        For an unknown service, with the nearest known ones.
 
     Notes
     -----
     Ctrl-C ends a read that waits for storage. For reads in Arrow's own threads it takes up to ``io_timeout``
-    when SIGINT has a handler other than Python's own, or when another library uses `signal.set_wakeup_fd`.
+    if SIGINT has a handler other than Python's own, or if another library uses `signal.set_wakeup_fd`.
 
     Examples
     --------

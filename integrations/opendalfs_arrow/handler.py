@@ -1,8 +1,8 @@
-"""The filesystem that pyarrow calls: `pyarrow.fs.FileSystemHandler` over a core filesystem.
+"""The handler that pyarrow calls: `pyarrow.fs.FileSystemHandler` over a core filesystem.
 
-pyarrow opens files one after another, so opening a file that a listing or `get_file_info` has returned makes
-no request in the caller's thread: its size is remembered, and its end is read in the background. Opening any
-other path waits for one stat, so that a missing file is an error there and then, as pyarrow expects.
+pyarrow opens files one after another. The open of a file that a listing or `get_file_info` has returned makes
+no request in the caller's thread: its size is cached, and its end is read in the background. The open of any
+other path waits for one stat, so that a missing file raises there, as pyarrow expects.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs.copies import copy_file
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move
-from opendalfs.fs.removal import remove_tree
+from opendalfs.fs.removal import remove_contents, remove_tree
 from opendalfs.options import FSSPEC, Tuning
-from opendalfs.read.reader import Reader, gather, weakly
+from opendalfs.read.reader import Reader, weakly
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import tasks
 from opendalfs.runtime.engine_calls import engine_call
-from opendalfs.services import Home
 
 from .call_hints import CallHint, RunningCall, find_call, look_at_caller
 from .file_cache import FileCache, file_cache_of
@@ -36,30 +35,31 @@ from .files import STREAMED, RandomFile, StreamFile
 from .paths import PathResolver
 from .prefetch import Prefetch
 from .scan import Scan
+from .write_metadata import write_options
 
 __all__ = ["Handler"]
 
-_WARM: Final = 8
-"""Ends of files that are read ahead of a scan that may stop at any of them."""
+_LIKELY_FILES: Final = 8
+"""Files whose ends are prefetched for a scan that may stop at any file."""
 
-_FILES_AHEAD: Final = 32
-"""Files that are read ahead of a call that will come to all of them."""
+_PREFETCHED_FILES: Final = 32
+"""Files that are prefetched for a call that opens all of them."""
 
 
 _SHOWN_OPTIONS: Final = {"endpoint", "region", "root", *FSSPEC, *(field.name for field in fields(Tuning))}
 
 
 class Handler(pafs.FileSystemHandler):
-    """Files of one service for pyarrow; or of all, when the paths are URLs.
+    """Serves pyarrow's calls from one filesystem, or from all services if the paths are URLs.
 
     Parameters
     ----------
     fs : OpendalFileSystem, optional
-        Where the paths lead. Without it each path is a URL, and a bare path is local.
+        The filesystem of the paths. Without it each path is a URL, and a path without a scheme is local.
     options : dict, optional
-        Without `fs`, the options for the filesystems that the URLs need.
+        Without `fs`, options for the filesystems of the URLs.
     columns : sequence of str, optional
-        Columns that Parquet reads will want.
+        Columns that Parquet reads are expected to need; they are prefetched.
     call_hints : bool
         Whether to use the arguments of a running ``pyarrow.parquet.read_table``, see `call_hints`.
     """
@@ -106,7 +106,7 @@ class Handler(pafs.FileSystemHandler):
     # Paths
 
     def get_type_name(self) -> str:
-        """Name the filesystem."""
+        """Return the name of the service."""
         return "opendal" if self.fs is None else f"opendal+{self.fs.service.scheme}"
 
     def normalize_path(self, path: str) -> str:
@@ -133,40 +133,40 @@ class Handler(pafs.FileSystemHandler):
         Raises
         ------
         FileNotFoundError, IsADirectoryError
-            When there is no file. One that a listing or `get_file_info` has returned not long ago is taken to
-            be there: if it is gone by now, the first read raises.
+            If there is no file. A file that a listing or `get_file_info` has returned shortly before is
+            assumed to exist: if it does not, the first read raises.
         """
         with engine_call:
             local = self.paths.local_path(path)
             if local is not None:
                 return _open_local(local, pafs.LocalFileSystem().open_input_file)
             if path.endswith(STREAMED):
-                return pa.PythonFile(StreamFile(self._opened(path), again=True), mode="r")
+                return pa.PythonFile(StreamFile(self._existing(path), again=True), mode="r")
             return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
 
     def scan(self, path: str) -> Scan:
-        """Return the planned reads of a file, and begin those of the files after it."""
+        """Return the planned reads of a file, and begin those of the files that follow it."""
         call = find_call(self, path) if self.call_hints else None
         if call is None:
             # The next file of the listing may be opened next.
-            self.begin_tails(self.cache.order.following(path, _WARM))
+            self.begin_tails(self.cache.order.following(path, _LIKELY_FILES))
             return self._scan(path, None)
         prefetch = self._prefetch(call)
         if prefetch is None:
-            # Before a call has found its files it opens one of them, for the schema.
-            self.begin_tails(self.cache.order.following(path, _FILES_AHEAD, call.hint.may_read))
+            # Before a call has found its files, it opens one of them for the schema.
+            self.begin_tails(self.cache.order.following(path, _PREFETCHED_FILES, call.hint.may_read))
         scan = None if prefetch is None else prefetch.take(path)
         if scan is None:
             return self._scan(path, call.hint)
         if not scan.tail.reader.knows_size:
-            # Its end is being read already, which also tells whether there is a file.
-            self._check(path, lambda: scan.tail.size)
+            # Its end is being read already, which raises if there is no file.
+            self._check_file(path, lambda: scan.tail.size)
         return scan
 
     def _scan(self, path: str, call_hint: CallHint | None, ahead: bool = False) -> Scan:
         cache = self.cache
         return Scan(
-            cache.tails.get(path, self.reader(path) if ahead else self._opened(path), opened=not ahead),
+            cache.tails.get(path, self.reader(path) if ahead else self._existing(path), opened=not ahead),
             cache.memory,
             path.rpartition("/")[0],
             columns=self.columns,
@@ -183,33 +183,33 @@ class Handler(pafs.FileSystemHandler):
 
         def make() -> Prefetch:
             begin = partial(self._scan, call_hint=hint, ahead=True)
-            return Prefetch(begin, files if len(files) > 1 else (), _FILES_AHEAD)
+            return Prefetch(begin, files if len(files) > 1 else (), _PREFETCHED_FILES)
 
         return call.resource(make)
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
-        """Open a file for reading from front to back; raises as `open_input_file` does."""
+        """Open a file for sequential reading; raise as `open_input_file` does."""
         local = self.paths.local_path(path)
         if local is not None:
-            # Whoever called this decompresses.
+            # The caller decompresses, by the suffix of the path.
             return _open_local(local, partial(pafs.LocalFileSystem().open_input_stream, compression=None))
-        return pa.PythonFile(StreamFile(self._opened(path), again=True), mode="r")
+        return pa.PythonFile(StreamFile(self._existing(path), again=True), mode="r")
 
-    def _opened(self, path: str) -> Reader:
-        """Return the reads of a file that is opened now; raise when there is no file."""
+    def _existing(self, path: str) -> Reader:
+        """Return the reader of a file that is opened now; raise if there is no file."""
         reader = self.reader(path)
         if not reader.knows_size:
-            self._check(path, lambda: reader.version)
+            self._check_file(path, lambda: reader.version)
         return reader
 
-    def _check(self, path: str, look: Callable[[], object]) -> None:
-        """Look whether a path is a file, unless that is known; raise when it is not."""
+    def _check_file(self, path: str, stat: Callable[[], object]) -> None:
+        """Raise unless a path is a file; `stat` asks storage, unless the path is cached."""
         if self.cache.is_file(self.paths.normalize(path)):
             return
         fs, inner = self.paths.resolve(path)
         try:
             if fs.locate(inner)[1]:
-                look()
+                stat()
                 return
         except FileNotFoundError:
             if not tasks.run(fs._isdir, inner):
@@ -217,48 +217,55 @@ class Handler(pafs.FileSystemHandler):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
 
     def reader(self, path: str) -> Reader:
-        """Give the reads of a file, of the version that was told of not long ago."""
+        """Return the reader of a file, of the cached version if there is one."""
         fs, inner = self.paths.resolve(path)
-        # Whoever opens it after it has changed must not be told of the old version again.
+        # After a read that finds the file changed, the next open must not use the old version again.
         changed = weakly(fs.invalidate_cache, inner)
         connection, key = fs.locate(inner)
         version = self.cache.version(self.paths.full_path(fs, inner), connection)
         return Reader(connection, key, version, changed)
 
     def begin_tails(self, paths: Sequence[str]) -> None:
-        """Begin to read the ends of files that will be opened."""
+        """Begin to read the ends of files that are expected to be opened."""
         for path in paths:
             self.cache.tails.get(path, self.reader(path), opened=False)
 
     # Writing
 
     def open_output_stream(self, path: str, metadata: Any = None) -> pa.NativeFile:
-        """Open a file for writing; it is published when it is closed without a failure.
+        """Open a file for writing; a successful close publishes it.
 
         Notes
         -----
-        Use ``with``, or close it. A stream with ``buffer_size`` or ``compression`` (also by the suffix of the
-        path) that is never closed is published nevertheless, as Arrow's C++ destructor closes it.
+        Use ``with``, or call ``close``. A stream with ``buffer_size`` or ``compression`` (also by the suffix
+        of the path) that is never closed is published all the same, as Arrow's C++ destructor closes it.
         """
-        return self._output(path, "wb", metadata)
+        return self._open_output(path, "wb", metadata)
 
     def open_append_stream(self, path: str, metadata: Any = None) -> pa.NativeFile:
-        """Open a file for adding to it, where the service can."""
+        """Open a file for appending.
+
+        Raises
+        ------
+        UnsupportedError
+            If the service cannot append to an object.
+        """
         fs, _ = self.paths.resolve(path)
         if not fs.service.appends:
-            raise UnsupportedError(f"the service {fs.service.scheme} cannot append to an object")
-        return self._output(path, "ab", metadata)
+            raise UnsupportedError(
+                f"{fs.service.scheme} cannot append to {redact(path)!r}: write the whole file again"
+            )
+        return self._open_output(path, "ab", metadata)
 
-    def _output(self, path: str, mode: str, metadata: Any) -> pa.NativeFile:
+    def _open_output(self, path: str, mode: str, metadata: Any) -> pa.NativeFile:
         fs, inner = self.paths.resolve(path)
-        # What is known of it is forgotten when it is published, as after each change of the filesystem's own.
-        options = _write_options(fs, inner, metadata)
+        options = write_options(fs.locate(inner)[0], metadata) if metadata else {}
         return pa.PythonFile(fs.open(inner, mode, **options), mode="w")
 
     # Changing
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        """Make a directory; one that exists is fine."""
+        """Create a directory unless it exists."""
         fs, inner = self.paths.resolve(path)
         self.cache.invalidate(self.paths.normalize(path))
         parent = inner.rpartition("/")[0]
@@ -268,50 +275,45 @@ class Handler(pafs.FileSystemHandler):
 
     def delete_dir(self, path: str) -> None:
         """Remove a directory and all below it."""
-        fs, inner = self._folder(path)
-        # pyarrow's paths are literal: `_rm` would take some names for patterns.
+        fs, inner = self._resolve_directory(path)
+        # pyarrow's paths are literal: `fs.rm` would take some names for patterns.
         tasks.run(remove_tree, fs, inner)
         self.cache.invalidate_below(self.paths.normalize(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        """Remove all below a directory; it stays."""
+        """Remove all below a directory, and keep the directory."""
         try:
-            fs, inner = self._folder(path)
+            fs, inner = self._resolve_directory(path)
         except FileNotFoundError:
             if missing_dir_ok:
                 return
             raise
-        self._empty(fs, inner)
+        tasks.run(remove_contents, fs, inner)
         tasks.run(fs._makedirs, inner, exist_ok=True)
         self.cache.invalidate_below(self.paths.normalize(path))
 
-    def _folder(self, path: str) -> tuple[OpendalFileSystem, str]:
+    def _resolve_directory(self, path: str) -> tuple[OpendalFileSystem, str]:
+        """Resolve the path of a directory below the root; raise if it is anything else."""
         fs, inner = self.paths.resolve(path)
         if not inner.strip("/"):
             raise ValueError(
-                "this would empty the root: say so with delete_dir_contents('', accept_root_dir=True)"
+                "refusing to empty the root: call delete_dir_contents('', accept_root_dir=True) to do so"
             )
         kind = self.infos.type_of(path)
         if kind == pafs.FileType.File:
-            raise NotADirectoryError(20, "Not a directory", redact(path))
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(path))
         if kind == pafs.FileType.NotFound:
-            raise FileNotFoundError(2, "No such directory", redact(path))
+            raise FileNotFoundError(errno.ENOENT, "No such directory", redact(path))
         return fs, inner
 
     def delete_root_dir_contents(self) -> None:
-        """Remove everything."""
+        """Remove all below the root of the filesystem."""
         if self.fs is None:
-            raise UnsupportedError("a filesystem of all services has no contents to delete")
+            raise UnsupportedError("a filesystem of URLs has no root to empty: name a directory")
         if self.fs.root_marker == "/":
-            raise UnsupportedError("this would remove the whole disk: name a directory")
-        self._empty(self.fs, self.fs.root_marker)
+            raise UnsupportedError("refusing to remove all files of the local disk: name a directory")
+        tasks.run(remove_contents, self.fs, self.fs.root_marker)
         self.cache.invalidate_below("")
-
-    def _empty(self, fs: OpendalFileSystem, path: str) -> None:
-        try:
-            tasks.run(_remove_below, fs, path)
-        finally:
-            fs.invalidate_cache(path)
 
     def delete_file(self, path: str) -> None:
         """Remove a file."""
@@ -320,17 +322,19 @@ class Handler(pafs.FileSystemHandler):
         self.cache.invalidate(self.paths.normalize(path))
 
     def move(self, src: str, dest: str) -> None:
-        """Rename a file or directory."""
+        """Move a file or directory."""
         fs, source = self.paths.resolve(src)
         other, target = self.paths.resolve(dest)
         if fs != other:
-            raise UnsupportedError(f"{src!r} and {dest!r} are on different services: copy and delete instead")
+            raise UnsupportedError(
+                f"cannot move {redact(src)!r} to {redact(dest)!r} on another service: copy and delete instead"
+            )
         tasks.run(move, fs, source, target, literal=True)
         self.cache.invalidate_below(self.paths.normalize(src))
         self.cache.invalidate_below(self.paths.normalize(dest))
 
     def copy_file(self, src: str, dest: str) -> None:
-        """Copy a file; within a service without its bytes coming here, where the service can."""
+        """Copy a file; on the server where the service can."""
         fs, source = self.paths.resolve(src)
         other, target = self.paths.resolve(dest)
         if not tasks.run(copy_file, fs, source, target, other):
@@ -343,50 +347,11 @@ def _shown(name: str, value: Any) -> str:
     return redact(repr(value)) if name in _SHOWN_OPTIONS else "***"
 
 
-async def _remove_below(fs: OpendalFileSystem, path: str) -> None:
-    """Remove all that lies below a directory, as many at a time as the filesystem allows."""
-    connection, key = fs.locate(path)
-    if key and connection.service.home is Home.REMOTE and connection.can("list_with_recursive"):
-        await connection.remove_all(f"{key}/")
-        return
-    # On flat keys a name may be listed twice, as a file and as a directory; it is removed as both.
-    names = {info["name"]: None for info in await fs._ls(path, refresh=True)}
-    await gather(partial(remove_tree, fs), list(names), fs.batch_size)
-
-
 def _open_local(path: str, opens: Callable[[str], pa.NativeFile]) -> pa.NativeFile:
-    """Open a file of this machine; a directory raises the error that it raises on other services."""
+    """Open a local file; a directory raises the same error as on other services."""
     try:
         return opens(path)
     except OSError:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path)) from None
         raise
-
-
-_HEADERS: Final = {
-    "content-type": "content_type",
-    "content-disposition": "content_disposition",
-    "content-encoding": "content_encoding",
-    "cache-control": "cache_control",
-}
-
-
-def _write_options(fs: OpendalFileSystem, path: str, metadata: Any) -> dict[str, Any]:
-    """Sort pyarrow's metadata into headers and an object's own metadata, where the service keeps them."""
-    if not metadata:
-        return {}
-    connection, _ = fs.locate(path)
-    options: dict[str, Any] = {}
-    own: dict[str, str] = {}
-    for name, value in dict(metadata).items():
-        key = name.decode() if isinstance(name, bytes) else str(name)
-        text = value.decode() if isinstance(value, bytes) else str(value)
-        option = _HEADERS.get(key.lower())
-        if option is None:
-            own[key] = text
-        elif connection.can(f"write_with_{option}"):
-            options[option] = text
-    if own and connection.can("write_with_user_metadata"):
-        options["metadata"] = own
-    return options

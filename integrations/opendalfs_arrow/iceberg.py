@@ -1,4 +1,4 @@
-"""pyiceberg on opendalfs: a FileIO for the catalog property ``py-io-impl``."""
+"""A FileIO for pyiceberg, for the catalog property ``py-io-impl``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import arrow
 __all__ = ["OpendalFileIO"]
 
 _SCHEMES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "wasb", "wasbs", "oss"})
-"""Those of pyiceberg that are served here; so is every one that begins with ``opendal``."""
+"""Schemes of pyiceberg that this FileIO serves, besides all that begin with ``opendal``."""
 
 _S3: Final = {
     "s3.endpoint": "endpoint",
@@ -62,9 +62,9 @@ _PROPERTIES: Final[Mapping[str, Mapping[str, str]]] = {
         "s3.session-token": "security_token",
     },
 }
-"""Properties of pyiceberg and the option each stands for, by service; of two for one the later counts."""
+"""The option for each property of pyiceberg, by service; of two for one option the later takes precedence."""
 
-_OWN: Final = "opendal."
+_OPTION_PREFIX: Final = "opendal."
 
 
 class OpendalFileIO(PyArrowFileIO):
@@ -73,9 +73,9 @@ class OpendalFileIO(PyArrowFileIO):
     Parameters
     ----------
     properties : dict
-        Of the catalog or table. pyiceberg's own for S3, GCS, Azure and OSS are understood, and
-        ``opendal.<option>`` gives any option of the service, such as ``opendal.retries``. For services whose
-        URLs name a server, credentials need ``opendal.endpoint`` beside them.
+        Properties of the catalog or table: pyiceberg's own for S3, GCS, Azure and OSS, and
+        ``opendal.<option>`` for any option of the service, such as ``opendal.retries``. For services whose
+        URLs name a server, credentials need ``opendal.endpoint`` as well.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class OpendalFileIO(PyArrowFileIO):
 
     @staticmethod
     def parse_location(location: str, properties: Properties = EMPTY_DICT) -> tuple[str, str, str]:
-        """Give scheme, authority and path of a location; what is served here is found by the URL itself."""
+        """Return the scheme, authority and path of a location; the whole URL as path if it is served here."""
         scheme, netloc, path = PyArrowFileIO.parse_location(location, properties)
         return scheme, netloc, location if _is_served(scheme) else path
 
@@ -100,7 +100,7 @@ class OpendalFileIO(PyArrowFileIO):
         if not _is_served(scheme):
             return super()._initialize_fs(scheme, netloc)
         options = _options(scheme, self.properties)
-        # Locations come from the table's metadata, which others may have written.
+        # Locations come from the table's metadata, which another party may have written.
         require_server(lookup(scheme), options)
         return arrow(f"{scheme}://{netloc or ''}", **options)
 
@@ -110,7 +110,7 @@ def _is_served(scheme: str) -> bool:
 
 
 def _options(scheme: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the options of a service out of a catalog's properties."""
+    """Return the options of a service from a catalog's properties."""
     service = lookup(scheme)
     options: dict[str, Any] = {}
     for name, option in _PROPERTIES.get(service.scheme, {}).items():
@@ -120,5 +120,5 @@ def _options(scheme: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     host = options.get("endpoint")
     if host and "://" not in host:
         options["endpoint"] = f"https://{host}"
-    own = {k.removeprefix(_OWN): v for k, v in properties.items() if k.startswith(_OWN)}
+    own = {k.removeprefix(_OPTION_PREFIX): v for k, v in properties.items() if k.startswith(_OPTION_PREFIX)}
     return options | {name.replace("-", "_"): value for name, value in own.items()}

@@ -1,4 +1,4 @@
-"""Which columns a read needs."""
+"""The columns that a read needs."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ __all__ = ["Mentions", "needed"]
 
 
 class Mentions:
-    """The columns that some expressions name.
+    """The names in some expressions.
 
-    The expressions are searched as text, once, as pyarrow does not list their fields; a name too many costs
-    bytes.
+    pyarrow does not list the fields of an expression, so its text is searched. A name too many costs bytes,
+    and changes no result.
 
     Parameters
     ----------
     expressions : iterable of pyarrow.compute.Expression
-        What to search.
+        The expressions.
     """
 
     def __init__(self, expressions: Iterable[Any]) -> None:
         self._text = " ".join(map(str, expressions))
         self._words = set(re.findall(r"[^\s()\[\]{},]+", self._text))
 
-    def among(self, known: Iterable[str]) -> list[str]:
-        """Return those of some columns that are named."""
-        return [n for n in known if n in self._words or (" " in n and n in self._text)]
+    def among(self, columns: Iterable[str]) -> list[str]:
+        """Return those of the columns that the expressions name."""
+        return [n for n in columns if n in self._words or (" " in n and n in self._text)]
 
 
-def needed(known: list[str], columns: Iterable[str] | None, filters: Any = None) -> list[str]:
-    """Return the columns that are read: those asked for, and those that expressions name.
+def needed(available: list[str], columns: Iterable[str] | None, filters: Any = None) -> list[str]:
+    """Return the columns that a read needs: its own, and those that its expressions name.
 
     Parameters
     ----------
-    known : list of str
-        Columns that there are.
+    available : list of str
+        Columns of the file or dataset.
     columns : iterable of str, or dict of pyarrow.compute.Expression, optional
-        Columns asked for, or what they are computed from by name; None for all.
+        Columns to return, or the expressions that compute them by name; None for all.
     filters : pyarrow.compute.Expression or Mentions, optional
-        Of the rows.
+        Filter of the rows.
 
     Returns
     -------
@@ -53,10 +53,10 @@ def needed(known: list[str], columns: Iterable[str] | None, filters: Any = None)
     ['a', 'c']
     """
     if columns is None:
-        return list(known)
+        return list(available)
     names = [] if isinstance(columns, Mapping) else list(columns)
     if isinstance(columns, Mapping):
-        names += Mentions(columns.values()).among(known)
+        names += Mentions(columns.values()).among(available)
     if filters is not None:
-        names += (filters if isinstance(filters, Mentions) else Mentions([filters])).among(known)
+        names += (filters if isinstance(filters, Mentions) else Mentions([filters])).among(available)
     return list(dict.fromkeys(names))

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from opendalfs.errors import redact
@@ -19,7 +20,7 @@ from opendalfs.storage.connection import Connection
 from .base import BaseFileSystem
 from .directories import directory_exists, remove_directory
 
-__all__ = ["check_removal", "remove_file", "remove_listed", "remove_tree", "topmost"]
+__all__ = ["check_removal", "remove_contents", "remove_file", "remove_listed", "remove_tree", "topmost"]
 
 _DOTS: Final = frozenset({".", ".."})
 
@@ -139,6 +140,33 @@ async def remove_tree(fs: BaseFileSystem, path: str) -> None:
     if is_file:
         await connection.delete(key)
     fs.invalidate_cache(path)
+
+
+async def remove_contents(fs: BaseFileSystem, path: str) -> None:
+    """Remove all that is below a directory, and perhaps the directory; the root of a filesystem too.
+
+    Parameters
+    ----------
+    fs : OpendalFileSystem
+        Its filesystem.
+    path : str
+        A stripped path, never a pattern.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such directory.
+    """
+    connection, key = fs.locate(path)
+    try:
+        if key and connection.service.home is Home.REMOTE and connection.can("list_with_recursive"):
+            await connection.remove_all(f"{key}/")
+            return
+        # On flat keys a name may be listed both as a file and as a directory; `remove_tree` removes both.
+        names = {info["name"]: None for info in await fs._ls(path, refresh=True)}
+        await gather(partial(remove_tree, fs), list(names), fs.batch_size)
+    finally:
+        fs.invalidate_cache(path)
 
 
 async def _remove_rest(connection: Connection, key: str, path: str) -> None:
