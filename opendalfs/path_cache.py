@@ -62,7 +62,7 @@ class PathCache(Generic[T]):
         # No entry expires before this, except those put with a shorter time than the entries before them.
         self._next_expiry = math.inf
         # The tree of all paths: the children of each path that has any. None until a directory is
-        # invalidated, as keeping the tree takes longer than keeping the entries.
+        # invalidated: some caches never need it, and it would take most of the time of `put`.
         self._children: dict[str, set[str]] | None = None
         _caches.add(self)
 
@@ -155,7 +155,8 @@ class PathCache(Generic[T]):
     def invalidate_below(self, path: str) -> None:
         """Remove all paths below a directory, but not its own.
 
-        The time it takes depends on the number of removed paths alone, except for the first call.
+        The time it takes depends on the number of removed paths alone, except for the first call, which takes
+        some 2 microseconds for each path in the cache.
         """
         with self._lock:
             self.invalidations += 1
@@ -174,7 +175,8 @@ class PathCache(Generic[T]):
         with self._lock:
             self.invalidations += 1
             self._entries.clear()
-            self._children = None
+            if self._children is not None:
+                self._children = {}
             self.weight = 0
 
     def _evict(self, now: float) -> None:

@@ -313,8 +313,8 @@ class BaseFileSystem(AsyncFileSystem):
             self.dircache.clear()
         else:
             path = self._strip_protocol(path)
-            self.dircache.forget(path, *self._parents(path))
-            self.dircache.forget_below(path)
+            self.dircache.invalidate(path, *self._parents(path))
+            self.dircache.invalidate_below(path)
         super().invalidate_cache(path)
         for reference in self._listeners:
             listener = reference()

@@ -33,18 +33,18 @@ class _Listing:
 
 
 class Listings(DirCache):
-    """fsspec's cache of listings, bounded, with a look-up by name that does not read a whole listing.
+    """fsspec's cache of listings, bounded, and with a look-up by name that does not search a listing.
 
     Calls may come from the event loop and from other threads at the same time.
 
     Parameters
     ----------
     use_listings_cache : bool
-        Whether to keep anything.
+        Whether to keep listings at all.
     listings_expiry_time : float, optional
         Seconds that a listing is kept; None for no limit.
     max_paths : int, optional
-        Largest number of listings. In any case the oldest go when all together hold more than 100,000
+        Largest number of listings. The oldest are also evicted when all together have more than 100,000
         entries; the newest is kept whatever its size.
     """
 
@@ -61,24 +61,24 @@ class Listings(DirCache):
             seconds=listings_expiry_time, most=max_paths or None, most_weight=_MOST_CACHED
         )
 
-    def __getitem__(self, folder: str) -> list[Info]:
-        found = self._listings.get(folder)
+    def __getitem__(self, directory: str) -> list[Info]:
+        found = self._listings.get(directory)
         if found is None:
-            raise KeyError(folder)
+            raise KeyError(directory)
         return found.infos
 
-    def __setitem__(self, folder: str, infos: list[Info]) -> None:
-        self.put(folder, infos)
+    def __setitem__(self, directory: str, infos: list[Info]) -> None:
+        self.put(directory, infos)
 
-    def __delitem__(self, folder: str) -> None:
-        if self._listings.pop(folder) is None:
-            raise KeyError(folder)
+    def __delitem__(self, directory: str) -> None:
+        if self._listings.pop(directory) is None:
+            raise KeyError(directory)
 
-    def __contains__(self, folder: object) -> bool:
-        return isinstance(folder, str) and self._listings.get(folder) is not None
+    def __contains__(self, directory: object) -> bool:
+        return isinstance(directory, str) and self._listings.get(directory) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return (folder for folder in self._listings.paths() if folder in self)
+        return (directory for directory in self._listings.paths() if directory in self)
 
     def __len__(self) -> int:
         return len(self._listings)
@@ -91,24 +91,24 @@ class Listings(DirCache):
         """Number of invalidations so far: read it before storage is asked, and pass it to `put`."""
         return self._listings.invalidations
 
-    def put(self, folder: str, infos: list[Info], since: int | None = None) -> None:
+    def put(self, directory: str, infos: list[Info], since: int | None = None) -> None:
         """Keep a listing, unless something was invalidated `since` it was asked for."""
         if self.use_listings_cache:
-            self._listings.put(folder, _Listing(infos), weight=len(infos) + 1, since=since)
+            self._listings.put(directory, _Listing(infos), weight=len(infos) + 1, since=since)
 
-    def lookup(self, folder: str, path: str) -> Info | None:
-        """Find a path in the listing of its directory; where a file and a directory share it, the file."""
-        found = self._listings.get(folder)
+    def lookup(self, directory: str, path: str) -> Info | None:
+        """Return the entry of a path in the listing of its directory; the file if a directory shares it."""
+        found = self._listings.get(directory)
         return None if found is None else found.find(path)
 
-    def forget(self, *folders: str) -> None:
-        """Forget the listings of some directories."""
-        self._listings.invalidate(*folders)
+    def invalidate(self, *directories: str) -> None:
+        """Remove the listings of some directories."""
+        self._listings.invalidate(*directories)
 
-    def forget_below(self, path: str) -> None:
-        """Forget the listings of all directories below one."""
+    def invalidate_below(self, path: str) -> None:
+        """Remove the listings of all directories below one."""
         self._listings.invalidate_below(path)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all listings."""
         self._listings.clear()
