@@ -10,10 +10,10 @@ from opendalfs.errors import redact
 from opendalfs.read.async_reader import gather
 
 from .copies import copy_file, copy_listed, plan_copies
-from .directories import create_directory, remove_directory
+from .directories import create_directory, not_recursive, remove_directory
 from .expansion import as_paths, expand
 from .lookup import LookupFileSystem
-from .moves import move
+from .moves import move, move_file
 from .removal import check_removal, remove_file, remove_listed, remove_tree, topmost
 
 __all__ = ["ChangingFileSystem"]
@@ -146,7 +146,8 @@ class ChangingFileSystem(LookupFileSystem):
 
         Examples
         --------
-        >>> fs = OpendalFileSystem("memory")
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
         >>> fs.pipe({"logs/a.txt": b"1", "logs/b.txt": b"2", "logs/c.csv": b"3"})
         >>> fs.rm("logs/*.txt")
         ['logs/a.txt', 'logs/b.txt']
@@ -256,8 +257,18 @@ class ChangingFileSystem(LookupFileSystem):
             stays.
         PermissionError
             For a whole container or disk.
+
+        Examples
+        --------
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
+        >>> fs.pipe_file("mv/a.txt", b"1")
+        >>> fs.mv("mv/a.txt", "mv/b.txt")
+        >>> fs.find("mv")
+        ['mv/b.txt']
         """
         await move(self, as_paths(path1), as_paths(path2), recursive=recursive, maxdepth=maxdepth)
 
     async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-        await move(self, path1, path2, recursive=False)
+        if not await move_file(self, path1, path2, into_directory=True):
+            raise not_recursive(path1, "mv")

@@ -37,7 +37,8 @@ class ContentFileSystem(ChangingFileSystem):
         path : str or list of str
             Paths, URLs or patterns.
         recursive : bool
-            Whether to read all files below directories.
+            Whether to read what is below directories. The directories themselves are errors, so pass
+            ``on_error="omit"``.
         on_error : {"raise", "return", "omit"}
             Whether an error is raised, takes the place of the content, or leaves the file out.
         batch_size : int, optional
@@ -93,6 +94,14 @@ class ContentFileSystem(ChangingFileSystem):
             If nothing exists at the path.
         IsADirectoryError
             For a directory.
+
+        Examples
+        --------
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
+        >>> fs.pipe_file("cat_file/a", b"0123456789")
+        >>> fs.cat_file("cat_file/a", start=2, end=-3)
+        b'23456'
         """
         return await cat_file(self, path, start, end, version_id, many)
 
@@ -160,7 +169,8 @@ class ContentFileSystem(ChangingFileSystem):
 
         Examples
         --------
-        >>> fs = OpendalFileSystem("memory")
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
         >>> fs.pipe_file("doc/ranges", b"0123456789")
         >>> fs.cat_ranges(["doc/ranges"] * 2, [0, -2], [3, None])
         [b'012', b'89']
@@ -244,6 +254,14 @@ class ContentFileSystem(ChangingFileSystem):
         ------
         OSError
             For the first write that fails.
+
+        Examples
+        --------
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
+        >>> fs.pipe({"pipe/a": b"1", "pipe/b": b"2"})
+        >>> fs.cat(["pipe/a", "pipe/b"])
+        {'pipe/a': b'1', 'pipe/b': b'2'}
         """
 
         async def write(item: tuple[str, Any]) -> None:

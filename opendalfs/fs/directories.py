@@ -11,7 +11,14 @@ from opendalfs.write.staging import remove_leftovers
 
 from .base import BaseFileSystem
 
-__all__ = ["create_directory", "directory_exists", "is_directory_only", "is_empty", "remove_directory"]
+__all__ = [
+    "create_directory",
+    "directory_exists",
+    "is_directory_only",
+    "is_empty",
+    "not_recursive",
+    "remove_directory",
+]
 
 
 async def directory_exists(connection: Connection, key: str) -> bool:
@@ -48,6 +55,11 @@ async def is_directory_only(fs: BaseFileSystem, path: str) -> bool:
     """Whether a path is a directory and no file: services refuse to read one with different errors."""
     connection, key = fs.locate(path)
     return not key or (not await fs._isfile(path) and await directory_exists(connection, key))
+
+
+def not_recursive(path: str, method: str) -> IsADirectoryError:
+    """Return the error for a directory where a method without ``recursive=True`` takes files only."""
+    return IsADirectoryError(errno.EISDIR, f"Is a directory: pass recursive=True to {method}()", redact(path))
 
 
 async def is_empty(fs: BaseFileSystem, path: str) -> bool:

@@ -56,9 +56,10 @@ class LookupFileSystem(BaseFileSystem):
 
         Examples
         --------
-        >>> fs = OpendalFileSystem("memory")
-        >>> fs.pipe_file("a/b.txt", b"hello")
-        >>> fs.info("a/b.txt")["size"], fs.info("a")["type"]
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
+        >>> fs.pipe_file("info/a.txt", b"hello")
+        >>> fs.info("info/a.txt")["size"], fs.info("info")["type"]
         (5, 'directory')
         """
         path = self._strip_protocol(path)
@@ -171,10 +172,11 @@ class LookupFileSystem(BaseFileSystem):
 
         Examples
         --------
-        >>> fs = OpendalFileSystem("memory")
-        >>> fs.pipe({"a/b.txt": b"hello", "a/c/d.txt": b"world"})
-        >>> fs.ls("a", detail=False)
-        ['a/b.txt', 'a/c']
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
+        >>> fs.pipe({"ls/a.txt": b"hello", "ls/b/c.txt": b"world"})
+        >>> fs.ls("ls", detail=False)
+        ['ls/a.txt', 'ls/b']
         """
         path = self._strip_protocol(path)
         infos: list[Info] | None = None
@@ -236,10 +238,11 @@ class LookupFileSystem(BaseFileSystem):
 
         Examples
         --------
-        >>> fs = OpendalFileSystem("memory")
-        >>> fs.pipe({"a/b.txt": b"hello", "a/c/d.txt": b"world"})
-        >>> fs.find("a")
-        ['a/b.txt', 'a/c/d.txt']
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("memory")
+        >>> fs.pipe({"find/a.txt": b"hello", "find/b/c.txt": b"world"})
+        >>> fs.find("find")
+        ['find/a.txt', 'find/b/c.txt']
         """
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")

@@ -13,7 +13,7 @@ from opendalfs.storage.local_disk import stages_writes
 
 from .base import BaseFileSystem
 from .copies import CopyJob, copy_listed, copy_object, plan_copies, target_paths
-from .directories import is_directory_only, is_empty
+from .directories import is_directory_only, is_empty, not_recursive
 from .expansion import list_tree
 from .removal import check_removal, remove_listed
 
@@ -155,9 +155,7 @@ async def move(
         if moved:
             return
         if not recursive:
-            raise IsADirectoryError(
-                errno.EISDIR, "Is a directory: pass recursive=True to mv()", redact(source)
-            )
+            raise not_recursive(source, "mv")
         if maxdepth is None and await _rename_directory(fs, source, target, literal):
             return
     if literal:
@@ -238,7 +236,7 @@ async def _without_unmoved(fs: BaseFileSystem, jobs: Sequence[CopyJob]) -> list[
     for job in moving:
         place = fs.locate(job.target)
         if place in taken and not job.is_directory:
-            text = "Another of the paths to move is there"
+            text = "Refused: the target is another path to move, or the target of one"
             raise OSError(errno.EINVAL, text, redact(job.source), None, redact(job.target))
         taken.add(place)
     return moving

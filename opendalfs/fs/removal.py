@@ -18,7 +18,7 @@ from opendalfs.services import Form, Home
 from opendalfs.storage.connection import Connection
 
 from .base import BaseFileSystem
-from .directories import directory_exists, remove_directory
+from .directories import directory_exists, not_recursive, remove_directory
 
 __all__ = ["check_removal", "remove_contents", "remove_file", "remove_listed", "remove_tree", "topmost"]
 
@@ -100,7 +100,7 @@ async def remove_file(fs: BaseFileSystem, path: str) -> None:
     """
     connection, key = fs.locate(path)
     if not connection.is_link(key) and (await fs._info(path))["type"] == "directory":
-        raise IsADirectoryError(errno.EISDIR, "Is a directory: pass recursive=True to rm()", redact(path))
+        raise not_recursive(path, "rm")
     await connection.delete(key)
     fs.invalidate_cache(path)
 

@@ -54,3 +54,10 @@ def test_a_literal_move_takes_a_pattern_for_a_name(fs: OpendalFileSystem) -> Non
     with pytest.raises(FileNotFoundError):
         run(move, fs, "tre*", "new", literal=True)
     assert sorted(content(fs)) == ["tree/a", "tree/d/b"]
+
+
+async def test_the_coroutine_for_one_file_takes_a_pattern_for_a_name() -> None:
+    fs = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+    await fs._pipe({"a[1]": b"1", "a1": b"2"})
+    await fs._mv_file("a[1]", "b")
+    assert await fs._find("") == ["a1", "b"]
