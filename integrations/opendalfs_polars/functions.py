@@ -1,7 +1,8 @@
-"""Polars' readers and sinks for URLs of any service, without any patching.
+"""Readers and sinks of Polars for URLs of any service, without changes to Polars itself.
 
-Each takes what its namesake in Polars takes, which `inspect.signature` shows, but `storage_options` in
-opendalfs's names, and ``backend`` as `target` does. What is no URL of ours goes to Polars as it is.
+Each function takes the arguments of the Polars function with the same name (`inspect.signature` shows them),
+except that `storage_options` has opendalfs's names, and ``backend`` as `target` takes it. Other URLs and
+paths go to Polars unchanged.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ class _Reader(Protocol[_Frame]):
     def __call__(
         self, source: Any, *, storage_options: _Options = None, backend: Backend = "auto", **arguments: Any
     ) -> _Frame:
-        """Take what the namesake in Polars takes, and opendalfs's URLs and options."""
+        """Call the Polars function with the same name, with opendalfs URLs and options."""
 
 
 class _Sink(Protocol):
-    """A method that runs a query and writes its result, with the query for its self."""
+    """A method that runs a query and writes its result; the query is the first argument."""
 
     def __call__(
         self,
@@ -59,11 +60,11 @@ class _Sink(Protocol):
         backend: Backend = "auto",
         **arguments: Any,
     ) -> Any:
-        """Take what the namesake in Polars takes, and opendalfs's URLs and options."""
+        """Call the Polars function with the same name, with opendalfs URLs and options."""
 
 
 class _Writer(Protocol):
-    """A method that writes a DataFrame, with that for its self."""
+    """A method that writes a DataFrame, which is the first argument."""
 
     def __call__(
         self,
@@ -74,7 +75,7 @@ class _Writer(Protocol):
         backend: Backend = "auto",
         **arguments: Any,
     ) -> None:
-        """Take what the namesake in Polars takes, and opendalfs's URLs and options."""
+        """Call the Polars function with the same name, with opendalfs URLs and options."""
 
 
 _FORMATS: Final = {
@@ -89,7 +90,7 @@ _VERBS: Final = {
     "sink": "Run a query and write its result as",
     "write": "Write a DataFrame as",
 }
-_READS: Final = """{verb} {what}, with all that Polars pushes down.
+_READER_DOC: Final = """{verb} {what}, with everything that Polars pushes down.
 
 Parameters
 ----------
@@ -112,7 +113,7 @@ Raises
 OptionError
     For an option that the service does not have.
 NativeBackendError
-    With ``backend="native"`` when anything would be lost.
+    With ``backend="native"``, if Polars' own store cannot do the same.
 
 Examples
 --------
@@ -122,18 +123,18 @@ Examples
 2
 """
 
-_WRITES: Final = """{verb} {what}.
+_WRITER_DOC: Final = """{verb} {what}.
 
-The object shows when all of it is written, and not when that fails. With ``lazy=True`` nothing tells when a
-query has failed, and what Polars completes all the same is published.
+The object is visible when all of it is written; if that fails, nothing is published. With ``lazy=True`` a
+failed query cannot be detected, so a file that Polars completes is published even then.
 
 Parameters
 ----------
 frame : {owner}
-    What is written.
+    The data.
 {where} : str, path-like or PartitionBy
-    ``opendal+<service>://...``, or a PartitionBy with such a base, whose files show at the end, or when more
-    than 256 MiB of them wait for it.
+    ``opendal+<service>://...``, or a PartitionBy with such a base path. Its files become visible at the end,
+    or earlier while more than 256 MiB of them are complete.
 storage_options : Mapping, optional
     Options of the service, in opendalfs's names.
 backend : {{"auto", "native", "gateway"}}
@@ -151,7 +152,7 @@ Raises
 OptionError
     For an option that the service does not have.
 UnsupportedError
-    For a service that cannot write.
+    If the service cannot write.
 
 Examples
 --------
@@ -159,22 +160,22 @@ Examples
 """
 
 
-def _made(owner: Any, name: str, call: wrap.Call = wrap.write) -> Any:
-    """Make our function for one of Polars, or for a method, whose self is called `frame` here."""
-    polars = wrap.Function(getattr(owner, name), call)
+def _make(owner: Any, name: str, call: wrap.UrlCall = wrap.call_sink) -> Any:
+    """Return our function for a function of Polars, or for a method, whose self is called `frame` here."""
+    polars = wrap.PolarsFunction(getattr(owner, name), call)
 
     def function(*args: Any, backend: Backend = "auto", **kwargs: Any) -> Any:
         if "frame" in kwargs:
             kwargs["self"] = kwargs.pop("frame")
         if kwargs.get("storage_options") is None:
-            # Not every function of Polars takes them.
+            # Not every function of Polars has this parameter.
             kwargs.pop("storage_options", None)
         return polars(args, kwargs, None, backend)
 
     verb, _, format = name.partition("_")
     function.__module__, function.__name__, function.__qualname__ = __name__, name, name
     function.__signature__ = _signature(polars.signature)  # type: ignore[attr-defined]
-    function.__doc__ = (_READS if owner is pl else _WRITES).format(
+    function.__doc__ = (_READER_DOC if owner is pl else _WRITER_DOC).format(
         name=name,
         verb=_VERBS[verb],
         format=format,
@@ -186,7 +187,7 @@ def _made(owner: Any, name: str, call: wrap.Call = wrap.write) -> Any:
 
 
 def _signature(polars: Signature) -> Signature:
-    """Give what our function takes: what Polars' takes, but for what is private there or of no use here."""
+    """Return the signature of our function: that of Polars, without private parameters and credentials."""
     shown = [
         parameter.replace(name="frame") if name == "self" else parameter
         for name, parameter in polars.parameters.items()
@@ -197,22 +198,22 @@ def _signature(polars: Signature) -> Signature:
     return polars.replace(parameters=[*shown, options, backend])
 
 
-scan_parquet: _Reader[pl.LazyFrame] = _made(pl, "scan_parquet", wrap.read)
-scan_csv: _Reader[pl.LazyFrame] = _made(pl, "scan_csv", wrap.read)
-scan_ndjson: _Reader[pl.LazyFrame] = _made(pl, "scan_ndjson", wrap.read)
-scan_ipc: _Reader[pl.LazyFrame] = _made(pl, "scan_ipc", wrap.read)
+scan_parquet: _Reader[pl.LazyFrame] = _make(pl, "scan_parquet", wrap.call_reader)
+scan_csv: _Reader[pl.LazyFrame] = _make(pl, "scan_csv", wrap.call_reader)
+scan_ndjson: _Reader[pl.LazyFrame] = _make(pl, "scan_ndjson", wrap.call_reader)
+scan_ipc: _Reader[pl.LazyFrame] = _make(pl, "scan_ipc", wrap.call_reader)
 
-read_parquet: _Reader[pl.DataFrame] = _made(pl, "read_parquet", wrap.read)
-read_csv: _Reader[pl.DataFrame] = _made(pl, "read_csv", wrap.read)
-read_ndjson: _Reader[pl.DataFrame] = _made(pl, "read_ndjson", wrap.read)
-read_ipc: _Reader[pl.DataFrame] = _made(pl, "read_ipc", wrap.read)
+read_parquet: _Reader[pl.DataFrame] = _make(pl, "read_parquet", wrap.call_reader)
+read_csv: _Reader[pl.DataFrame] = _make(pl, "read_csv", wrap.call_reader)
+read_ndjson: _Reader[pl.DataFrame] = _make(pl, "read_ndjson", wrap.call_reader)
+read_ipc: _Reader[pl.DataFrame] = _make(pl, "read_ipc", wrap.call_reader)
 
-sink_parquet: _Sink = _made(pl.LazyFrame, "sink_parquet")
-sink_csv: _Sink = _made(pl.LazyFrame, "sink_csv")
-sink_ndjson: _Sink = _made(pl.LazyFrame, "sink_ndjson")
-sink_ipc: _Sink = _made(pl.LazyFrame, "sink_ipc")
+sink_parquet: _Sink = _make(pl.LazyFrame, "sink_parquet")
+sink_csv: _Sink = _make(pl.LazyFrame, "sink_csv")
+sink_ndjson: _Sink = _make(pl.LazyFrame, "sink_ndjson")
+sink_ipc: _Sink = _make(pl.LazyFrame, "sink_ipc")
 
-write_parquet: _Writer = _made(pl.DataFrame, "write_parquet")
-write_csv: _Writer = _made(pl.DataFrame, "write_csv")
-write_ndjson: _Writer = _made(pl.DataFrame, "write_ndjson", wrap.write_ndjson)
-write_ipc: _Writer = _made(pl.DataFrame, "write_ipc")
+write_parquet: _Writer = _make(pl.DataFrame, "write_parquet")
+write_csv: _Writer = _make(pl.DataFrame, "write_csv")
+write_ndjson: _Writer = _make(pl.DataFrame, "write_ndjson", wrap.call_ndjson_writer)
+write_ipc: _Writer = _make(pl.DataFrame, "write_ipc")

@@ -1,7 +1,7 @@
-"""Globs for Polars' own stores, which make regular expressions of them and escape nothing but the dot.
+"""Globs for Polars' own stores, which turn them into regular expressions and escape only the dot.
 
-There ``c+d*.csv`` finds ``cd1.csv``, ``?`` is no glob, and ``[!a]`` finds an ``a``. For local files Polars
-has the usual rules, and these are kept here.
+There, ``c+d*.csv`` matches ``cd1.csv``, ``?`` is not a wildcard, and ``[!a]`` matches ``a``. For local files
+Polars follows the usual rules. `to_polars_glob` makes the stores follow them too.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["GLOB", "translated"]
+__all__ = ["GLOB", "to_polars_glob"]
 
 GLOB: Final = re.compile(r"[*?\[]")
-_BEGINS: Final = re.compile(r"\w+://[^/]*/")
+_BASE: Final = re.compile(r"\w+://[^/]*/")
 _SPECIAL: Final = re.compile(r"\[(?:!(.[^\]]*)|([^!][^\]]*))\]|[?\\+()|^${}]", re.S)
-_WITHIN: Final = re.compile(r"(.)-(.)|.", re.S)
-_ESCAPED: Final = re.compile(r"[\\\[\]^&~*-]")
+_IN_SET: Final = re.compile(r"(.)-(.)|.", re.S)
+_SPECIAL_IN_SET: Final = re.compile(r"[\\\[\]^&~*-]")
 
 
-def translated(url: str) -> str:
-    """Make a URL in which Polars finds what the same glob means for local files.
+def to_polars_glob(url: str) -> str:
+    """Return a URL for which Polars' stores find the files that match the glob.
 
     Parameters
     ----------
     url : str
-        Of an object store; one without a glob stays as it is.
+        URL of an object store. A URL without a glob is returned unchanged.
 
     Returns
     -------
@@ -32,25 +32,25 @@ def translated(url: str) -> str:
 
     Examples
     --------
-    >>> translated("s3://lake/c+d/[!ab]?.csv")
+    >>> to_polars_glob("s3://lake/c+d/[!ab]?.csv")
     's3://lake/c[+]d/[^/ab][^/].csv'
     """
-    begins = _BEGINS.match(url)
-    if begins is None or not GLOB.search(url):
+    base = _BASE.match(url)
+    if base is None or not GLOB.search(url):
         return url
-    return begins.group() + _SPECIAL.sub(_outside, url[begins.end() :])
+    return base.group() + _SPECIAL.sub(_translate, url[base.end() :])
 
 
-def _outside(found: re.Match[str]) -> str:
-    but, any_of = found.groups()
-    if but:
-        return f"[^/{_WITHIN.sub(_range, but)}]"
-    if any_of:
-        return f"[{_WITHIN.sub(_range, any_of)}]"
+def _translate(found: re.Match[str]) -> str:
+    excluded, included = found.groups()
+    if excluded:
+        return f"[^/{_IN_SET.sub(_translate_in_set, excluded)}]"
+    if included:
+        return f"[{_IN_SET.sub(_translate_in_set, included)}]"
     return "[^/]" if found.group() == "?" else f"[{_escape(found.group())}]"
 
 
-def _range(found: re.Match[str]) -> str:
+def _translate_in_set(found: re.Match[str]) -> str:
     first, last = found.groups()
     if first is None:
         return _escape(found.group())
@@ -58,5 +58,5 @@ def _range(found: re.Match[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    # By their codes: Polars would find a star itself.
-    return _ESCAPED.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+    # As a code point: Polars would take a literal star for a wildcard.
+    return _SPECIAL_IN_SET.sub(lambda found: f"\\x{ord(found.group()):02x}", text)

@@ -1,9 +1,8 @@
 """The hooks: with them ``pl.scan_parquet("opendal+s3://...")`` and its siblings work.
 
-Polars has no place to register a store, so its functions are wrapped. A wrapper looks at the one argument
-that may name storage; where it holds no URL of ours, the call goes through as it came. Without the hooks
-Polars takes such a URL for a local path: it does not find it, or, worse, writes to a folder called
-``opendal+s3:``.
+Polars has no registry of object stores, so its functions are wrapped. A wrapper looks at the one argument
+that may hold URLs. Without an opendalfs URL the call goes to Polars unchanged. Without the hooks Polars takes
+such a URL for a local path: it does not find the file, or writes to a folder called ``opendal+s3:``.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ _READERS: Final = (
     *(f"read_{name}" for name in _FORMATS),
     "read_parquet_metadata",
 )
-_METHODS: Final[tuple[tuple[type, tuple[str, ...], wrap.Call], ...]] = (
-    (pl.LazyFrame, ("sink_parquet", "sink_csv", "sink_ndjson", "sink_ipc"), wrap.write),
-    (pl.DataFrame, ("write_parquet", "write_csv", "write_ipc"), wrap.write),
-    (pl.DataFrame, ("write_ndjson",), wrap.write_ndjson),
-    (pl.DataFrame, ("write_avro", "write_ipc_stream", "write_json"), wrap.write_file),
+_METHODS: Final[tuple[tuple[type, tuple[str, ...], wrap.UrlCall], ...]] = (
+    (pl.LazyFrame, ("sink_parquet", "sink_csv", "sink_ndjson", "sink_ipc"), wrap.call_sink),
+    (pl.DataFrame, ("write_parquet", "write_csv", "write_ipc"), wrap.call_sink),
+    (pl.DataFrame, ("write_ndjson",), wrap.call_ndjson_writer),
+    (pl.DataFrame, ("write_avro", "write_ipc_stream", "write_json"), wrap.call_file_writer),
 )
 
 _lock = threading.Lock()
@@ -41,14 +40,14 @@ _patches: list[tuple[Any, str, Any, Any]] = []
 
 
 class Hooks:
-    """Hooks that are installed until `uninstall`, or to the end of a ``with`` block.
+    """Hooks in Polars' functions, installed until `uninstall` or the end of a ``with`` block.
 
     Parameters
     ----------
     backend : {"auto", "native", "gateway"}
         As `opendalfs_polars.target` takes it.
     storage_options : Mapping
-        For calls that give none.
+        Options for calls that have none.
     """
 
     def __init__(self, backend: Backend, storage_options: Mapping[str, Any]) -> None:
@@ -60,7 +59,7 @@ class Hooks:
             _active.append(self)
 
     def uninstall(self) -> None:
-        """Take the hooks out; Polars is as it was when all are. Doing it twice is no error."""
+        """Remove the hooks. Without any hooks Polars is as before. A second call does nothing."""
         with _lock:
             if self in _active:
                 _active.remove(self)
@@ -79,16 +78,17 @@ class Hooks:
         self.uninstall()
 
     def __repr__(self) -> str:
-        """Show whether they are installed; options may hold secrets."""
+        """Return a repr without the options, which may hold secrets."""
         return f"Hooks(backend={self.backend!r}, installed={self in _active})"
 
 
 def polars(backend: Backend = "auto", **options: Any) -> Hooks:
-    """Let Polars' own functions take URLs of any service.
+    """Make Polars' own functions accept URLs of any service.
 
-    Afterwards ``pl.scan_*`` and ``pl.read_*`` of parquet, csv, ndjson and ipc, ``LazyFrame.sink_*`` and
-    ``DataFrame.write_*`` take ``opendal+<service>://...`` strings, lists, globs, directories and PartitionBy
-    bases, with ``storage_options`` in opendalfs's names. Everything else goes through to Polars untouched.
+    ``pl.scan_*`` and ``pl.read_*`` of parquet, csv, ndjson and ipc, ``LazyFrame.sink_*`` and
+    ``DataFrame.write_*`` then accept ``opendal+<service>://...`` strings, lists, globs, directories and
+    PartitionBy base paths, with ``storage_options`` in opendalfs's names. All other calls go to Polars
+    unchanged.
 
     Parameters
     ----------
@@ -100,12 +100,12 @@ def polars(backend: Backend = "auto", **options: Any) -> Hooks:
     Returns
     -------
     Hooks
-        With ``uninstall()``; also a context manager.
+        Has ``uninstall()``, and is a context manager.
 
     Raises
     ------
     OptionError
-        When a function is called with an option that its service does not have.
+        By a later call, for an option that its service does not have.
 
     Examples
     --------
@@ -118,15 +118,15 @@ def polars(backend: Backend = "auto", **options: Any) -> Hooks:
     return Hooks(backend, options)
 
 
-def _wrapped(original: Callable[..., Any], call: wrap.Call) -> Callable[..., Any]:
-    """Wrap a function so that it takes URLs of ours while any hooks are installed."""
-    made = wrap.Function(original, call)
+def _wrapped(original: Callable[..., Any], call: wrap.UrlCall) -> Callable[..., Any]:
+    """Return a wrapper of a function that accepts opendalfs URLs while any hooks are installed."""
+    function = wrap.PolarsFunction(original, call)
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        # A copy: another thread may uninstall them meanwhile.
+        # A copy: another thread may uninstall the hooks meanwhile.
         for hooks in _active[-1:]:
-            return made(args, kwargs, hooks.storage_options, hooks.backend)
+            return function(args, kwargs, hooks.storage_options, hooks.backend)
         return original(*args, **kwargs)
 
     return wrapper
@@ -136,15 +136,15 @@ def _patch() -> None:
     for name in _READERS:
         original = getattr(pl, name, None)
         if original is not None:
-            _replace(_homes(name, original), name, original, _wrapped(original, wrap.read))
+            _replace(_modules_with(name, original), name, original, _wrapped(original, wrap.call_reader))
     for owner, names, call in _METHODS:
         for name in names:
             original = owner.__dict__[name]
             _replace([owner], name, original, _wrapped(original, call))
 
 
-def _homes(name: str, original: Any) -> list[Any]:
-    """Give the modules of Polars that hold a function; some call each other's by their own name for it."""
+def _modules_with(name: str, original: Any) -> list[Any]:
+    """Return the modules of Polars that hold a function: some import it from another one."""
     modules = [m for n, m in list(sys.modules.items()) if n == "polars" or n.startswith("polars.")]
     return [m for m in modules if m.__dict__.get(name) is original]
 
@@ -158,6 +158,6 @@ def _replace(owners: list[Any], name: str, original: Any, wrapper: Any) -> None:
 def _restore() -> None:
     while _patches:
         owner, name, original, wrapper = _patches.pop()
-        # Where another library has put its own wrapper around ours, ours stays: it passes everything through.
+        # If another library has wrapped our wrapper, it stays: it passes everything to Polars.
         if owner.__dict__.get(name) is wrapper:
             setattr(owner, name, original)

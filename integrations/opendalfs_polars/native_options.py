@@ -1,8 +1,8 @@
-"""opendalfs's options as options of Polars' own object store, by a strict whitelist.
+"""Translates opendalfs's options to those of Polars' own object stores, by a strict whitelist.
 
-Polars drops an option that it does not know without a word, and finds credentials by a chain of its own. So
-only what means exactly the same in both is translated. For all the rest `translate` raises
-`NativeBackendError`, whose text says why, and the gateway takes over.
+Polars ignores options that it does not know, and searches for credentials in its own way. So only options
+that mean exactly the same in both are translated. For all others `translate` raises `NativeBackendError`, and
+the gateway is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import Tuning
 
-__all__ = ["Native", "NativeBackendError", "translate"]
+__all__ = ["NativeBackendError", "NativeStore", "translate"]
 
 
 class NativeBackendError(ValueError):
@@ -30,103 +30,101 @@ class NativeBackendError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Native:
-    """Where Polars finds something by itself.
+class NativeStore:
+    """A container in one of Polars' own object stores.
 
     Parameters
     ----------
     base : str
-        What the URLs of a container begin with, up to the key.
+        Beginning of the URLs of the container, up to the key.
     options : dict of str
-        Polars' storage options; hold secrets, so they are in no repr.
+        Polars' storage options. They hold secrets, so that the repr does not show them.
     """
 
     base: str
     options: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"Native({self.base!r})"
+        return f"NativeStore({self.base!r})"
 
 
-def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> Native:
+def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> NativeStore:
     """Translate a filesystem's options for one container.
 
     Parameters
     ----------
     filesystem : ServiceFileSystem
-        Whose options they are.
+        The filesystem with the options.
     container : str
-        The container; empty for services without any.
+        Name of the container; empty for services without containers.
     write : bool
-        Whether Polars is to write.
+        Whether Polars will write.
 
     Returns
     -------
-    Native
+    NativeStore
 
     Raises
     ------
     NativeBackendError
-        When anything would be lost.
+        If Polars' own store cannot do the same.
 
     Examples
     --------
     >>> import opendalfs
     >>> fs = opendalfs.filesystem("s3", key="k", secret="s", region="eu-west-1")
     >>> translate(fs, "lake", write=False)
-    Native('s3://lake/')
+    NativeStore('s3://lake/')
     """
     scheme = filesystem.service.scheme
     rule = _RULES.get(scheme)
     if rule is None:
         raise NativeBackendError(f"Polars has no store of its own for {scheme}")
     if filesystem.tuning != Tuning():
-        raise NativeBackendError("Polars takes no retries, timeouts, sizes or limits in opendalfs's sense")
-    told = [
+        raise NativeBackendError("Polars does not support opendalfs's retries, timeouts, sizes and limits")
+    variables = [
         name for name, text in os.environ.items() if text and name.startswith(_ENVIRONMENT.get(scheme, ()))
     ]
-    if told:
-        raise NativeBackendError(f"the environment sets {', '.join(sorted(told))}, which Polars would follow")
-    given = _Given(filesystem.native)
-    found = rule(given, container, write)
-    left = given.left()
-    if left:
-        raise NativeBackendError(f"Polars has no counterpart of {', '.join(left)}")
+    if variables:
+        raise NativeBackendError(f"Polars would use {', '.join(sorted(variables))} of the environment")
+    remaining = _Options(filesystem.native)
+    found = rule(remaining, container, write)
+    unsupported = remaining.names()
+    if unsupported:
+        raise NativeBackendError(f"Polars has no equivalent of the options {', '.join(unsupported)}")
     return found
 
 
-class _Given:
-    """Options, each taken once; what is left over was not understood."""
+class _Options:
+    """Options that are not translated yet."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self._options = dict(options)
 
-    def take(self, name: str) -> str:
+    def pop(self, name: str) -> str:
         return self._options.pop(name, "")
 
-    def is_on(self, name: str) -> bool:
-        return self.take(name) == "true"
+    def pop_flag(self, name: str) -> bool:
+        return self.pop(name) == "true"
 
-    def renamed(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Take the options of a table that are there, under their new names."""
+    def pop_renamed(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Remove the options in a table, and return them with their new names."""
         return {new: self._options.pop(old) for old, new in names.items() if old in self._options}
 
     def drop(self, *names: str) -> None:
-        """Take options that change nothing beside those that were taken."""
+        """Remove options that have no effect beside those that were translated."""
         for name in names:
             self._options.pop(name, None)
 
-    def left(self) -> list[str]:
+    def names(self) -> list[str]:
         return sorted(self._options)
 
 
-_NO_CREDENTIALS: Final = (
-    "no credentials are given; OpenDAL and Polars look for them in different places and might find others"
-)
+_NO_CREDENTIALS: Final = "no credentials were given: OpenDAL and Polars search for them in different places"
 
-# Beginnings of what Polars would read from the environment beside the options, or even before them: a key
-# there wins over a SAS token that is given. Of S3 the region, keys and the two switches are always given, so
-# that what the environment says of them is not read.
+# Prefixes of environment variables that Polars reads in addition to the options, or even before them: a key
+# there has priority over a given SAS token. For S3 the region, the keys and two switches are always given, so
+# that their variables are not read.
 _AZURE: Final = (
     "AZURE_ALLOW_INVALID_",
     "AZURE_AUTHORITY_",
@@ -163,112 +161,114 @@ _ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def _prefix(given: _Given) -> str:
-    root = given.take("root").strip("/")
+def _prefix(remaining: _Options) -> str:
+    root = remaining.pop("root").strip("/")
     return f"{root}/" if root else ""
 
 
-def _s3(given: _Given, container: str, write: bool) -> Native:
-    options = {"aws_region": given.take("region")}
-    endpoint = given.take("endpoint")
+def _s3(remaining: _Options, container: str, write: bool) -> NativeStore:
+    options = {"aws_region": remaining.pop("region")}
+    endpoint = remaining.pop("endpoint")
     if "@" in endpoint:
         raise NativeBackendError("Polars' errors would show the user and password of the endpoint")
     if endpoint:
         options["aws_endpoint_url"] = endpoint.rstrip("/")
         options["aws_allow_http"] = _flag(endpoint.startswith("http:"))
-    virtual = given.is_on("enable_virtual_host_style")
+    virtual = remaining.pop_flag("enable_virtual_host_style")
     if virtual and endpoint:
         raise NativeBackendError(
-            "with an endpoint of one's own the two do not agree where the bucket's name goes"
+            "OpenDAL and Polars put the bucket name in different places of a virtual-hosted endpoint"
         )
     options["aws_virtual_hosted_style_request"] = _flag(virtual)
-    options |= _s3_identity(given)
-    encryption = given.take("server_side_encryption")
+    options |= _s3_identity(remaining)
+    encryption = remaining.pop("server_side_encryption")
     if encryption:
         if encryption != "AES256":
-            raise NativeBackendError("of server-side encryptions only AES256 is the same in both")
+            raise NativeBackendError(
+                f"server-side encryption {encryption!r} is not the same in both: only AES256 is"
+            )
         options["aws_server_side_encryption"] = encryption
-    # Where credentials are looked for matters to nobody when they are given.
-    given.drop("disable_config_load", "disable_ec2_metadata", "allow_anonymous")
-    return Native(f"s3://{container}/{_prefix(given)}", options)
+    # With given credentials, nothing searches for others.
+    remaining.drop("disable_config_load", "disable_ec2_metadata", "allow_anonymous")
+    return NativeStore(f"s3://{container}/{_prefix(remaining)}", options)
 
 
-def _s3_identity(given: _Given) -> dict[str, str]:
-    if given.is_on("skip_signature"):
-        given.drop("access_key_id", "secret_access_key", "session_token")
+def _s3_identity(remaining: _Options) -> dict[str, str]:
+    if remaining.pop_flag("skip_signature"):
+        remaining.drop("access_key_id", "secret_access_key", "session_token")
         return {"aws_skip_signature": "true"}
-    keys = given.renamed(
+    keys = remaining.pop_renamed(
         {
             "access_key_id": "aws_access_key_id",
             "secret_access_key": "aws_secret_access_key",
             "session_token": "aws_session_token",
         }
     )
-    if not keys and not given.is_on("disable_config_load"):
-        # Both look here first.
+    if not keys and not remaining.pop_flag("disable_config_load"):
+        # OpenDAL and Polars both look here first.
         keys = {f"aws_{name.lower()}": os.environ.get(f"AWS_{name}", "") for name in _AWS_KEYS}
         keys = {name: value for name, value in keys.items() if value}
     elif os.environ.get("AWS_SESSION_TOKEN") and "aws_session_token" not in keys:
-        raise NativeBackendError("the environment holds a session token that Polars would send along")
+        raise NativeBackendError("Polars would also send AWS_SESSION_TOKEN of the environment")
     if "aws_access_key_id" not in keys or "aws_secret_access_key" not in keys:
         raise NativeBackendError(_NO_CREDENTIALS)
-    # A profile has given its keys, region and endpoint already.
-    given.drop("profile")
+    # The keys, region and endpoint of a profile are among the options already.
+    remaining.drop("profile")
     return {**keys, "aws_skip_signature": "false"}
 
 
 _AWS_KEYS: Final = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
 
 
-def _gcs(given: _Given, container: str, write: bool) -> Native:
+def _gcs(remaining: _Options, container: str, write: bool) -> NativeStore:
     options: dict[str, str] = {}
-    if given.take("endpoint").rstrip("/") not in ("", "https://storage.googleapis.com"):
+    if remaining.pop("endpoint").rstrip("/") not in ("", "https://storage.googleapis.com"):
         raise NativeBackendError(
-            "OpenDAL and Polars speak different protocols of Google's, which one endpoint may not"
+            "OpenDAL and Polars use different protocols of Google, and an endpoint may support only one"
         )
-    if given.is_on("skip_signature"):
+    if remaining.pop_flag("skip_signature"):
         options["google_skip_signature"] = "true"
-        given.drop("credential", "credential_path", "token", "allow_anonymous")
+        remaining.drop("credential", "credential_path", "token", "allow_anonymous")
     else:
-        options |= _gcs_identity(given)
-    given.drop("disable_vm_metadata", "disable_config_load")
-    return Native(f"gs://{container}/{_prefix(given)}", options)
+        options |= _gcs_identity(remaining)
+    remaining.drop("disable_vm_metadata", "disable_config_load")
+    return NativeStore(f"gs://{container}/{_prefix(remaining)}", options)
 
 
-def _gcs_identity(given: _Given) -> dict[str, str]:
-    credential = given.take("credential")
+def _gcs_identity(remaining: _Options) -> dict[str, str]:
+    credential = remaining.pop("credential")
     if credential:
         try:
             return {"google_service_account_key": base64.b64decode(credential, validate=True).decode()}
         except (binascii.Error, UnicodeDecodeError):
-            raise NativeBackendError("credential= is not the base64 of a service account's key") from None
-    identity = given.renamed({"credential_path": "google_service_account_path", "token": "bearer_token"})
+            raise NativeBackendError("credential= is not the base64 of a service account key") from None
+    identity = remaining.pop_renamed(
+        {"credential_path": "google_service_account_path", "token": "bearer_token"}
+    )
     if len(identity) != 1:
         raise NativeBackendError(_NO_CREDENTIALS)
     return identity
 
 
-def _azure(scheme: str, service: str) -> Callable[[_Given, str, bool], Native]:
-    def rule(given: _Given, container: str, write: bool) -> Native:
-        host = urlsplit(given.take("endpoint"))
-        account = given.take("account_name") or host.netloc.partition(".")[0]
+def _azure(scheme: str, service: str) -> Callable[[_Options, str, bool], NativeStore]:
+    def rule(remaining: _Options, container: str, write: bool) -> NativeStore:
+        host = urlsplit(remaining.pop("endpoint"))
+        account = remaining.pop("account_name") or host.netloc.partition(".")[0]
         if not account or (host.scheme, host.netloc) != ("https", f"{account}.{service}.core.windows.net"):
-            raise NativeBackendError(
-                "Polars builds Azure's addresses by itself, for the public cloud's own hosts"
-            )
+            raise NativeBackendError("Polars supports only the hosts of Azure's public cloud")
         options = {"azure_storage_account_name": account}
-        options |= _azure_identity(given)
-        return Native(f"{scheme}://{container}/{_prefix(given)}", options)
+        options |= _azure_identity(remaining)
+        return NativeStore(f"{scheme}://{container}/{_prefix(remaining)}", options)
 
     return rule
 
 
-def _azure_identity(given: _Given) -> dict[str, str]:
-    if given.is_on("skip_signature"):
-        given.drop("account_key", "sas_token")
+def _azure_identity(remaining: _Options) -> dict[str, str]:
+    if remaining.pop_flag("skip_signature"):
+        remaining.drop("account_key", "sas_token")
         return {"azure_skip_signature": "true"}
     for names in _AZURE_IDENTITIES:
-        identity = given.renamed(names)
+        identity = remaining.pop_renamed(names)
         if len(identity) == len(names):
             return identity
         if identity:
@@ -287,40 +287,40 @@ _AZURE_IDENTITIES: Final[tuple[Mapping[str, str], ...]] = (
 )
 
 
-def _hf(given: _Given, container: str, write: bool) -> Native:
+def _hf(remaining: _Options, container: str, write: bool) -> NativeStore:
     if write:
-        raise NativeBackendError("Polars does not write to Hugging Face")
+        raise NativeBackendError("Polars cannot write to Hugging Face")
     if not container.startswith(("datasets/", "spaces/")):
-        raise NativeBackendError("of Hugging Face Polars reads datasets and spaces only")
-    token = given.take("token")
+        raise NativeBackendError("on Hugging Face, Polars reads datasets and spaces only")
+    token = remaining.pop("token")
     if not token and (os.environ.get("HF_TOKEN") or os.environ.get("HF_ENDPOINT")):
-        raise NativeBackendError("the environment sets HF_TOKEN or HF_ENDPOINT")
+        raise NativeBackendError("Polars would use HF_TOKEN or HF_ENDPOINT of the environment")
     options = {"token": token} if token else {}
-    return Native(f"hf://{container}/{_prefix(given)}", options)
+    return NativeStore(f"hf://{container}/{_prefix(remaining)}", options)
 
 
-def _fs(given: _Given, container: str, write: bool) -> Native:
+def _fs(remaining: _Options, container: str, write: bool) -> NativeStore:
     if write:
         raise NativeBackendError(
-            "Polars writes a local file in its place, so that a query that fails leaves a torn one"
+            "Polars writes local files in place, so that a query that fails leaves a torn file"
         )
-    root = given.take("root")
+    root = remaining.pop("root")
     if root.strip("/"):
-        raise NativeBackendError("local paths are absolute, whatever the root")
-    given.drop("atomic_write_dir")
-    return Native("/", {})
+        raise NativeBackendError("Polars does not support root= for local files")
+    remaining.drop("atomic_write_dir")
+    return NativeStore("/", {})
 
 
-def _http(given: _Given, container: str, write: bool) -> Native:
+def _http(remaining: _Options, container: str, write: bool) -> NativeStore:
     if write:
-        raise NativeBackendError("Polars does not write over HTTP")
-    endpoint = given.take("endpoint")
+        raise NativeBackendError("Polars cannot write over HTTP")
+    endpoint = remaining.pop("endpoint")
     if not endpoint or "@" in endpoint:
         raise NativeBackendError("Polars sends no user and password over HTTP")
-    return Native(posixpath.join(endpoint.rstrip("/"), _prefix(given)), {})
+    return NativeStore(posixpath.join(endpoint.rstrip("/"), _prefix(remaining)), {})
 
 
-_RULES: Final[Mapping[str, Callable[[_Given, str, bool], Native]]] = {
+_RULES: Final[Mapping[str, Callable[[_Options, str, bool], NativeStore]]] = {
     "s3": _s3,
     "gcs": _gcs,
     "azblob": _azure("az", "blob"),

@@ -1,4 +1,4 @@
-"""`target`: a URL of any service as a source that every Polars reader and sink takes."""
+"""`target`: an opendalfs URL as a source that every Polars reader and sink accepts."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from opendalfs import urls as paths
+from opendalfs import urls
 from opendalfs.errors import redact
 from opendalfs.fs.registry import from_url
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import FSSPEC
 from opendalfs.services import Form, Service, lookup
-from opendalfs_gateway.server import gateway
+from opendalfs_gateway import gateway
 
-from .glob import GLOB, translated
+from .glob import GLOB, to_polars_glob
 from .native_options import NativeBackendError, translate
 
-__all__ = ["Backend", "Target", "is_ours", "place_of", "resolve", "target"]
+__all__ = ["Backend", "Target", "is_opendalfs_url", "make_target", "parse_urls", "target"]
 
 Backend = Literal["auto", "native", "gateway"]
 Url = str | os.PathLike[str]
 
-_OURS: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/*)", re.I)
-_IN_HTTP: Final = re.compile(r"[*?\[%#]")
+_SCHEME: Final = re.compile(r"^opendal(\+?)([a-z0-9_-]+):(/*)", re.I)
+_SPECIAL_IN_HTTP: Final = re.compile(r"[*?\[%#]")
+_SINKS: Final = "with its own store Polars may publish what a query that fails has written so far"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to hand to a Polars reader or sink.
+    """The arguments of a Polars reader or sink.
 
     Parameters
     ----------
     source : str or list of str
-        URL or path that Polars understands.
+        URL or path that Polars accepts.
     storage_options : dict
-        What Polars needs for it. It holds secrets, so no repr shows it.
+        Polars' storage options for it. They hold secrets, so that the repr does not show them.
     backend : {"native", "gateway"}
-        Whether Polars' own store serves it, or the gateway.
+        Whether Polars' own store is used, or the gateway.
     reason : str
-        Why it is the gateway; empty for the native store.
+        Why the gateway is used; empty for Polars' own store.
     shown : dict of str
-        What the user's URLs begin with, by what those in `source` begin with.
+        Beginnings of the user's URLs, by the beginnings of those in `source`.
 
     Examples
     --------
@@ -59,36 +60,36 @@ class Target:
     shown: dict[str, str] = field(default_factory=dict)
 
     def name(self, url: str) -> str:
-        """Give the user's URL of what Polars calls so."""
+        """Return the user's URL for a URL of Polars."""
         for base, shown in self.shown.items():
             if url.startswith(base):
                 return shown + url[len(base) :]
         return url
 
 
-def is_ours(value: object) -> bool:
-    """Tell whether a value is a URL, or a path made of one, that names storage as opendalfs does."""
+def is_opendalfs_url(value: object) -> bool:
+    """Whether a value is an opendalfs URL, as a string or as a path made of one."""
     if not isinstance(value, (str, os.PathLike)):
         return False
     text = os.fspath(value)
-    found = _OURS.match(text) if isinstance(text, str) else None
-    # Without a plus it may be another library's scheme, as in "opendalx://".
-    return found is not None and bool(found.group(1) or _known(found.group(2)))
+    found = _SCHEME.match(text) if isinstance(text, str) else None
+    # Without a plus it may be the scheme of another library, such as "opendalx://".
+    return found is not None and bool(found.group(1) or _is_service(found.group(2)))
 
 
-def _known(name: str) -> bool:
-    return paths.service_of(f"opendal{name.lower()}://") is not None
+def _is_service(name: str) -> bool:
+    return urls.service_of(f"opendal{name.lower()}://") is not None
 
 
-def _service(url: Url) -> tuple[Service, str]:
+def _parse_scheme(url: Url) -> tuple[Service, str]:
     text = os.fspath(url)
-    found = _OURS.match(text)
+    found = _SCHEME.match(text)
     if found is None:
-        raise ValueError(f"{redact(text)!r} is no URL of opendalfs: those are like 'opendal+s3://bucket/key'")
+        raise ValueError(f"not an opendalfs URL: {redact(text)!r}. Write opendal+<service>://bucket/key")
     if len(found.group(3)) < 2:
         raise ValueError(
-            f"{redact(text)!r} has not the two slashes of a URL, of which pathlib leaves one. Polars would "
-            "take it for a local folder: pass a str, or a universal_pathlib.UPath as str(path)"
+            f"a URL needs two slashes: {redact(text)!r}. pathlib removes one: pass a str, or a "
+            "universal_pathlib.UPath as str(path)"
         )
     return lookup(found.group(2)), text
 
@@ -100,27 +101,26 @@ def target(
     write: bool = False,
     glob: bool = True,
 ) -> Target:
-    """Make a URL of any service, or several, into what Polars understands.
+    """Translate opendalfs URLs to what Polars accepts.
 
     Parameters
     ----------
     url : str, path-like, or sequence of these
-        ``opendal+<service>://...``: a file, a glob, or a directory with a slash at its end. Several must be
-        of one service and one server.
+        ``opendal+<service>://...``: a file, a glob, or a directory with a slash at its end. Several URLs must
+        be of one service and one server.
     storage_options : Mapping, optional
         Options of the service, in the names of OpenDAL or of s3fs, gcsfs, adlfs or ossfs.
     backend : {"auto", "native", "gateway"}
-        ``"native"``: Polars' own store, with the options translated; refused where anything would be lost.
-        ``"gateway"``: an S3 server on the loopback over opendalfs, for every service.
-        ``"auto"``: native where nothing is lost, else the gateway; `Target.backend` and `Target.reason` tell.
-        Sinks go through the gateway, as with its own store Polars may publish what a query that fails has
-        written so far.
+        ``"native"``: Polars' own store, with translated options; an error if it cannot do the same.
+        ``"gateway"``: an S3 server on the loopback interface, over opendalfs, for every service. ``"auto"``:
+        native where it does the same, else the gateway; see `Target.backend` and `Target.reason`. Sinks use
+        the gateway, because with its own store Polars may publish what a query that fails has written so far.
     write : bool
-        Whether a sink will write there; a gateway is read-only otherwise. What Polars completes is published
-        then, though its query may have failed; `sink_parquet` and its siblings wait for the query.
+        Whether a sink will write to it; the gateway is read-only otherwise. A file is published when Polars
+        completes it, even if the query fails. `sink_parquet` and its siblings wait for the query.
     glob : bool
-        Whether ``*``, ``?`` and ``[`` in names are a glob, as the reader takes them. What Polars' stores get
-        wrong in globs is mended in `Target.source`.
+        Whether ``*``, ``?`` and ``[`` in names are a glob, like the argument of the reader. `Target.source`
+        corrects the globs that Polars' stores interpret in another way than for local files.
 
     Returns
     -------
@@ -129,11 +129,13 @@ def target(
     Raises
     ------
     NativeBackendError
-        With ``backend="native"`` when anything would be lost; a ValueError that says what.
+        With ``backend="native"``, if Polars' own store cannot do the same.
     OptionError
-        For an option that the service does not have, naming the nearest one.
+        For an option that the service does not have. The error names the nearest one.
     ValueError
-        For a URL that is none of ours, or that no service can reach.
+        For a URL that is not an opendalfs URL, or that no service can reach.
+    UnsupportedError
+        With `write`, if the service cannot write.
 
     Examples
     --------
@@ -143,10 +145,10 @@ def target(
     >>> pl.scan_csv(t.source, storage_options=t.storage_options).collect().item()
     42
     """
-    return resolve(url, storage_options, backend, write=write, glob=glob and not write)
+    return make_target(url, storage_options, backend, write=write, glob=glob and not write)
 
 
-def resolve(
+def make_target(
     url: Url | Sequence[Url],
     storage_options: Mapping[str, Any] | None,
     backend: Backend,
@@ -155,95 +157,107 @@ def resolve(
     hold: bool = False,
     glob: bool = False,
 ) -> Target:
-    """Do what `target` does; with `hold` the gateway publishes nothing before it is told to."""
+    """Do what `target` does. With `hold` the gateway publishes nothing before `Gateway.publish`."""
     if backend not in ("auto", "native", "gateway"):
-        raise ValueError(f"backend is 'auto', 'native' or 'gateway', not {backend!r}")
+        raise ValueError(f"unknown backend {backend!r}: use 'auto', 'native' or 'gateway'")
     single = isinstance(url, (str, os.PathLike))
-    urls = [url] if isinstance(url, (str, os.PathLike)) else list(url)
-    if not urls:
-        raise ValueError("no URL is given")
-    place, found = place_of(urls, storage_options or {})
+    given = [url] if isinstance(url, (str, os.PathLike)) else list(url)
+    if not given:
+        raise ValueError("no URL was given: pass at least one")
+    filesystem, paths = parse_urls(given, storage_options or {})
     if write:
-        for path in found:
-            place.locate(path)[0].require("write", "write")
-    reason = "the gateway was asked for"
+        for path in paths:
+            filesystem.locate(path)[0].require("write", "write")
+    reason = "backend='gateway' was requested"
     if backend == "auto" and write:
-        reason = "with its own store Polars may publish what a query that fails has written so far"
+        reason = _SINKS
     elif backend != "gateway":
         try:
-            return _native(place, found, single, write=write, glob=glob)
+            return _native_target(filesystem, paths, single, write=write, glob=glob)
         except NativeBackendError as exc:
             if backend == "native":
+                exc.add_note("Pass backend='auto' or 'gateway' to send the requests through opendalfs.")
                 raise
             reason = str(exc)
     server = gateway()
-    roots = _roots(place.service, found)
-    bases = {root: server.mount(place, root, write=write, hold=hold) for root in dict.fromkeys(roots)}
-    sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, found, strict=True)]
-    shown = {base: _shown(place, root) for root, base in bases.items()}
+    roots = _roots(filesystem.service, paths)
+    bases = {root: server.mount(filesystem, root, write=write, hold=hold) for root in dict.fromkeys(roots)}
+    sources = [bases[root] + path[len(root) :].lstrip("/") for root, path in zip(roots, paths, strict=True)]
+    shown = {base: _shown_base(filesystem, root) for root, base in bases.items()}
     if glob:
-        sources = [translated(source) for source in sources]
+        sources = [to_polars_glob(source) for source in sources]
     return Target(sources[0] if single else sources, dict(server.storage_options), "gateway", reason, shown)
 
 
-def place_of(urls: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFileSystem, list[str]]:
-    """Find what URLs name.
+def parse_urls(given: Sequence[Url], options: Mapping[str, Any]) -> tuple[ServiceFileSystem, list[str]]:
+    """Return the filesystem of some URLs, and their paths.
 
     Parameters
     ----------
-    urls : sequence of str or path-like
-        Of one service and one server.
+    given : sequence of str or path-like
+        URLs of one service and one server.
     options : Mapping
-        Of the service; those that only fsspec has a use for are left out.
+        Options of the service. Those that only concern fsspec are ignored.
 
     Returns
     -------
     ServiceFileSystem
-        The filesystem that all are of.
+        The filesystem of all URLs.
     list of str
-        The path of each, a slash at its end kept.
+        The path of each, with the slash at its end if there is one.
+
+    Raises
+    ------
+    OptionError
+        For an option that the service does not have.
+    ValueError
+        For a URL that is not an opendalfs URL, for URLs of several servers, and for a path that no service
+        can reach.
     """
-    services = [_service(url) for url in urls]
-    service = services[0][0]
-    told = paths.url_options(service, services[0][1])
+    services = [_parse_scheme(url) for url in given]
+    service, first = services[0]
+    server = urls.url_options(service, first)
     for other, text in services[1:]:
-        if other is not service or paths.url_options(service, text) != told:
-            raise ValueError("several URLs of one scan are of one service and one server")
-    given = {k: v for k, v in options.items() if k not in FSSPEC}
-    place = from_url(services[0][1], **given)
-    found = []
+        if other is not service or urls.url_options(service, text) != server:
+            raise ValueError(
+                "the URLs of one scan must be of one service and one server: scan them separately"
+            )
+    filesystem = from_url(first, **{k: v for k, v in options.items() if k not in FSSPEC})
+    paths = []
     for _, text in services:
-        path = paths.strip(service, text)
-        # Here a path that OpenDAL would take for another one is refused.
-        place.locate(path)
-        found.append(f"{path}/" if text.endswith("/") and path not in ("", "/") else path)
-    return place, found
+        path = urls.strip(service, text)
+        # Raises for a path that OpenDAL would take for another one.
+        filesystem.locate(path)
+        paths.append(f"{path}/" if text.endswith("/") and path not in ("", "/") else path)
+    return filesystem, paths
 
 
-def _native(place: ServiceFileSystem, found: list[str], single: bool, *, write: bool, glob: bool) -> Target:
-    cuts = [paths.split(place.service, path) for path in found]
-    stores = {container: translate(place, container, write=write) for container, _ in cuts}
-    if place.service.scheme == "http" and any(_IN_HTTP.search(key) for _, key in cuts):
-        raise NativeBackendError("over HTTP Polars takes no globs, and '%' and '#' for parts of the URL")
-    if not all(key for _, key in cuts):
+def _native_target(
+    filesystem: ServiceFileSystem, paths: list[str], single: bool, *, write: bool, glob: bool
+) -> Target:
+    split = [urls.split(filesystem.service, path) for path in paths]
+    stores = {container: translate(filesystem, container, write=write) for container, _ in split}
+    if filesystem.service.scheme == "http" and any(_SPECIAL_IN_HTTP.search(key) for _, key in split):
+        raise NativeBackendError("over HTTP, Polars supports no globs, and no '%' and '#' in names")
+    if not all(key for _, key in split):
         raise NativeBackendError("Polars reads hive partitions wrongly from the root of a bucket")
-    sources = [stores[container].base + key for container, key in cuts]
+    sources = [stores[container].base + key for container, key in split]
     if glob:
-        sources = [translated(source) for source in sources]
-    options = dict(stores[cuts[0][0]].options)
-    shown = {store.base: _shown(place, container) for container, store in stores.items()}
+        sources = [to_polars_glob(source) for source in sources]
+    options = dict(stores[split[0][0]].options)
+    shown = {store.base: _shown_base(filesystem, container) for container, store in stores.items()}
     return Target(sources[0] if single else sources, options, "native", shown=shown)
 
 
-def _roots(service: Service, found: list[str]) -> list[str]:
-    """Give the directory to mount for each path: its container; of a disk as little as will do."""
+def _roots(service: Service, paths: list[str]) -> list[str]:
+    """Return the directory to mount for each path: its container, or the common directory on a local disk."""
     if service.form is Form.ABSOLUTE:
-        folders = [GLOB.split(path)[0].rpartition("/")[0] or "/" for path in found]
-        return [posixpath.commonpath(folders)] * len(found)
-    return [paths.split(service, path)[0] for path in found]
+        folders = [GLOB.split(path)[0].rpartition("/")[0] or "/" for path in paths]
+        return [posixpath.commonpath(folders)] * len(paths)
+    return [urls.split(service, path)[0] for path in paths]
 
 
-def _shown(place: ServiceFileSystem, root: str) -> str:
-    """Give what a URL of the user's begins with where Polars sees the root."""
-    url = place.unstrip_protocol(root)
+def _shown_base(filesystem: ServiceFileSystem, root: str) -> str:
+    """Return the beginning of the user's URLs below a root."""
+    url = filesystem.unstrip_protocol(root)
     return url if url.endswith("/") else f"{url}/"

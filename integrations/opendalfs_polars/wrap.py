@@ -1,11 +1,10 @@
-"""One call of a Polars function with our URLs in it: translated, made, tidied up.
+"""Calls of Polars' functions with opendalfs URLs: the URL is translated, and the call made.
 
-Both `functions` and `hooks` come here, so that a URL means the same with the hooks and without.
+Both `functions` and `hooks` use this module, so that a URL means the same with the hooks and without.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,178 +15,197 @@ from typing import Any, Final
 import polars as pl
 from polars.io.partition import PartitionBy, SinkedPathsCallbackArgs
 
-from opendalfs_gateway.server import gateway
+from opendalfs_gateway import gateway
 
-from .target import Backend, Target, is_ours, place_of, resolve
+from .partition import base_path, with_base_path
+from .target import Backend, Target, is_opendalfs_url, make_target, parse_urls
 
-__all__ = ["Call", "Function", "named", "read", "write", "write_file", "write_ndjson"]
+__all__ = [
+    "PolarsFunction",
+    "UrlCall",
+    "call_file_writer",
+    "call_ndjson_writer",
+    "call_reader",
+    "call_sink",
+    "has_opendalfs_url",
+]
 
 _Arguments = dict[str, Any]
 _Bound = partial[Any]
-Call = Callable[[_Bound, Any, Mapping[str, Any], Backend], Any]
-"""Calls a function of Polars, its self bound, with URLs of ours and the other arguments.
+UrlCall = Callable[[_Bound, Any, Mapping[str, Any], Backend], Any]
+"""Calls a function of Polars, its self bound, with opendalfs URLs and the other arguments.
 
-``storage_options`` are among these, in opendalfs's names. It returns what the function returns, and raises
-ValueError for a credential_provider, which opendalfs has no use for.
+These include ``storage_options`` in opendalfs's names. It returns what the function returns, and raises
+ValueError for a ``credential_provider``, which opendalfs does not use.
 """
 
 _ENCODINGS: Final = frozenset({"utf8", "utf8-lossy"})
 
 
-def named(source: object) -> bool:
-    """Tell whether an argument holds URLs of ours: a string, a path, a list of these, or a PartitionBy."""
+def has_opendalfs_url(source: object) -> bool:
+    """Whether an argument holds an opendalfs URL: a string, a path, a list of these, or a PartitionBy."""
     if isinstance(source, PartitionBy):
-        return is_ours(source._pl_partition_by.base_path)
+        return is_opendalfs_url(base_path(source))
     if isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
-        return any(map(is_ours, source))
-    return is_ours(source)
+        return any(map(is_opendalfs_url, source))
+    return is_opendalfs_url(source)
 
 
-class Function:
-    """A function or method of Polars, the first argument of which but self may name storage.
+class PolarsFunction:
+    """A function or method of Polars whose first argument, after self, may hold URLs.
 
     Parameters
     ----------
     original : callable
         Such as ``pl.scan_parquet`` or ``pl.LazyFrame.sink_parquet``.
-    call : Call
-        Makes the calls that have URLs of ours: `read`, `write`, `write_ndjson` or `write_file`.
+    call : UrlCall
+        Makes the calls with opendalfs URLs: one of the ``call_*`` functions of this module.
+
+    Attributes
+    ----------
+    where : str
+        Name of the argument that may hold URLs.
     """
 
-    def __init__(self, original: Callable[..., Any], call: Call) -> None:
+    def __init__(self, original: Callable[..., Any], call: UrlCall) -> None:
         self.original = original
         self.signature = inspect.signature(original)
         self._call = call
         self._names = list(self.signature.parameters)
-        self._before = int(self._names[0] == "self")
-        self.where = self._names[self._before]
+        self._self_count = int(self._names[0] == "self")
+        self.where = self._names[self._self_count]
 
     def __call__(
         self, args: tuple[Any, ...], kwargs: _Arguments, options: Mapping[str, Any] | None, backend: Backend
     ) -> Any:
-        """Make a call with the arguments as they came, and storage options for where it has none.
+        """Call the function; without an opendalfs URL, with unchanged arguments.
 
-        One that has no URL of ours goes through to Polars untouched.
+        Parameters
+        ----------
+        args, kwargs : tuple and dict
+            The arguments of the caller.
+        options : Mapping, optional
+            Storage options for a call that has none.
+        backend : {"auto", "native", "gateway"}
+            As `target` takes it.
         """
-        place = args[self._before] if len(args) > self._before else kwargs.get(self.where)
-        if not named(place):
+        source = args[self._self_count] if len(args) > self._self_count else kwargs.get(self.where)
+        if not has_opendalfs_url(source):
             return self.original(*args, **kwargs)
         known = {name: value for name, value in kwargs.items() if name in self._names}
-        # Names that Polars has given up, or never had, are for it to judge.
-        given = {**kwargs, **self.signature.bind(*args, **known).arguments}
-        bound = partial(self.original, *(given.pop(name) for name in self._names[: self._before]))
-        del given[self.where]
-        if given.get("storage_options") is None:
-            given["storage_options"] = options
-        return self._call(bound, place, given, backend)
+        # Polars itself handles deprecated and unknown names.
+        arguments = {**kwargs, **self.signature.bind(*args, **known).arguments}
+        bound = partial(self.original, *(arguments.pop(name) for name in self._names[: self._self_count]))
+        del arguments[self.where]
+        if arguments.get("storage_options") is None:
+            arguments["storage_options"] = options
+        return self._call(bound, source, arguments, backend)
 
 
-def read(function: _Bound, source: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
+def call_reader(function: _Bound, source: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
     """Call a function that scans or reads."""
-    given = dict(arguments)
-    if given.get("use_pyarrow") or given.get("encoding", "utf8") not in _ENCODINGS:
-        # Polars then opens the file by fsspec, which knows our URLs itself.
-        return function(source, **given)
-    glob = bool(given.get("glob", True))
-    found = resolve(source, given.pop("storage_options", None), backend, glob=glob)
+    remaining = dict(arguments)
+    if remaining.get("use_pyarrow") or remaining.get("encoding", "utf8") not in _ENCODINGS:
+        # Polars then opens the file with fsspec, which accepts opendalfs URLs itself.
+        return function(source, **remaining)
+    glob = bool(remaining.get("glob", True))
+    target = make_target(source, remaining.pop("storage_options", None), backend, glob=glob)
     result = None
     try:
-        result = function(found.source, **_cloud(function, found, given))
+        result = function(target.source, **_cloud_arguments(function, target, remaining))
     finally:
-        if found.backend == "gateway" and not isinstance(result, pl.LazyFrame):
-            for base in found.shown:
+        if target.backend == "gateway" and not isinstance(result, pl.LazyFrame):
+            for base in target.shown:
                 gateway().release(base)
-    column = given.get("include_file_paths")
-    return result.with_columns(_named(column, found)) if column else result
+    column = remaining.get("include_file_paths")
+    return result.with_columns(_user_urls(column, target)) if column else result
 
 
-def _named(column: str, found: Target) -> pl.Expr:
-    """Give a column of what Polars calls the files, with the user's URLs in their place."""
+def _user_urls(column: str, target: Target) -> pl.Expr:
+    """Return an expression that replaces Polars' names of files by the URLs of the user."""
     path = pl.col(column)
-    named = path
-    for base, shown in found.shown.items():
+    url = path
+    for base, shown in target.shown.items():
         renamed = pl.lit(shown) + path.str.strip_prefix(base)
-        named = pl.when(path.str.starts_with(base)).then(renamed).otherwise(named)
-    return named.alias(column)
+        url = pl.when(path.str.starts_with(base)).then(renamed).otherwise(url)
+    return url.alias(column)
 
 
-def write(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
+def call_sink(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> Any:
     """Call a method that sinks or writes."""
-    given = dict(arguments)
-    if given.get("use_pyarrow"):
+    remaining = dict(arguments)
+    if remaining.get("use_pyarrow"):
         # pyarrow would look for the gateway's bucket at AWS. It takes a file.
-        if (given.get("pyarrow_options") or {}).get("partition_cols"):
-            raise ValueError("pyarrow's partition_cols take no URL: use partition_by, without use_pyarrow")
-        return write_file(function, sink, given, backend)
-    options = given.pop("storage_options", None)
-    parted = isinstance(sink, PartitionBy)
-    url = sink._pl_partition_by.base_path if parted else sink
-    lazy = bool(given.get("lazy"))
-    found = resolve(url, options, backend, write=True, hold=not lazy)
-    path = _rebased(sink, str(found.source)) if parted else found.source
-    told: list[SinkedPathsCallbackArgs] = []
-    tell = given.get("sinked_paths_callback")
-    if tell:
-        # Where it can wait for it, not before the files are there to be read.
-        given["sinked_paths_callback"] = partial(_tell, tell, found) if lazy else told.append
-    with _published(found, lazy=lazy):
-        result = function(path, **_cloud(function, found, given))
-    for args in told:
-        _tell(tell, found, args)
+        if (remaining.get("pyarrow_options") or {}).get("partition_cols"):
+            raise ValueError(
+                "pyarrow's partition_cols are not supported with a URL: use partition_by, without use_pyarrow"
+            )
+        return call_file_writer(function, sink, remaining, backend)
+    options = remaining.pop("storage_options", None)
+    is_partitioned = isinstance(sink, PartitionBy)
+    url = base_path(sink) if is_partitioned else sink
+    lazy = bool(remaining.get("lazy"))
+    target = make_target(url, options, backend, write=True, hold=not lazy)
+    path = with_base_path(sink, str(target.source)) if is_partitioned else target.source
+    written: list[SinkedPathsCallbackArgs] = []
+    callback = remaining.get("sinked_paths_callback")
+    if callback:
+        # The files can be read when the callback is called, but for lazy sinks.
+        remaining["sinked_paths_callback"] = partial(_call_back, callback, target) if lazy else written.append
+    with _publishing(target, lazy=lazy):
+        result = function(path, **_cloud_arguments(function, target, remaining))
+    for args in written:
+        _call_back(callback, target, args)
     return result
 
 
-def _tell(tell: Any, found: Target, args: SinkedPathsCallbackArgs) -> None:
-    """Tell the user what was written, by the user's URLs."""
-    paths = [dataclasses.replace(path, path=found.name(path.path)) for path in args.paths]
-    tell(dataclasses.replace(args, paths=paths))
+def _call_back(callback: Any, target: Target, args: SinkedPathsCallbackArgs) -> None:
+    """Call the user's callback with the URLs of the user."""
+    paths = [dataclasses.replace(path, path=target.name(path.path)) for path in args.paths]
+    callback(dataclasses.replace(args, paths=paths))
 
 
 @contextmanager
-def _published(found: Target, *, lazy: bool) -> Iterator[None]:
-    """Publish what a sink has written when it has succeeded, and drop it when it fails.
+def _publishing(target: Target, *, lazy: bool) -> Iterator[None]:
+    """Publish the files of a sink if the block succeeds, and drop them if it fails.
 
-    Nothing tells when a lazy sink is over, so what it writes is published as Polars completes it.
+    The end of a lazy sink cannot be observed, so its files are published as Polars completes them.
     """
-    if found.backend == "native" or lazy:
+    if target.backend == "native" or lazy:
         yield
         return
     try:
         yield
     except BaseException:
-        for base in found.shown:
+        for base in target.shown:
             gateway().end(base)
         raise
-    for base in found.shown:
+    for base in target.shown:
         gateway().publish(base)
 
 
-def write_ndjson(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> None:
-    """Call ``DataFrame.write_ndjson``, which takes no storage options, by way of the sink, which does."""
+def call_ndjson_writer(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> None:
+    """Call the sink in place of ``DataFrame.write_ndjson``, which takes no storage options."""
     (frame,) = function.args
-    write(partial(pl.LazyFrame.sink_ndjson, frame.lazy()), sink, arguments, backend)
+    call_sink(partial(pl.LazyFrame.sink_ndjson, frame.lazy()), sink, arguments, backend)
 
 
-def write_file(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> None:
-    """Call a method that writes to a file object only, with one of ours; it is published at the end."""
-    given = dict(arguments)
-    place, paths = place_of([sink], given.pop("storage_options", None) or {})
-    with place.open(paths[0], "wb") as file:
-        function(file, **given)
+def call_file_writer(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend: Backend) -> None:
+    """Call a method that only writes to a file object, with one of opendalfs, published at the end."""
+    remaining = dict(arguments)
+    filesystem, paths = parse_urls([sink], remaining.pop("storage_options", None) or {})
+    with filesystem.open(paths[0], "wb") as file:
+        function(file, **remaining)
 
 
-def _cloud(function: _Bound, found: Target, given: _Arguments) -> _Arguments:
-    if given.pop("credential_provider", "auto") not in ("auto", None):
-        raise ValueError("with a URL of opendalfs credentials go into storage_options")
-    arguments = {**given, "storage_options": found.storage_options or None}
+def _cloud_arguments(function: _Bound, target: Target, arguments: _Arguments) -> _Arguments:
+    """Return the arguments with the storage options of the target in place of the user's."""
+    if arguments.pop("credential_provider", "auto") not in ("auto", None):
+        raise ValueError(
+            "credential_provider is not supported with an opendalfs URL: pass credentials in storage_options"
+        )
+    replaced = {**arguments, "storage_options": target.storage_options or None}
     if "credential_provider" in inspect.signature(function).parameters:
-        # None: Polars must not look for others than those that were given.
-        arguments["credential_provider"] = None
-    return arguments
-
-
-def _rebased(sink: PartitionBy, base: str) -> PartitionBy:
-    """Copy a PartitionBy with another base."""
-    rebased = copy.copy(sink)
-    rebased._pl_partition_by = dataclasses.replace(sink._pl_partition_by, base_path=base)
-    return rebased
+        # None: Polars must not look for other credentials.
+        replaced["credential_provider"] = None
+    return replaced
