@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import opendalfs
 from opendalfs.testing import S3Server
-from tests.integrations.duckdb import harness as duckdb_harness
+from tests.integrations.duckdb import harness
 
 CACHEABLE_AFTER = 11.0
 """Seconds: DuckDB caches no file that was written less than 10 s ago."""
@@ -35,7 +35,7 @@ class Lake:
 
 
 def make_lake(server: S3Server, folder: Path) -> Iterator[Lake]:
-    duckdb_harness.make_files(folder)
+    harness.make_files(folder)
     name = f"duckdb-{uuid4().hex[:12]}"
     options = server.options
     fs = opendalfs.filesystem("s3", **options)
@@ -47,5 +47,5 @@ def make_lake(server: S3Server, folder: Path) -> Iterator[Lake]:
             if file.is_file()
         }
     )
-    yield Lake(folder, prefix, options, duckdb_harness.answers(folder), time.monotonic())
+    yield Lake(folder, prefix, options, harness.answers(folder), time.monotonic())
     server.remove_prefix(f"{name}/")

@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 import opendalfs
 from opendalfs.testing import S3Server
-from tests.integrations import duckdb_harness as harness
+from tests.integrations.duckdb import harness
 from tests.integrations.duckdb.lake import Lake, make_lake
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,7 +10,7 @@ import pytest
 import opendalfs
 import opendalfs_duckdb
 from opendalfs.testing import S3Server
-from tests.integrations import duckdb_harness as harness
+from tests.integrations.duckdb import harness
 from tests.integrations.duckdb.lake import Lake, make_lake
 
 
