@@ -19,10 +19,11 @@ from opendalfs.budget import Budget
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.listing.info import Info
 from opendalfs.path_cache import PathCache
-from opendalfs.read.reader import Reader, Version, weakly
+from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import LISTED, VersionCache
+from opendalfs.runtime.futures import weak_callback
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.version import detects_change
+from opendalfs.storage.version import Version, detects_change
 
 from .column_history import Memory
 from .footer import Tail
@@ -194,7 +195,7 @@ class TailCache:
             if shared is None or shared.tail.failed or not _same(shared.tail.told, reader.version):
                 shared = _Shared(Tail(reader, begin), now + _TAIL_SECONDS)
                 if begin:
-                    shared.tail.then(weakly(self._update_weight, path, weakref.ref(shared.tail)))
+                    shared.tail.then(weak_callback(self._update_weight, path, weakref.ref(shared.tail)))
             until = min(shared.until, now + _OPENED_TAIL_SECONDS) if opened else shared.until
             self._put(path, _Shared(shared.tail, until))
             return shared.tail

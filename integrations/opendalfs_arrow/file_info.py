@@ -14,8 +14,8 @@ from opendalfs.errors import redact
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
-from opendalfs.read.reader import gather
 from opendalfs.runtime import tasks
+from opendalfs.runtime.tasks import gather
 
 from .file_cache import FileCache
 from .paths import PathResolver

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from opendalfs.errors import ChangedError
 from opendalfs.read.ranges import Range
-from opendalfs.read.reader import Reader, failed, submit
-from opendalfs.runtime.workers import result
+from opendalfs.read.reader import Reader
+from opendalfs.runtime.futures import failed
+from opendalfs.runtime.workers import result, submit
 
 __all__ = ["Chunk", "Footer", "Tail"]
 

@@ -23,10 +23,11 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move
 from opendalfs.fs.removal import remove_contents, remove_tree
 from opendalfs.options import FSSPEC, Tuning
-from opendalfs.read.reader import Reader, weakly
+from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import tasks
 from opendalfs.runtime.engine_calls import engine_call
+from opendalfs.runtime.futures import weak_callback
 
 from .call_hints import CallHint, RunningCall, find_call, look_at_caller
 from .file_cache import FileCache, file_cache_of
@@ -220,7 +221,7 @@ class Handler(pafs.FileSystemHandler):
         """Return the reader of a file, of the cached version if there is one."""
         fs, inner = self.paths.resolve(path)
         # After a read that finds the file changed, the next open must not use the old version again.
-        changed = weakly(fs.invalidate_cache, inner)
+        changed = weak_callback(fs.invalidate_cache, inner)
         connection, key = fs.locate(inner)
         version = self.cache.version(self.paths.full_path(fs, inner), connection)
         return Reader(connection, key, version, changed)

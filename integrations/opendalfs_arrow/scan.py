@@ -31,9 +31,9 @@ import pyarrow as pa
 from opendalfs import tracing
 from opendalfs.budget import PROCESS, Budget, Reservation
 from opendalfs.read.ranges import Range, coalesce, split
-from opendalfs.read.reader import failed, submit, weakly
 from opendalfs.runtime import process
-from opendalfs.runtime.workers import result
+from opendalfs.runtime.futures import failed, weak_callback
+from opendalfs.runtime.workers import result, submit
 
 from .call_hints import CallHint
 from .column_history import Memory
@@ -132,7 +132,7 @@ class Scan:
             self._pump()
         elif ahead or columns is not None:
             self._ready = Future()
-            tail.then(weakly(self._follow))
+            tail.then(weak_callback(self._follow))
 
     def _follow(self, read: bool) -> None:
         """Plan by what is known before the first read, once the footer was read."""

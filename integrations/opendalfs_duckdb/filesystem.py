@@ -21,11 +21,12 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move_object
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
-from opendalfs.read.reader import Reader, Version
+from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import QUERY, VersionCache
 from opendalfs.runtime import tasks
 from opendalfs.services import Form
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.version import Version
 from opendalfs.write.writer import Writer, appending
 
 from .callbacks import callback, watch_process

@@ -13,7 +13,7 @@ from opendalfs.budget import PROCESS
 from opendalfs.errors import ChangedError
 from opendalfs.read.ranges import Range
 from opendalfs.read.readahead import Blocks, read_blocks
-from opendalfs.read.reader import Version
+from opendalfs.storage.version import Version
 
 from . import s3
 from .failures import Failures

@@ -11,13 +11,14 @@ from opendalfs import urls
 from opendalfs.errors import redact
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.listing import info as listing
-from opendalfs.read import reader
+from opendalfs.read.async_reader import fetch
 from opendalfs.read.ranges import Range
-from opendalfs.read.reader import Version
+from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import CONDITIONAL, VersionCache
 from opendalfs.runtime import workers
 from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.version import Version, pin
 
 from .s3 import S3Error
 
@@ -145,7 +146,7 @@ class Mount:
         if not begins:
             return self._pinned(key).get(key)
         found = self._latest.get(self.locate(key)[1])
-        if found is None or "if_match" not in reader.pin(self.connection, found):
+        if found is None or "if_match" not in pin(self.connection, found):
             return None
         self._pinned(key)[key] = found
         return found
@@ -248,8 +249,8 @@ class Source:
         in a thread, where the read and the look at the version that goes with it cost one hand-over.
         """
         if self._home is Home.REMOTE:
-            return (await reader.fetch(self._connection, self._key, [part], self._version, gap=0))[0]
-        source = reader.Reader(self._connection, self._key, self._version)
+            return (await fetch(self._connection, self._key, [part], self._version, gap=0))[0]
+        source = Reader(self._connection, self._key, self._version)
         if self._home is Home.PROCESS:
             return source.fetch(part)
         return await asyncio.get_running_loop().run_in_executor(workers.executor(), source.fetch, part)

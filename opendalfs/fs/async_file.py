@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from opendalfs.errors import redact
-from opendalfs.read.reader import Version, fetch
+from opendalfs.read.async_reader import fetch
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.version import Version
 from opendalfs.write.publication import OpenContext, not_published, raise_unless_propagating
 from opendalfs.write.writer import State, Writer
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from opendalfs.errors import ChangedError, redact
 from opendalfs.listing import info as listing
 from opendalfs.read import async_reader
-from opendalfs.read.plan import grouped, spread
+from opendalfs.read.plan import group_by_path, restore_order
 from opendalfs.read.reader import Reader
 from opendalfs.runtime import workers
+from opendalfs.runtime.tasks import gather
 from opendalfs.storage.version import Version
 
 from .base import BaseFileSystem
@@ -94,7 +95,7 @@ async def cat(
                 raise
             return exc
 
-    contents = await async_reader.gather(read, paths, limit)
+    contents = await gather(read, paths, limit)
     if paths == [fs._strip_protocol(path)] and not isinstance(path, list):
         return contents[0]
     pairs = zip(paths, contents, strict=True)
@@ -144,7 +145,7 @@ async def cat_ranges(
     version_id: str | None,
 ) -> list[Any]:
     """Read many ranges of many files; `OpendalFileSystem.cat_ranges` describes the parameters."""
-    groups = grouped(paths, starts, ends)
+    groups = group_by_path(paths, starts, ends)
 
     async def read_ranges(path: str) -> list[Any]:
         ranges = [(start, end) for _, start, end in groups[path]]
@@ -157,15 +158,15 @@ async def cat_ranges(
         except Exception as exc:
             return [exc] * len(ranges)
 
-    contents = await async_reader.gather(read_ranges, groups, limit)
-    return spread(groups, contents, len(paths), on_error)
+    contents = await gather(read_ranges, groups, limit)
+    return restore_order(groups, contents, len(paths), on_error)
 
 
 def cat_ranges_blocking(
     fs: BaseFileSystem, paths: list[str], starts: Any, ends: Any, *, max_gap: int | None, on_error: str
 ) -> list[Any]:
     """Read many ranges of many files in threads, without the event loop."""
-    groups = grouped(paths, starts, ends)
+    groups = group_by_path(paths, starts, ends)
 
     def read_ranges(path: str) -> list[Any]:
         ranges = [(start, end) for _, start, end in groups[path]]
@@ -183,4 +184,4 @@ def cat_ranges_blocking(
         contents = [read_ranges(path) for path in groups]
     else:
         contents = workers.each(read_ranges, groups)
-    return spread(groups, contents, len(paths), on_error)
+    return restore_order(groups, contents, len(paths), on_error)

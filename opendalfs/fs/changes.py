@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from opendalfs.errors import redact
-from opendalfs.read.async_reader import gather
+from opendalfs.runtime.tasks import gather
 
 from .copies import copy_file, copy_listed, plan_copies
 from .directories import create_directory, not_recursive, remove_directory

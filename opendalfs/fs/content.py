@@ -9,7 +9,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 
 from opendalfs.errors import UnsupportedError
 from opendalfs.listing.info import Info
-from opendalfs.read.async_reader import gather
+from opendalfs.runtime.tasks import gather
 
 from .cat import cat, cat_file, cat_ranges, cat_ranges_blocking
 from .changes import ChangingFileSystem

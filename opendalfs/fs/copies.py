@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 from fsspec.utils import other_paths
 
 from opendalfs.listing.info import Info
-from opendalfs.read.async_reader import fetch, gather
+from opendalfs.read.async_reader import fetch
 from opendalfs.read.ranges import Range
+from opendalfs.runtime.tasks import gather
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts

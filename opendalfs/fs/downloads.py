@@ -14,7 +14,7 @@ from fsspec.utils import check_contained, isfilelike, other_paths
 from opendalfs.errors import redact
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
-from opendalfs.read import async_reader
+from opendalfs.read.download import download, write_into
 from opendalfs.storage.version import Version
 
 from .base import BaseFileSystem, must_refresh
@@ -156,10 +156,10 @@ async def download_file(
             version = Version.from_info(await fs._info(source, refresh=True))
         callback.set_size(version.size)
         if isfilelike(target):
-            await async_reader.pour(connection, key, version, target, progress)
+            await write_into(connection, key, version, target, progress)
         else:
             local = os.fspath(target)
-            await async_reader.download(connection, key, version, local, callback.relative_update)
+            await download(connection, key, version, local, callback.relative_update)
 
     if version_id is not None or fs.cached_version(source) is None:
         await read(Version.from_info(info))

@@ -14,8 +14,10 @@ from typing import Any
 from fsspec.spec import AbstractBufferedFile
 
 from opendalfs.errors import ChangedError, redact
-from opendalfs.read.reader import Reader, Version, weakly
+from opendalfs.read.reader import Reader
+from opendalfs.runtime.futures import weak_callback
 from opendalfs.services import Home
+from opendalfs.storage.version import Version
 
 from . import file_readers
 from .base import BaseFileSystem, must_refresh
@@ -88,7 +90,7 @@ class ReadFile(AbstractBufferedFile):
             text = "Is a directory" if key else connection.no_key
             raise IsADirectoryError(errno.EISDIR, text, redact(path))
         # If the version from a cached listing is gone, the next open must not use it again.
-        invalidate = weakly(fs.invalidate_cache, path)
+        invalidate = weak_callback(fs.invalidate_cache, path)
         version = Version.from_info(self._details)
         if size is not None and version.size < size:
             raise ChangedError(

@@ -13,7 +13,7 @@ from typing import Final
 from opendalfs.errors import redact
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
-from opendalfs.read.async_reader import gather
+from opendalfs.runtime.tasks import gather
 from opendalfs.services import Form, Home
 from opendalfs.storage.connection import Connection
 

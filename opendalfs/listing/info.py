@@ -15,7 +15,7 @@ from typing import Any, Final
 from opendal.types import Entry, Metadata
 
 from opendalfs.errors import NoContainerError
-from opendalfs.read.async_reader import gather
+from opendalfs.runtime.tasks import gather
 from opendalfs.services import Home
 from opendalfs.storage.connection import PAGE, Connection
 from opendalfs.storage.local_disk import leads_to_folder, stages_writes

@@ -23,8 +23,8 @@ from weakref import WeakSet
 
 from opendal.types import Entry
 
-from opendalfs.read.async_reader import gather
 from opendalfs.read.ranges import Range, split
+from opendalfs.runtime.tasks import gather
 from opendalfs.services import Home
 from opendalfs.storage.connection import PAGE, Connection
 

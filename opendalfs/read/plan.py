@@ -1,18 +1,22 @@
-"""Plans the fetches that serve ranges of an object, and puts their bytes into the ranges asked for."""
+"""What reads in threads and in coroutines share: the plan of their requests, and the check of the version."""
 
 from __future__ import annotations
 
 import errno
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
+
+from opendal.types import Metadata
 
 from opendalfs import tracing
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.version import Version, compare, compares, pin, whole
 
 from .ranges import Fetch, Range, clamp, plan
 
-__all__ = ["Assembly", "Slice", "cut", "grouped", "only_fetch", "planned", "spread"]
+__all__ = ["PinnedObject", "ReadPlan", "SingleRequest", "Slice", "group_by_path", "restore_order"]
 
 Slice = tuple[int | None, int | None]
 """Start (inclusive) and stop (exclusive), as in a Python slice."""
@@ -21,110 +25,232 @@ _MOST: Final = 1 << 40
 """Bytes that one call reads into memory at most: a server may claim any size, and each part is planned."""
 
 
-class Assembly:
-    """Puts fetched parts where the wanted ranges need them.
+class ReadPlan:
+    """The requests that serve ranges of an object, and the bytes of the ranges.
 
-    A range that one fetch serves alone is that fetch's own bytes; one of several within a fetch is cut
-    out of it; one that spans fetches is filled in place, so that no part is held longer than its copy.
+    A range that one request serves alone is the bytes of that request; one of several within a request is
+    sliced out of it; one that spans requests is filled in place, so that no response is held longer than its
+    copy.
 
     Parameters
     ----------
-    wanted : sequence of Range
-        What was asked for.
+    ranges : sequence of Range
+        What the caller wants.
     fetches : sequence of Fetch
         What `ranges.plan` made of it.
     """
 
-    def __init__(self, wanted: Sequence[Range], fetches: Sequence[Fetch]) -> None:
-        self.wanted = wanted
+    def __init__(self, ranges: Sequence[Range], fetches: Sequence[Fetch]) -> None:
+        self.ranges = ranges
         self.fetches = fetches
-        served = [0] * len(wanted)
+        served = [0] * len(ranges)
         for fetch in fetches:
             for i in fetch.members:
                 served[i] += 1
-        self._done: list[bytes | None] = [None if r.size else b"" for r in wanted]
-        self._large = {i: io.BytesIO(bytes(wanted[i].size)) for i, n in enumerate(served) if n > 1}
+        self._done: list[bytes | None] = [None if r.size else b"" for r in ranges]
+        self._large = {i: io.BytesIO(bytes(ranges[i].size)) for i, n in enumerate(served) if n > 1}
+
+    @classmethod
+    def of(cls, connection: Connection, ranges: Sequence[Slice], size: int, gap: int | None) -> ReadPlan:
+        """Plan reads of an object whose size is known.
+
+        Parameters
+        ----------
+        connection : Connection
+            Connection of the object.
+        ranges : sequence of (int or None, int or None)
+            Start (inclusive) and stop (exclusive) of each, as in a slice.
+        size : int
+            Bytes of the object.
+        gap : int, optional
+            Bytes between two ranges up to which one request serves both; by default ``max_gap``.
+
+        Returns
+        -------
+        ReadPlan
+
+        Raises
+        ------
+        OSError
+            EFBIG, if the ranges together have more than 1 TiB.
+        """
+        clamped = [clamp(start, stop, size) for start, stop in ranges]
+        total = sum(r.size for r in clamped)
+        if total > _MOST:
+            raise OSError(errno.EFBIG, f"{total} bytes do not fit into memory: read the object in parts")
+        tracing.add_bytes_wanted(total)
+        return cls(clamped, _fetches(connection, clamped, gap))
 
     def put(self, i: int, data: bytes) -> None:
-        """Take the bytes of fetch `i`; safe from several threads, each with its own `i`."""
+        """Take the bytes of request `i`; safe from several threads, each with its own `i`."""
         part, members = self.fetches[i]
         for m in members:
-            want = self.wanted[m]
-            if want == part:
+            target = self.ranges[m]
+            if target == part:
                 self._done[m] = data
             elif m in self._large:
-                self._fill(m, want, part, data)
+                self._fill(m, target, part, data)
             else:
-                self._done[m] = data[want.start - part.start : want.stop - part.start]
+                self._done[m] = data[target.start - part.start : target.stop - part.start]
 
-    def _fill(self, m: int, want: Range, part: Range, data: bytes) -> None:
-        start, stop = max(want.start, part.start), min(want.stop, part.stop)
+    def _fill(self, m: int, target: Range, part: Range, data: bytes) -> None:
+        start, stop = max(target.start, part.start), min(target.stop, part.stop)
         source = memoryview(data)[start - part.start : stop - part.start]
         with self._large[m].getbuffer() as view:
-            view[start - want.start : stop - want.start] = source
+            view[start - target.start : stop - target.start] = source
 
     def results(self) -> list[bytes]:
-        """Give the wanted ranges, in the order they were asked for."""
+        """Return the bytes of the ranges, in the order of the ranges."""
         for m, buffer in self._large.items():
             self._done[m] = buffer.getvalue()
         return [b"" if data is None else data for data in self._done]
 
 
-def planned(connection: Connection, ranges: Sequence[Slice], size: int, gap: int | None) -> Assembly:
-    """Decide which requests serve ranges of an object of known size; their bytes go into what is returned."""
-    wanted = [clamp(a, b, size) for a, b in ranges]
-    total = sum(r.size for r in wanted)
-    if total > _MOST:
-        raise OSError(errno.EFBIG, f"{total} bytes do not fit into memory: read the object in parts")
-    tracing.add_bytes_wanted(total)
-    return Assembly(wanted, _fetches(connection, wanted, gap))
+class SingleRequest:
+    """The one request that serves ranges of an object of unknown size.
+
+    Parameters
+    ----------
+    ranges : sequence of Range
+        What the caller wants.
+    fetch : Range
+        What to request. It may reach past the end of the object, which raises `RangeError`: then the size has
+        to be requested first.
+    """
+
+    def __init__(self, ranges: Sequence[Range], fetch: Range) -> None:
+        self.ranges = ranges
+        self.fetch = fetch
+
+    @classmethod
+    def of(cls, connection: Connection, ranges: Sequence[Slice], gap: int | None) -> SingleRequest | None:
+        """Return the request; None if it takes more than one, or the size of the object.
+
+        Parameters
+        ----------
+        connection : Connection
+            Connection of the object.
+        ranges : sequence of (int or None, int or None)
+            Start (inclusive) and stop (exclusive) of each, as in a slice.
+        gap : int, optional
+            As for `ReadPlan.of`.
+        """
+        fixed = [
+            Range(a or 0, max(a or 0, b)) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0
+        ]
+        if len(fixed) < len(ranges) or any(r.size > connection.tuning.read_chunk for r in fixed):
+            return None
+        fetches = _fetches(connection, fixed, gap)
+        return cls(fixed, fetches[0].range) if len(fetches) == 1 else None
+
+    def results(self, data: bytes) -> list[bytes]:
+        """Return the bytes of the ranges from those of the request."""
+        tracing.add_bytes_wanted(sum(r.size for r in self.ranges))
+        start = self.fetch.start
+        return [data[r.start - start : r.stop - start] for r in self.ranges]
 
 
-def only_fetch(connection: Connection, ranges: Sequence[Slice], gap: int | None) -> Range | None:
-    """Give the one request that serves ranges of an object of unknown size, if there is one."""
-    known = [Range(a or 0, b) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0]
-    if len(known) < len(ranges):
-        return None
-    if any(r.size > connection.tuning.read_chunk for r in known):
-        return None
-    fetches = _fetches(connection, known, gap)
-    return fetches[0].range if len(fetches) == 1 else None
-
-
-def _fetches(connection: Connection, wanted: Sequence[Range], gap: int | None) -> list[Fetch]:
+def _fetches(connection: Connection, ranges: Sequence[Range], gap: int | None) -> list[Fetch]:
     tuning = connection.tuning
-    return plan(wanted, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
+    return plan(ranges, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
 
 
-def cut(data: bytes, fetched: Range, ranges: Sequence[Slice]) -> list[bytes]:
-    """Cut ranges out of the one fetch that served them all."""
-    wanted = [Range(a or 0, max(a or 0, b or 0)) for a, b in ranges]
-    tracing.add_bytes_wanted(sum(r.size for r in wanted))
-    return [data[r.start - fetched.start : r.stop - fetched.start] for r in wanted]
+class PinnedObject:
+    """One version of an object, and how its reads make sure that it is this version.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection of the object.
+    key : str
+        Its key.
+    version : Version
+        The version to read.
+
+    Attributes
+    ----------
+    options : dict of str to str
+        Options of a read, which then fails if the object has another version.
+    needs_stat : bool
+        Whether reads are checked by a stat after them, as on local services, where it costs no request.
+    """
+
+    __slots__ = ("connection", "key", "needs_stat", "options", "version")
+
+    def __init__(self, connection: Connection, key: str, version: Version) -> None:
+        self.connection = connection
+        self.key = key
+        self.version = version
+        self.options = pin(connection, version)
+        self.needs_stat = compares(connection, version)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Raise ChangedError in a block if the object ends before the size of the version."""
+        return whole(self.connection, self.key)
+
+    def check(self, metadata: Metadata) -> None:
+        """Raise ChangedError if the metadata is that of another version.
+
+        Parameters
+        ----------
+        metadata : Metadata
+            From a stat after the read.
+        """
+        compare(self.connection, self.key, self.version, metadata)
 
 
 Groups = dict[str, list[tuple[int, int | None, int | None]]]
+"""Ranges by path: the position of each in the list of the caller, its start and its stop."""
 
 
-def grouped(paths: list[str], starts: Any, ends: Any) -> Groups:
-    """Sort the ranges of a cat_ranges by file, each with its position in the answer."""
+def group_by_path(paths: list[str], starts: Any, ends: Any) -> Groups:
+    """Group the ranges of ``cat_ranges`` by path.
+
+    Parameters
+    ----------
+    paths : list of str
+        A path for each range.
+    starts, ends : int, None or list
+        Starts (inclusive) and ends (exclusive); one for all ranges, or a list of them.
+
+    Raises
+    ------
+    TypeError
+        If `paths` is not a list.
+    ValueError
+        If the lists differ in length.
+    """
     if not isinstance(paths, list):
-        raise TypeError("paths is a list, with a path for each range")
+        raise TypeError(f"paths must be a list with a path for each range, not {type(paths).__name__}")
     first = starts if isinstance(starts, (list, tuple)) else [starts] * len(paths)
     last = ends if isinstance(ends, (list, tuple)) else [ends] * len(paths)
     if not len(first) == len(last) == len(paths):
-        raise ValueError("paths, starts and ends are of different lengths")
+        raise ValueError(
+            f"paths, starts and ends differ in length: {len(paths)}, {len(first)} and {len(last)}"
+        )
     groups: Groups = {}
     for i, path in enumerate(paths):
         groups.setdefault(path, []).append((i, first[i], last[i]))
     return groups
 
 
-def spread(groups: Groups, found: list[list[Any]], count: int, on_error: str) -> list[Any]:
-    """Put what was read of each file back into the order it was asked for."""
+def restore_order(groups: Groups, results: list[list[Any]], count: int, on_error: str) -> list[Any]:
+    """Return the results of grouped ranges in the order of the caller's list.
+
+    Parameters
+    ----------
+    groups : dict
+        From `group_by_path`.
+    results : list of list
+        For each group the bytes, or the exceptions, of its ranges.
+    count : int
+        Number of ranges.
+    on_error : {"return", "raise"}
+        Whether exceptions are returned or the first one is raised.
+    """
     out: list[Any] = [None] * count
-    for members, results in zip(groups.values(), found, strict=True):
-        for (i, _, _), data in zip(members, results, strict=True):
+    for members, contents in zip(groups.values(), results, strict=True):
+        for (i, _, _), data in zip(members, contents, strict=True):
             out[i] = data
     if on_error != "return":
         for data in out:

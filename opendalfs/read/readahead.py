@@ -15,10 +15,11 @@ from typing import Any, Final, Generic, TypeVar
 
 from opendalfs import tracing
 from opendalfs.budget import PROCESS, Budget, Reservation
+from opendalfs.read.reader import Reader
+from opendalfs.runtime.futures import failed
 from opendalfs.runtime.workers import result
 
 from .ranges import Range
-from .reader import Reader, failed
 
 __all__ = ["BUDGET", "KEPT", "Blocks", "ReadAhead", "RequestWindow", "Settings", "read_blocks"]
 

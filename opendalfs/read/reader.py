@@ -1,68 +1,27 @@
-"""Reads for threads: fetches what `ranges` planned, of one version, each byte put in its place once.
+"""Reads for threads, through the blocking operator: positioned reads of one version of an object.
 
-`Reader` serves file handles and engine callbacks. It uses the blocking operator, in the caller's thread and
-in one pool of the process; `fetching` is the same for coroutines.
+File handles and engine callbacks use `Reader`, in their own threads and in the shared workers. `async_reader`
+is the same for coroutines; what both share is in `plan`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
 
+from opendalfs import tracing
 from opendalfs.errors import ChangedError, RangeError
 from opendalfs.runtime.workers import submit, wait_for_all
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.version import Version, compare, compares, pin, whole
+from opendalfs.storage.version import Version
 
-from .async_reader import fetch, gather, read_all
-from .plan import Assembly, Slice, cut, only_fetch, planned
-from .ranges import Range
+from .plan import PinnedObject, ReadPlan, SingleRequest, Slice
+from .ranges import Range, clamp
 
-__all__ = [
-    "Reader",
-    "Version",
-    "failed",
-    "fetch",
-    "gather",
-    "pin",
-    "read_all",
-    "submit",
-    "weakly",
-]
-
-
-def failed(future: Future[Any] | asyncio.Future[Any]) -> bool:
-    """Whether a future has ended without a result, so that whoever needs the result must ask again."""
-    return future.done() and (future.cancelled() or future.exception() is not None)
-
-
-def weakly(method: Callable[..., object], *args: object) -> Callable[..., None]:
-    """Return a function that calls a bound method without keeping the object of the method alive.
-
-    Parameters
-    ----------
-    method : bound method
-        Not called once its object is gone.
-    *args : object
-        The first arguments; those of the call follow.
-
-    Returns
-    -------
-    callable
-    """
-    reference = weakref.WeakMethod(method)
-
-    def call(*more: object) -> None:
-        alive = reference()
-        if alive is not None:
-            alive(*args, *more)
-
-    return call
+__all__ = ["Reader"]
 
 
 class Reader:
@@ -71,15 +30,15 @@ class Reader:
     Parameters
     ----------
     connection : Connection
-        Where the object is.
+        Connection of the object.
     key : str
         Its key.
     version : Version, optional
-        What a stat or listing told; without it the first read asks.
+        The version to read, from a stat or a listing; by default the newest one at the first read.
     changed : callable, optional
-        Called when the object turns out to be another version, before ChangedError is raised.
+        Called when the object turns out to have another version, before ChangedError is raised.
     size : int, optional
-        Bytes to read at most, where the caller knows; by default the size of the version.
+        Bytes to read at most, if the caller knows them; by default the size of the version.
 
     Examples
     --------
@@ -100,32 +59,36 @@ class Reader:
     ) -> None:
         self.connection = connection
         self.key = key
-        self._version = version
+        self._pinned = None if version is None else PinnedObject(connection, key, version)
         self._changed = changed
         self._size = size
         self._lock = threading.Lock()
 
     @property
     def version(self) -> Version:
-        """The version that is read; asks the service once."""
-        if self._version is None:
+        """The version that is read; the first use may take a request."""
+        return self._pin().version
+
+    def _pin(self) -> PinnedObject:
+        if self._pinned is None:
             with self._lock:
-                if self._version is None:
+                if self._pinned is None:
                     metadata = self.connection.stat_blocking(self.key)
                     if metadata.is_dir:
                         name = self.connection.name(self.key.rstrip("/"))
                         raise IsADirectoryError(errno.EISDIR, "Is a directory", name)
-                    self._version = Version.of(self.connection, self.key, metadata)
-        return self._version
+                    version = Version.of(self.connection, self.key, metadata)
+                    self._pinned = PinnedObject(self.connection, self.key, version)
+        return self._pinned
 
     @property
     def knows_size(self) -> bool:
-        """Whether the size is known, so that asking for it costs nothing."""
-        return self._version is not None
+        """Whether the size is known without a request."""
+        return self._pinned is not None
 
     @property
     def size(self) -> int:
-        """Bytes that there are to read."""
+        """Bytes that can be read; the first use may take a request."""
         return self.version.size if self._size is None else self._size
 
     def read(self, offset: int, size: int) -> bytes:
@@ -136,7 +99,7 @@ class Reader:
         offset : int
             First byte, inclusive.
         size : int
-            Bytes; what lies past the end of the object is left out.
+            Bytes; those past the end of the object are left out.
 
         Returns
         -------
@@ -145,68 +108,94 @@ class Reader:
         Raises
         ------
         ChangedError
-            When the object is no longer the version that was opened.
+            If the object is no longer the version that was opened.
+        ValueError
+            If `offset` or `size` is negative.
         """
         if offset < 0 or size < 0:
-            raise ValueError(f"offset and size are 0 or more, not {offset} and {size}")
-        return self.read_ranges([(offset, offset + size)], gap=0)[0]
+            raise ValueError(f"offset and size must be 0 or more, not {offset} and {size}")
+        part = clamp(offset, offset + size, self.size)
+        if part.size > self.connection.tuning.read_chunk:
+            return self.read_ranges([part], gap=0)[0]
+        tracing.add_bytes_wanted(part.size)
+        return self.fetch(part) if part.size else b""
 
     def read_ranges(self, ranges: Sequence[Slice], gap: int | None = None) -> list[bytes]:
-        """Read many ranges: near ones with one request, all requests at the same time.
+        """Read many ranges, with all requests at the same time.
 
         Parameters
         ----------
         ranges : sequence of (int or None, int or None)
             Start (inclusive) and stop (exclusive) of each, as in a slice; in any order; they may overlap.
         gap : int, optional
-            Hole in bytes up to which two are fetched as one; by default the connection's `max_gap`.
+            Bytes between two ranges up to which one request serves both; by default ``max_gap``.
 
         Returns
         -------
         list of bytes
             One for each range, cut at the end of the object.
+
+        Raises
+        ------
+        ChangedError
+            If the object is no longer the version that was opened.
         """
-        assembly = planned(self.connection, ranges, self.size, gap)
-        count = len(assembly.fetches)
+        plan = ReadPlan.of(self.connection, ranges, self.size, gap)
+        count = len(plan.fetches)
         if count == 1:
-            self._place(assembly, 0)
+            self._fetch_into(plan, 0)
         elif count:
-            wait_for_all([submit(self._place, assembly, i) for i in range(count)])
-        return assembly.results()
+            wait_for_all([submit(self._fetch_into, plan, i) for i in range(count)])
+        return plan.results()
 
     def read_some(self, ranges: Sequence[Slice], gap: int | None = None) -> list[bytes]:
-        """Do the same without asking for the size first, where one request can serve all."""
-        if self._version is None:
-            only = only_fetch(self.connection, ranges, gap)
-            if only is not None:
-                try:
-                    data = self.connection.read_blocking(self.key, only.start, only.size)
-                    return cut(data, only, ranges)
-                except RangeError:
-                    # It reaches past the end, which OpenDAL does not forgive.
-                    pass
+        """Read ranges, without a request for the size if one request serves them all.
+
+        The parameters and errors are those of `read_ranges`.
+        """
+        if self._pinned is None:
+            single = SingleRequest.of(self.connection, ranges, gap)
+            if single is not None:
+                # OpenDAL refuses a range that reaches past the end.
+                with suppress(RangeError):
+                    data = self.connection.read_blocking(self.key, single.fetch.start, single.fetch.size)
+                    return single.results(data)
         return self.read_ranges(ranges, gap)
 
     def fetch(self, part: Range) -> bytes:
-        """Read one range with one request, in this thread; it must lie within the object."""
+        """Read one range with one request, in this thread.
+
+        Parameters
+        ----------
+        part : Range
+            Must lie within the object.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        ChangedError
+            If the object is no longer the version that was opened.
+        """
         try:
-            return self._fetch(part)
+            return self._fetch(self._pin(), part)
         except ChangedError:
             if self._changed is not None:
                 self._changed()
             raise
 
-    def _fetch(self, part: Range) -> bytes:
-        connection, version = self.connection, self.version
-        with whole(connection, self.key):
-            data = connection.read_blocking(self.key, part.start, part.size, **pin(connection, version))
-        if compares(connection, version):
-            compare(connection, self.key, version, connection.stat_blocking(self.key))
+    def _fetch(self, pinned: PinnedObject, part: Range) -> bytes:
+        with pinned.reading():
+            data = self.connection.read_blocking(self.key, part.start, part.size, **pinned.options)
+        if pinned.needs_stat:
+            pinned.check(self.connection.stat_blocking(self.key))
         return data
 
     def submit(self, part: Range) -> Future[bytes]:
         """Start to read one range in a worker."""
         return submit(self.fetch, part)
 
-    def _place(self, assembly: Assembly, i: int) -> None:
-        assembly.put(i, self.fetch(assembly.fetches[i].range))
+    def _fetch_into(self, plan: ReadPlan, i: int) -> None:
+        plan.put(i, self.fetch(plan.fetches[i].range))

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError, Future
-from typing import Any, TypeVar
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any, ParamSpec, TypeVar
 
 from . import interrupts, process, workers
 
-__all__ = ["run"]
+__all__ = ["finish_in_thread", "gather", "run"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+U = TypeVar("U")
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -76,6 +80,73 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
             # The traceback holds this frame, which holds the error.
             error = None
     return result  # type: ignore[return-value]  # None goes with an error only
+
+
+async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limit: int) -> list[U]:
+    """Call a coroutine function for each item, at most `limit` at a time.
+
+    The first error cancels the other calls, and is raised when they have ended.
+
+    Parameters
+    ----------
+    function : coroutine function
+        Called with one item.
+    items : iterable
+        With a limit, the next item is taken when a call has ended.
+    limit : int
+        Calls at a time; if less than 1 all of them, as fsspec's "no limit" is -1.
+
+    Returns
+    -------
+    list
+        Results in the order of the items.
+    """
+    rest = iter(items)
+    first = list(rest if limit < 1 else islice(rest, max(limit, 2)))
+    if len(first) == 1:
+        return [await function(first[0])]
+    count = len(first) if limit < 1 else min(limit, len(first))
+    results: dict[int, U] = {}
+    todo = enumerate(chain(first, rest))
+
+    async def work() -> None:
+        for i, item in todo:
+            results[i] = await function(item)
+
+    workers = [asyncio.ensure_future(work()) for _ in range(count)]
+    try:
+        await asyncio.gather(*workers)
+    except BaseException:
+        for worker in workers:
+            worker.cancel()
+        await _wait_for_all(workers)
+        raise
+    return [results[i] for i in range(len(results))]
+
+
+async def finish_in_thread(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a function in a thread, and wait until it has ended even when the caller is cancelled.
+
+    Parameters
+    ----------
+    function : callable
+        Its result is dropped, its error raised.
+    *args, **kwargs
+        Its arguments.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        await asyncio.shield(work)
+    finally:
+        await _wait_for_all([work])
+
+
+async def _wait_for_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait until all tasks have ended, however they end and however often the wait is cancelled."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        with suppress(asyncio.CancelledError):
+            running = (await asyncio.wait(running))[1]
 
 
 def _interruptible(future: Future[T]) -> T:

@@ -6,10 +6,11 @@ import threading
 from typing import Any
 
 from opendalfs.read.ranges import Range, split
-from opendalfs.read.reader import Reader, Version
+from opendalfs.read.reader import Reader
 from opendalfs.runtime.tasks import run
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.upload import Upload
+from opendalfs.storage.version import Version
 
 from .base import BaseWriter, State, WritePlan
 from .options import write_options

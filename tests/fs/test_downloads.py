@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from opendalfs import ChangedError, OpendalFileSystem
-from opendalfs.read import async_reader
+from opendalfs.read import download
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_a_cancelled_download_ends_only_when_its_threads_have(
         os.fstat(file)
         written.append(offset)
 
-    monkeypatch.setattr(async_reader, "_pwrite", pwrite)
+    monkeypatch.setattr(download, "_write_all", pwrite)
     # What is small is written without a thread.
     await memory._pipe_file("a", bytes(300_000))
     task = asyncio.ensure_future(memory._get_file("a", str(tmp_path / "a")))
@@ -74,7 +74,7 @@ def test_a_file_like_target_gets_no_second_version_behind_half_of_the_first(
     fs = OpendalFileSystem("fs", root=str(tmp_path), use_listings_cache=True)
     fs.pipe_file("a", b"1" * 20)
     fs.ls("")
-    monkeypatch.setattr(async_reader, "_WINDOW", 10)
+    monkeypatch.setattr(download, "_WINDOW", 10)
 
     class Target(io.BytesIO):
         def write(self, data: Any) -> int:

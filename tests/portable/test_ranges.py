@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from opendalfs.read.plan import ReadPlan
 from opendalfs.read.ranges import Fetch, Range, clamp, coalesce, plan, split
-from opendalfs.read.reader import Assembly
 
 SIZE = 400
 DATA = random.Random(1).randbytes(SIZE)
@@ -98,7 +98,7 @@ def test_assembled_results_are_the_slices_whatever_order_parts_arrive_in(
 ) -> None:
     wanted = [clamp(a, b, SIZE) for a, b in slices]
     fetches = plan(wanted, gap=gap, part=part)
-    assembly = Assembly(wanted, fetches)
+    assembly = ReadPlan(wanted, fetches)
     for i in order.sample(range(len(fetches)), len(fetches)):
         piece = fetches[i].range
         assembly.put(i, DATA[piece.start : piece.stop])
@@ -107,7 +107,7 @@ def test_assembled_results_are_the_slices_whatever_order_parts_arrive_in(
 
 def test_a_range_served_by_a_fetch_of_its_own_is_not_copied() -> None:
     wanted = [Range(3, 9)]
-    assembly = Assembly(wanted, plan(wanted, gap=0, part=100))
+    assembly = ReadPlan(wanted, plan(wanted, gap=0, part=100))
     data = DATA[3:9]
     assembly.put(0, data)
     assert assembly.results()[0] is data
@@ -141,4 +141,4 @@ def test_planning_is_linear_in_ranges_and_pieces() -> None:
 def test_empty_ranges_ask_for_nothing(ranges: list[Range]) -> None:
     fetches: list[Fetch] = plan(ranges, gap=10, part=10)
     assert fetches == []
-    assert Assembly(ranges, fetches).results() == [b""] * len(ranges)
+    assert ReadPlan(ranges, fetches).results() == [b""] * len(ranges)

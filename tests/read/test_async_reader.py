@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from opendalfs.read import async_reader
+from opendalfs.runtime.tasks import gather
 
 
 async def test_a_failed_gather_ends_only_when_its_calls_have() -> None:
@@ -22,5 +22,5 @@ async def test_a_failed_gather_ends_only_when_its_calls_have() -> None:
             ended.append(i)
 
     with pytest.raises(ValueError, match="the first"):
-        await async_reader.gather(call, range(4), 4)
+        await gather(call, range(4), 4)
     assert sorted(ended) == [1, 2, 3]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs.read.async_reader import gather
 from opendalfs.read.ranges import Range, split
+from opendalfs.runtime.tasks import gather
 from opendalfs.testing import Nginx, Request, Response, ScriptedServer, endless, object_headers
 
 REAL = 100_000
