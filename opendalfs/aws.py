@@ -1,4 +1,4 @@
-"""AWS's shared files: the region, the endpoint and the credentials of a profile, as in boto3."""
+"""AWS's shared configuration files: the region, endpoint and credentials of a profile, as in boto3."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _KEYS: Final = {
     "aws_session_token": "session_token",
 }
 _ROLES: Final = ("role_arn", "web_identity_token_file")
-# What OpenDAL would take before or instead of a profile's single sign-on: the role of a container is the
-# machine's, which is also meant where a profile has no credentials of its own.
+# Variables of credentials that OpenDAL prefers to a profile. A profile without credentials stands for those
+# of the machine, which include the role of a container; a profile with single sign-on does not.
 _OTHERS: Final = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
 _BEFORE_SSO: Final = (
     *_OTHERS,
@@ -31,23 +31,23 @@ _BEFORE_SSO: Final = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
 _NO_METADATA: Final = {"disable_ec2_metadata": "true"}
-# Read by OpenDAL itself; the last two are known to no other tool.
+# Variables that OpenDAL reads; no other tool knows the last two.
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT")
 
 
 def region(profile: str | None) -> str:
-    """Return the region to use where the options name none, as OpenDAL then refuses to start.
+    """Return the region if the options name none. OpenDAL needs one.
 
     Parameters
     ----------
     profile : str or None
-        Name of the profile among the options.
+        Name of the profile in the options.
 
     Returns
     -------
     str
-        Of the environment, else of the profile, else ``us-east-1``: most servers that are not AWS take any
-        region, and AWS's own tools fall back to this one.
+        The region of the environment, or of the profile, or ``us-east-1``, the default of AWS's own tools.
+        Most other servers accept any region.
     """
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if os.environ.get(name):
@@ -56,18 +56,18 @@ def region(profile: str | None) -> str:
 
 
 def endpoint(profile: str | None) -> str | None:
-    """Return the endpoint for S3 of the environment or of the profile, where the options name none.
+    """Return the endpoint of S3 in the environment or in the profile, if the options name none.
 
     Parameters
     ----------
     profile : str or None
-        Name of the profile among the options.
+        Name of the profile in the options.
 
     Returns
     -------
     str or None
-        By the order of boto3: ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, the ``s3`` of the profile's
-        ``services`` section, its ``endpoint_url``. None when there is none of these.
+        The first one in the order of boto3: ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, ``s3`` in the
+        profile's ``services`` section, the profile's ``endpoint_url``. None if all are missing.
     """
     found = _profile(profile)
     ignore = os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or found.get(
@@ -82,69 +82,69 @@ def endpoint(profile: str | None) -> str | None:
 
 
 def _public(profile: str | None) -> str:
-    """Return AWS's own endpoint, for OpenDAL would follow the environment where it is given none."""
-    place = region(profile)
-    return f"https://s3.{place}.amazonaws.com{'.cn' if place.startswith('cn-') else ''}"
+    """Return AWS's own endpoint. Without one, OpenDAL would use that of the environment."""
+    name = region(profile)
+    return f"https://s3.{name}.amazonaws.com{'.cn' if name.startswith('cn-') else ''}"
 
 
 def profile_options(name: str) -> dict[str, str]:
-    """Return the options that make OpenDAL use the credentials of a profile and no others.
+    """Return the options with which OpenDAL uses the credentials of a profile and no others.
 
-    OpenDAL reads a profile only when the environment holds no keys.
+    OpenDAL itself reads a profile only if the environment contains no keys.
 
     Parameters
     ----------
     name : str
-        Of the profile.
+        Name of the profile.
 
     Returns
     -------
     dict of str
-        ``access_key_id``, ``secret_access_key`` and, where there is one, ``session_token``. No keys for
-        single sign-on, which OpenDAL does itself. Empty for a profile without credentials, which stands for
-        those of the machine: the role of an instance or a container.
+        ``access_key_id``, ``secret_access_key`` and, if there is one, ``session_token``. No keys for single
+        sign-on, which OpenDAL supports. Empty for a profile without credentials, which stands for those of
+        the machine: the role of an instance or a container.
 
     Raises
     ------
     OptionError
-        If there is no such profile, or if OpenDAL cannot get its credentials, and would use others.
+        If the profile does not exist, or if OpenDAL cannot use its credentials and would use others.
     """
     config, shared = _section(_CONFIG, name), _section(_SHARED, name)
     found = {**config, **shared}
     if not found:
         raise OptionError(
-            f"there is no AWS profile {name!r} in {_path(_CONFIG)} or {_path(_SHARED)}: give another profile="
+            f"no AWS profile {name!r} in {_path(_CONFIG)} or {_path(_SHARED)}: pass another profile="
         )
     for option in _ROLES:
         if option in found:
             raise OptionError(
-                f"the AWS profile {name!r} assumes a role, which OpenDAL does from options only: "
-                "pass role_arn= and, as profile=, the source_profile"
+                f"the AWS profile {name!r} assumes a role: pass role_arn=, and its source_profile as "
+                "profile=, as OpenDAL reads roles from options only"
             )
     if "sso_session" in found or "sso_start_url" in found:
-        _check_environment(_BEFORE_SSO, f"the AWS profile {name!r} signs on at a server")
+        _check_environment(_BEFORE_SSO, f"the AWS profile {name!r} uses single sign-on")
         return _NO_METADATA
     keys = _static(shared)
     if not keys and "credential_process" in found:
         raise OptionError(
-            f"the AWS profile {name!r} runs a credential_process, which OpenDAL does not: "
-            "pass what it prints as key=, secret= and token="
+            f"the AWS profile {name!r} has a credential_process: pass what it prints as key=, secret= and "
+            "token=, as OpenDAL does not run it"
         )
     keys = keys or _static(config)
     if not keys:
         _check_environment(_OTHERS, f"the AWS profile {name!r} has no credentials of its own")
         return {}
     if not {"access_key_id", "secret_access_key"} <= keys.keys():
-        raise OptionError(f"the AWS profile {name!r} has no access key and secret: give another profile=")
+        raise OptionError(f"the AWS profile {name!r} has no access key or no secret: pass another profile=")
     return keys | _NO_METADATA
 
 
-def _check_environment(variables: Sequence[str], says: str) -> None:
-    """Raise when OpenDAL would use credentials of the environment instead of a profile's."""
+def _check_environment(variables: Sequence[str], problem: str) -> None:
+    """Raise if OpenDAL would use credentials of the environment instead of a profile's."""
     found = next((variable for variable in variables if os.environ.get(variable)), None)
     if found is not None:
         raise OptionError(
-            f"{says}, and OpenDAL would use {found} of the environment: unset it, or pass the keys as options"
+            f"{problem}, but OpenDAL would use {found} of the environment: unset it, or pass keys as options"
         )
 
 
@@ -153,29 +153,29 @@ def _static(section: Mapping[str, str]) -> dict[str, str]:
 
 
 def _profile(name: str | None) -> dict[str, str]:
-    """Read a profile; without a name the one of the environment, or the default."""
+    """Return the settings of a profile; without a name, of the one in the environment or the default."""
     name = name or os.environ.get("AWS_PROFILE") or "default"
     return {**_section(_CONFIG, name), **_section(_SHARED, name)}
 
 
-def _section(place: tuple[str, str], name: str) -> Mapping[str, str]:
-    sections = _sections(place)
-    # Only the configuration file writes "profile" before a name.
-    written = [f"profile {name}", f'profile "{name}"'] if place is _CONFIG else []
-    if place is _SHARED or name == "default":
-        written.append(name)
-    return next((sections[section] for section in written if section in sections), {})
+def _section(file: tuple[str, str], name: str) -> Mapping[str, str]:
+    sections = _sections(file)
+    # Only the configuration file has "profile" before a name.
+    headings = [f"profile {name}", f'profile "{name}"'] if file is _CONFIG else []
+    if file is _SHARED or name == "default":
+        headings.append(name)
+    return next((sections[heading] for heading in headings if heading in sections), {})
 
 
 def _service(name: str | None) -> dict[str, str]:
-    """Read what a ``services`` section says of S3, whose settings are indented below ``s3 =``."""
+    """Return the settings of S3 in a ``services`` section, where they are indented below ``s3 =``."""
     lines = _sections(_CONFIG).get(f"services {name}", {}).get("s3", "").splitlines() if name else []
     pairs = (line.partition("=") for line in lines)
     return {key.strip().lower(): value.strip() for key, mark, value in pairs if mark}
 
 
-def _sections(place: tuple[str, str]) -> Sections:
-    path = _path(place)
+def _sections(file: tuple[str, str]) -> Sections:
+    path = _path(file)
     try:
         found = os.stat(path)
     except OSError:
@@ -185,7 +185,7 @@ def _sections(place: tuple[str, str]) -> Sections:
 
 @functools.lru_cache(maxsize=8)
 def _read(path: str, modified: int, size: int) -> Sections:
-    """Parse a file; `modified` (nanoseconds) and `size` (bytes) are its version. A broken file is empty."""
+    """Return the sections of a file; none if it is invalid. The other arguments are keys of the cache."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read(path, "utf-8")
@@ -194,5 +194,6 @@ def _read(path: str, modified: int, size: int) -> Sections:
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
-def _path(place: tuple[str, str]) -> str:
-    return os.path.expanduser(os.environ.get(place[0]) or place[1])
+def _path(file: tuple[str, str]) -> str:
+    variable, default = file
+    return os.path.expanduser(os.environ.get(variable) or default)

@@ -1,4 +1,4 @@
-"""The names of containers and repositories: which are allowed, and the options that each stands for."""
+"""Names of containers and repositories: which are valid, and the options of OpenDAL for each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .urls import HUB_KINDS
 
 __all__ = ["container_options"]
 
-# OpenDAL writes a container into the URL (or the host) of each request as it is. With any other character
-# the request would go to another bucket, to the bucket itself instead of an object, or to another host.
+# OpenDAL writes the container into the URL (or the host) of each request without encoding. With any other
+# character the request would go to another bucket, to the bucket instead of an object, or to another host.
 _NAME: Final = re.compile(r"[\w.$-]+", re.ASCII)
 _UTF8_NAME: Final = re.compile(r"[\w.$-]+")
 _HUB_NAME: Final = re.compile(r"[\w.-]+", re.ASCII)
-# OpenDAL percent-encodes a revision, so only what servers may decode twice or resolve is left out.
+# OpenDAL percent-encodes a revision. These exclude what servers may decode twice or resolve.
 _REVISION: Final = re.compile(r"[^\s%\\\x00-\x1f\x7f]+")
 _DOTS: Final = frozenset({".", ".."})
 
@@ -31,7 +31,7 @@ def container_options(service: Service, container: str, native: Mapping[str, str
     service : Service
         The service of the container.
     container : str
-        As `paths.split` returns it; empty when the options name the container, if there is one.
+        The container as `urls.split` returns it; empty if the options name it, or if there is none.
     native : Mapping
         The options of the filesystem.
 
@@ -42,8 +42,8 @@ def container_options(service: Service, container: str, native: Mapping[str, str
     Raises
     ------
     ValueError
-        If the name holds a character that would change the URL of a request, names no repository, or
-        lacks its id in the options.
+        For a name with a character that would change the URL of a request, that is no repository, or whose
+        id is missing in the options.
     """
     if service.form is Form.CONTAINER and service.container is not None:
         name = container or native.get(service.container, "")
@@ -63,10 +63,10 @@ def _check_name(service: Service, name: str) -> None:
     pattern = _UTF8_NAME if service.utf8_containers else _NAME
     if name in _DOTS or not pattern.fullmatch(name):
         letters = "letters" if service.utf8_containers else "ASCII letters"
-        hint = ". For an access point write its alias" if name.startswith("arn:") else ""
+        hint = "; for an access point use its alias" if name.startswith("arn:") else ""
         raise ValueError(
-            f"{redact(name)!r} is no name of a {service.scheme} {service.container}: "
-            f"it takes {letters}, digits, '.', '_', '-' and '$'{hint}"
+            f"{redact(name)!r} is no valid name of a {service.scheme} {service.container}: "
+            f"use {letters}, digits, '.', '_', '-' and '$'{hint}"
         )
 
 
@@ -77,13 +77,13 @@ def _identity(service: Service, container: str, native: Mapping[str, str]) -> di
     found = dict(pair.split("=") for pair in native[name].split(","))
     if container not in found:
         raise ValueError(
-            f"{service.scheme} needs the id of {container!r}: {name}={{{container!r}: 'its id'}}"
+            f"{service.scheme} needs the id of {container!r}: pass {name}={{{container!r}: 'its id'}}"
         )
     return {name: found[container]}
 
 
 def _repository(container: str) -> dict[str, str]:
-    """Read ``[kind/]owner/name[@revision]``, whose revision is percent-encoded."""
+    """Return the options for ``[kind/]owner/name[@revision]``; the revision is percent-encoded."""
     name, mark, revision = container.partition("@")
     parts = name.split("/")
     kind = HUB_KINDS.get(parts[0])
@@ -96,7 +96,7 @@ def _repository(container: str) -> dict[str, str]:
     if mark:
         options["revision"] = unquote(revision)
         if not revision:
-            raise ValueError(f"{redact(container)!r} ends in '@': a revision follows it, as in '@main'")
+            raise ValueError(f"{redact(container)!r} ends with '@': append a revision, as in '@main'")
     _check_repository(options["repo_id"], options.get("revision", ""))
     return options
 
@@ -105,14 +105,14 @@ def _check_repository(name: str, revision: str) -> None:
     for part in name.split("/") if name else ():
         if part in _DOTS or not _HUB_NAME.fullmatch(part):
             raise ValueError(
-                f"{redact(name)!r} is no name of a repository: an owner and a name, of ASCII letters, "
-                "digits, '.', '_' and '-'"
+                f"{redact(name)!r} is no valid name of a repository: use an owner and a name, each of ASCII "
+                "letters, digits, '.', '_' and '-'"
             )
     if not revision:
         return
     parts = revision.split("/")
     if not _REVISION.fullmatch(revision) or not all(parts) or not _DOTS.isdisjoint(parts):
         raise ValueError(
-            f"{redact(revision)!r} is no revision: it takes no white space, '%', backslash, '.' or '..' "
-            "as a part; a '/' is written as %2F, as in '@refs%2Fpr%2F1'"
+            f"{redact(revision)!r} is no valid revision: use no white space, '%', backslash, and no part '.' "
+            "or '..'; write '/' as %2F, as in '@refs%2Fpr%2F1'"
         )

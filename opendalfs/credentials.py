@@ -1,4 +1,4 @@
-"""Makes options win over the environment, where OpenDAL would look there first or besides."""
+"""Options that prevent OpenDAL from using other credentials than the user's options name."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from .azure import account_of
 from .errors import OptionError
 from .services import Service
 
-__all__ = ["settled"]
+__all__ = ["with_credentials"]
 
 
-def settled(service: Service, native: Mapping[str, str]) -> dict[str, str]:
-    """Return options with which OpenDAL uses no other credentials than the ones they name.
+def with_credentials(service: Service, native: Mapping[str, str]) -> dict[str, str]:
+    """Return options with which OpenDAL uses no other credentials than the ones that they name.
+
+    OpenDAL prefers some credentials of the environment to the options, and falls back to others.
 
     Parameters
     ----------
     service : Service
-        Whose options they are.
+        The service that the options are for.
     native : Mapping
-        As `options.check` returns them.
+        Options as `options.check` returns them.
 
     Returns
     -------
     dict of str
-        With the keys of an AWS profile, the endpoint that AWS's tools would use, and OpenDAL's switches
-        against other sources of credentials.
+        The options, with the keys of an AWS profile, the endpoint that AWS's tools would use, and OpenDAL's
+        switches that disable other sources of credentials.
 
     Raises
     ------
     OptionError
-        If the options name half a credential, or one that OpenDAL would pass over for another.
+        If the options name a part of a credential, or one that OpenDAL would ignore.
     """
     if service.scheme == "s3":
         return _s3(dict(native))
@@ -56,8 +58,8 @@ def _s3(native: dict[str, str]) -> dict[str, str]:
     missing = [f"{name}=" for name in ("access_key_id", "secret_access_key") if name not in native]
     if keys and missing:
         raise OptionError(
-            f"{' and '.join(keys)} is given without {' and '.join(missing)}: "
-            "OpenDAL would use other credentials"
+            f"{' and '.join(keys)} without {' and '.join(missing)}: pass both, as OpenDAL would use other "
+            "credentials"
         )
     if not keys and "profile" in native and reads_files:
         native |= aws.profile_options(native["profile"])
@@ -68,17 +70,17 @@ _GCS_IDENTITIES: Final = ("credential", "credential_path", "token", "service_acc
 
 
 def _gcs(native: dict[str, str]) -> dict[str, str]:
-    """Turn off the sources that OpenDAL falls back to when what was given cannot be read."""
+    """Disable the sources that OpenDAL falls back to if it cannot read the credentials in the options."""
     named = {name for name in _GCS_IDENTITIES if name in native}
     if named:
         native["disable_config_load"] = "true"
     if named - {"service_account"}:
-        # A service account alone is one of the machine's.
+        # A service account without other credentials is one of the machine's.
         native["disable_vm_metadata"] = "true"
     return native
 
 
-# An account and a secret that belongs to it, in the order that OpenDAL looks for them.
+# The variables of an account and of its secret, in the order in which OpenDAL reads them.
 _AZURE_VARIABLES: Final = (
     ("AZBLOB_ACCOUNT_NAME", "AZBLOB_ACCOUNT_KEY"),
     ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
@@ -96,7 +98,9 @@ def _azure(service: Service, native: dict[str, str]) -> dict[str, str]:
             native["account_name"] = account
     if "account_key" in native:
         if "account_name" not in native:
-            raise OptionError("account_key needs account_name beside it: OpenDAL would use other credentials")
+            raise OptionError(
+                "account_key= without account_name=: pass both, as OpenDAL would use other credentials"
+            )
         return native
     if service.scheme == "azblob":
         _check_account(native.get("account_name"))
@@ -104,7 +108,7 @@ def _azure(service: Service, native: dict[str, str]) -> dict[str, str]:
 
 
 def _check_account(account: str | None) -> None:
-    """Raise when OpenDAL would sign as the account in the environment, whatever the options name."""
+    """Raise if OpenDAL would use the account in the environment and not the one in the options."""
     for name, secret in _AZURE_VARIABLES:
         other = os.environ.get(name)
         if not other or not os.environ.get(secret):

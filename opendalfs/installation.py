@@ -1,8 +1,8 @@
-"""Detection of another package of this name in the same environment.
+"""Detection of another package named opendalfs in the same environment.
 
-The name ``opendalfs`` on PyPI belongs to another package, with an ``opendalfs`` folder and
-``opendal+s3`` entry points of its own. pip replaces one by the other. Both are there after an install into
-a folder (``--target``), from a system and a user environment, or with a checkout on ``PYTHONPATH``.
+The name ``opendalfs`` on PyPI belongs to another package, which also has an ``opendalfs`` folder and
+``opendal+s3`` entry points. pip replaces one by the other. An environment contains both after an install into
+a folder (``--target``), with a system and a user environment, or with a checkout on ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from typing import Final
 __all__ = ["check"]
 
 _OURS: Final = "opendalfs.fs.services:"
-"""Part of our entry points, and of those of no other package."""
+"""Part of this package's entry points, and of no other's."""
 
 
 def check() -> None:
-    """Detect another package of this name.
+    """Raise or warn if another package named opendalfs is installed.
 
     Raises
     ------
     ImportError
-        When the other package is installed into the same folder, so that files of both are mixed.
+        If it is installed into the same folder, so that files of both are mixed.
 
     Warns
     -----
     RuntimeWarning
-        When it is installed elsewhere: URLs such as ``opendal+s3://`` may lead to it.
+        If it is installed elsewhere: URLs such as ``opendal+s3://`` may lead to it.
     """
     folder = os.path.dirname(os.path.dirname(__file__))
     for other in distributions(name="opendalfs"):
         if _OURS in (other.read_text("entry_points.txt") or ""):
             continue
-        place = str(other.locate_file(""))
-        named = f"another package named opendalfs ({other.version}) is installed in {place}"
-        if os.path.realpath(place) == os.path.realpath(folder):
+        its_folder = str(other.locate_file(""))
+        found = f"another package named opendalfs ({other.version}) is installed in {its_folder}"
+        if os.path.realpath(its_folder) == os.path.realpath(folder):
             raise ImportError(
-                f"{named}, over or under this one. Remove opendalfs* there, and install one of them."
+                f"{found}, mixed with this one: remove opendalfs* there, and install one of them"
             )
         warnings.warn(
-            f"{named}, beside this one in {folder}: opendal+s3:// may lead to it. Uninstall one of them.",
+            f"{found}, and this one in {folder}: opendal+s3:// may lead to either, so uninstall one of them",
             RuntimeWarning,
             stacklevel=3,
         )

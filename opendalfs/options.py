@@ -1,7 +1,7 @@
-"""Checks and translates options: the names of OpenDAL and of s3fs, gcsfs, adlfs and ossfs in, strings out.
+"""Options: checked, and translated from the names of OpenDAL, s3fs, gcsfs, adlfs and ossfs to OpenDAL's.
 
-OpenDAL ignores an option it does not know, so a typo would read the wrong place or use the wrong
-credentials. Here an unknown option is an error that names the nearest known one.
+OpenDAL ignores unknown options, so that a typo would lead to another server or to other credentials. Here an
+unknown option is an error that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 from . import aws
 from .azure import URL_HOST, follow_url
 from .errors import OptionError, redact, without_userinfo
-from .peer_options import expand
+from .peer_options import class_options, expand
 from .services import Form, Service
 
 __all__ = ["Tuning", "check", "is_secret", "require_server", "secret_values", "without_secrets"]
@@ -35,7 +35,7 @@ FSSPEC: Final = frozenset(
         "skip_instance_cache",
     }
 )
-"""Options that fsspec itself consumes."""
+"""Names of fsspec's own options."""
 
 _SECRETS: Final = frozenset(
     {
@@ -75,8 +75,8 @@ _IDS: Final = frozenset(
         "tenant_id",
     }
 )
-"""Names and digests of keys, and free text: not secret as such, but never shown. Too short and too common
-to be cut out of texts."""
+"""Names and digests of keys, and free text. They are not secret but never shown. They are too short and too
+common to be removed from texts."""
 
 _NESTED: Final = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
 
@@ -87,45 +87,57 @@ _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
 
 def _concurrency() -> int:
-    """Give the default: each request has a connection, which counts as an open file."""
+    """Return the default of `Tuning.concurrency`. A request needs a connection, which is an open file."""
     try:
         import resource
     except ImportError:  # pragma: no cover  # Windows has no such limit
         return _CONCURRENCY
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _CONCURRENCY if most < 0 else max(1, min(_CONCURRENCY, most // 2))
+    open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONCURRENCY if open_files < 0 else max(1, min(_CONCURRENCY, open_files // 2))
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How requests are made, whatever the service; every option has a default that suits most.
+    """Options of this package for the requests to any service.
 
     Parameters
     ----------
-    retries : int
-        How often a request that failed for a passing reason is made again.
-    retry_min_delay, retry_max_delay : float
-        Seconds before the first and, growing with jitter, at most before a later attempt.
-    timeout : float
-        Seconds that one call for metadata, a listing page or a copy may take, retries included. An attempt
-        that stalls for a third of it is made again.
-    io_timeout : float
-        The same for reading or writing one part. Parts in flight share the link: by default 64 parts of 8 MiB
-        of a read, and 8 of an upload, need 15 Mbit/s and 6 Mbit/s.
-    concurrency : int
-        Requests that one filesystem has in flight at most: 256, or half of the files that the process may
-        have open, where that is less.
-    block_size : int
-        Bytes that ``open("rb")`` reads ahead.
-    read_chunk : int
-        Largest single GET in bytes; larger reads are split and fetched in parallel.
-    write_chunk : int
-        Size in bytes of the parts of a multipart upload.
-    max_gap : int
-        Hole in bytes up to which two ranges are fetched with one request.
-    verify_writes : bool
-        Stat each object after it was written or copied, and raise OSError when its size is another, or its
-        etag, where that is the MD5 of the content. One request more for each write, two for each copy.
+    retries : int, default 4
+        Number of retries of a request that failed for a temporary reason.
+    retry_min_delay, retry_max_delay : float, default 0.05 and 5
+        Seconds before the first retry and the upper bound for later ones; delays grow with jitter.
+    timeout : float, default 120
+        Seconds that a stat, a listing page or a copy may take, including retries. An attempt without progress
+        for a third of it is retried.
+    io_timeout : float, default 300
+        The same for reading or writing one part. Parts in flight share the bandwidth: by default 64 parts of
+        8 MiB of a read need 15 Mbit/s, and 8 parts of an upload 6 Mbit/s.
+    concurrency : int, default 256
+        Largest number of requests that a filesystem has in flight. The default is smaller if the process may
+        open fewer than twice as many files.
+    block_size : int, default 5 MiB
+        Bytes that a file of ``open("rb")`` reads ahead.
+    read_chunk : int, default 8 MiB
+        Largest size of one read request in bytes; larger reads are split and fetched in parallel.
+    write_chunk : int, default 8 MiB
+        Size of the parts of a multipart upload in bytes.
+    max_gap : int, default 256 KiB
+        Two ranges with a gap of at most so many bytes are fetched with one request.
+    verify_writes : bool, default False
+        Stat each object after it is written or copied, and raise OSError if its size differs, or its etag if
+        that is the MD5 of the content. This takes one more request for each write, and two for each copy.
+
+    Raises
+    ------
+    OptionError
+        By the filesystem, for a value of a wrong type or out of range.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> fs = opendalfs.filesystem("memory", retries=2, io_timeout=60)
+    >>> fs.tuning.retries, fs.tuning.io_timeout
+    (2, 60.0)
     """
 
     retries: int = 4
@@ -146,29 +158,29 @@ _TUNING_PEERS: Final = {"default_block_size": "block_size", "max_concurrency": "
 TUNING_NAMES: Final = frozenset({*_TUNING, *_TUNING_PEERS})
 """Names of the options of `Tuning`, those of peer libraries too."""
 
-_MOST: Final = 1 << 40
-_MINIMUM: Final = {"retries": 0, "retry_min_delay": 0.0, "retry_max_delay": 0.0, "max_gap": 0}
+_LARGEST: Final = 1 << 40
+_MAY_BE_ZERO: Final = frozenset({"retries", "retry_min_delay", "retry_max_delay", "max_gap"})
 
 
 def check(service: Service, options: Mapping[str, Any], *, container: bool) -> tuple[dict[str, str], Tuning]:
-    """Check options and bring them into OpenDAL's form.
+    """Check options and translate them to OpenDAL's.
 
     Parameters
     ----------
     service : Service
-        Whose options they are.
+        The service that the options are for.
     options : Mapping
-        Names of OpenDAL or of a peer library, values of any type; None stands for not given. ``url_host``
-        is the account's host in a URL, which must agree with the other options.
+        Names of OpenDAL or of a peer library; options with the value None are ignored. ``url_host`` is the
+        account's host in a URL, which must agree with the other options.
     container : bool
         Whether the option that names the container is allowed here.
 
     Returns
     -------
     dict of str
-        What OpenDAL's constructor takes.
+        Arguments of OpenDAL's operators.
     Tuning
-        What is our own.
+        The options of this package.
 
     Raises
     ------
@@ -197,14 +209,13 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
             raise _unknown(service, name)
         if known == service.container and not container:
             raise OptionError(
-                f"{name}= does not go here: with {service.class_name} the {known} is the first part "
-                f"of each path, as in '{given[name]}/key'. "
-                f"OpendalFileSystem('{service.scheme}', {known}=...) takes it as an option."
+                f"{service.class_name} takes no {name}=: begin each path with it, as in '{given[name]}/key', "
+                f"or use OpendalFileSystem('{service.scheme}', {known}=...)"
             )
         own_id = known == service.container_id and not container
         text = _identities(name, value) if own_id else _text(name, value, service.options[known])
         if native.setdefault(known, text) != text:
-            raise OptionError(f"{name} and another option both stand for {known}, with different values")
+            raise OptionError(f"{name} and another option set {known} to different values: pass one of them")
     if host is not None:
         follow_url(native, str(host))
     _defaults(service, native)
@@ -212,7 +223,7 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
 
 
 def secret_values(native: Mapping[str, str]) -> tuple[str, ...]:
-    """List the values that must never show: of errors, reprs and traces.
+    """Return the values that errors, reprs and traces must not contain.
 
     Parameters
     ----------
@@ -222,71 +233,71 @@ def secret_values(native: Mapping[str, str]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Longest first, so that one that holds another is cut out whole.
+        Longest first, so that a value that contains another one is removed completely.
     """
     found = {v for k, v in native.items() if k in _SECRETS and len(v) > 3}
     return tuple(sorted(found, key=len, reverse=True))
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether an option holds a secret, or the name that goes with one."""
+    """Whether an option contains a secret, or the name that belongs to one."""
     return name in _SECRETS or name in _IDS
 
 
 def without_secrets(service: Service, options: Mapping[str, Any], *, container: bool) -> dict[str, Any]:
-    """Return options without their secrets, in the names and values that they were given in.
+    """Return options without secrets; names and values stay as they were passed.
 
     Parameters
     ----------
     service : Service
-        Whose options they are.
+        The service that the options are for.
     options : Mapping
-        As `check` accepts them.
+        Options as `check` takes them.
     container : bool
         As for `check`.
 
     Returns
     -------
     dict
-        Without every option that stands for a secret or the name of a key, whatever library it is named
-        after; URLs are without user, password and signature.
+        The options that contain no secret and no name of a key, in the names of any library. URLs in them
+        have no user, password or signature.
     """
 
-    def shows(name: str, value: Any) -> bool:
+    def is_public(name: str, value: Any) -> bool:
         if name in FSSPEC or name == URL_HOST:
-            return False
+            return True
         try:
             found = check(service, {name: value}, container=container)[0]
         except OptionError:
-            return True
-        return any(is_secret(option) for option in found)
+            return False
+        return not any(is_secret(option) for option in found)
 
     kept: dict[str, Any] = {}
     for name, value in options.items():
         if name in _NESTED and isinstance(value, Mapping):
-            kept[name] = {key: inner for key, inner in value.items() if not shows(name, {key: inner})}
-        elif not shows(name, value):
+            kept[name] = {key: inner for key, inner in value.items() if is_public(name, {key: inner})}
+        elif is_public(name, value):
             kept[name] = redact(without_userinfo(value)) if isinstance(value, str) else value
     return kept
 
 
 def require_server(service: Service, options: Mapping[str, Any]) -> None:
-    """Raise if options hold credentials for whichever server a URL names.
+    """Raise if options contain credentials that would be sent to any server that a URL names.
 
-    Whoever takes many URLs with one set of options calls this: a URL in a query or in the metadata of a
-    table may come from somebody else.
+    Code that uses one set of options for many URLs calls this: a URL in a query or in the metadata of a table
+    may come from somebody else.
 
     Parameters
     ----------
     service : Service
-        Whose options they are.
+        The service that the options are for.
     options : Mapping
-        As `check` takes them, without those of the URL.
+        Options as `check` takes them, without those of the URL.
 
     Raises
     ------
     OptionError
-        If they hold a secret and name no server, and the URLs of the service do.
+        If the options contain a secret and name no server, and URLs of the service name one.
     """
     if service.form is not Form.ENDPOINT or not options:
         return
@@ -294,18 +305,18 @@ def require_server(service: Service, options: Mapping[str, Any]) -> None:
     secret = next((name for name in native if is_secret(name)), None)
     if secret is not None and service.endpoint not in native:
         raise OptionError(
-            f"{secret}= would go to every server that a URL names: "
-            f"give {service.endpoint}= for the one it belongs to"
+            f"{secret}= would be sent to every server that a URL names: "
+            f"pass {service.endpoint}= with the server that it is for"
         )
 
 
 def _unknown(service: Service, name: str) -> OptionError:
-    known = sorted({*service.options, *service.peers, *_TUNING, *FSSPEC})
+    known = sorted({*service.options, *class_options(service), *service.peers, *_TUNING, *FSSPEC})
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = f": did you mean {near[0]!r}?" if near else ""
     return OptionError(
-        f"{service.scheme} has no option {name!r}.{hint} "
-        f"Its options are: {', '.join(sorted(service.options))}; "
+        f"{service.scheme} has no option {name!r}{hint}\n"
+        f"Its options are: {', '.join(sorted({*service.options, *class_options(service)}))}; "
         f"for all services: {', '.join(_TUNING)}."
     )
 
@@ -314,39 +325,40 @@ def _number(name: str, value: Any) -> float | int:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise OptionError(f"{name} takes a number, not {value!r}") from None
+        raise OptionError(f"{name} must be a number, not {value!r}") from None
     whole = "int" in str(_TUNING[name])
     if not math.isfinite(number) or (whole and not number.is_integer()):
-        raise OptionError(f"{name} takes a {'whole ' if whole else ''}number, not {value!r}")
-    least = _MINIMUM.get(name)
-    if (least is None and number <= 0) or (least is not None and number < least):
-        raise OptionError(f"{name} is {value!r}, which is too small")
-    if number > _MOST:
-        raise OptionError(f"{name} is {value!r}, which is too large")
+        raise OptionError(f"{name} must be {'an integer' if whole else 'a number'}, not {value!r}")
+    if number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
+        raise OptionError(
+            f"{name} must be {'at least' if name in _MAY_BE_ZERO else 'more than'} 0, not {value!r}"
+        )
+    if number > _LARGEST:
+        raise OptionError(f"{name} must be at most {_LARGEST}, not {value!r}")
     return int(number) if whole else number
 
 
 def _identities(name: str, value: Any) -> str:
-    """Read an option that has a value for each container."""
+    """Return the string for an option with a value for each container."""
     pairs = value.items() if isinstance(value, Mapping) else (p.split("=") for p in str(value).split(","))
     found = [tuple(pair) for pair in pairs]
     if not all(len(pair) == 2 and all(pair) for pair in found):
-        raise OptionError(f"{name} has a value for each container: {name}={{'lake': 'its id'}}")
+        raise OptionError(f"{name} needs a value for each container: pass {name}={{'lake': 'its id'}}")
     return ",".join(f"{container}={identity}" for container, identity in found)
 
 
 def _text(name: str, value: Any, kind: str) -> str:
-    """Bring one value into the string that OpenDAL parses."""
+    """Return a value as the string that OpenDAL parses."""
     if kind == "bool":
         word = str(value).lower()
         if word in _TRUE | _FALSE:
             return "true" if word in _TRUE else "false"
-        raise OptionError(f"{name} takes True or False, not {value!r}")
+        raise OptionError(f"{name} must be True or False, not {value!r}")
     if kind == "int":
         try:
             return str(operator.index(value) if not isinstance(value, str) else int(value))
         except (TypeError, ValueError):
-            raise OptionError(f"{name} takes a whole number, not {value!r}") from None
+            raise OptionError(f"{name} must be an integer, not {value!r}") from None
     if isinstance(value, Mapping) and kind.startswith("dict"):
         return ",".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
@@ -355,8 +367,8 @@ def _text(name: str, value: Any, kind: str) -> str:
         return str(os.fspath(value))
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return str(value)
-    # The value may be a secret, so only its type is told.
-    raise OptionError(f"{name} takes a string, not a {type(value).__name__}")
+    # The value may be a secret, so only its type is shown.
+    raise OptionError(f"{name} must be a string, not a {type(value).__name__}")
 
 
 def _defaults(service: Service, native: dict[str, str]) -> None:

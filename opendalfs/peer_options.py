@@ -1,4 +1,4 @@
-"""Options as s3fs, gcsfs and adlfs nest them, unfolded into the flat names that `options` checks."""
+"""The nested options of s3fs, gcsfs and adlfs, flattened to the names that `options` checks."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def class_options(service: Service) -> dict[str, str]:
     Parameters
     ----------
     service : Service
-        Whose options they are.
+        The service.
 
     Returns
     -------
     dict of str
         The type of each, as in `Service.options`. Names that `Service.peers` translates are left out, and so
-        are the container and the root of absolute paths, which are a part of each path.
+        are the container and the root of absolute paths, which are parts of each path.
     """
     types = {**service.options, **_NESTED.get(service.scheme, {})}
     if service.container_id:
@@ -54,24 +54,24 @@ def class_options(service: Service) -> dict[str, str]:
 
 
 def expand(service: Service, options: dict[str, Any]) -> dict[str, Any]:
-    """Unfold the nested options of peer libraries into flat ones.
+    """Flatten the nested options of peer libraries.
 
     Parameters
     ----------
     service : Service
-        Whose options they are.
+        The service that the options are for.
     options : dict
-        As the user gave them.
+        Options as the user passed them.
 
     Returns
     -------
     dict
-        In names that the service's table knows, where they are known at all.
+        Options in the names of `Service.options` and `Service.peers`; unknown ones are unchanged.
 
     Raises
     ------
     OptionError
-        For a nested option that has no counterpart.
+        For a nested option that OpenDAL does not have.
     """
     if service.scheme == "s3":
         return _expand_s3(service, options)
@@ -106,16 +106,16 @@ def _expand_s3(service: Service, options: dict[str, Any]) -> dict[str, Any]:
     additional = dict(options.pop("s3_additional_kwargs", {}))
     flat = dict(options)
     use_ssl = client.pop("use_ssl", flat.pop("use_ssl", True))
-    nested = _renamed("client_kwargs", client, _S3_CLIENT)
-    nested |= _renamed("s3_additional_kwargs", additional, _S3_ADDITIONAL)
+    nested = _rename("client_kwargs", client, _S3_CLIENT)
+    nested |= _rename("s3_additional_kwargs", additional, _S3_ADDITIONAL)
     nested |= _s3_config(config)
     for name in ("endpoint_url", "endpoint"):
         endpoint = flat.get(name)
         if isinstance(endpoint, str) and "://" not in endpoint:
             flat[name] = f"{'https' if use_ssl else 'http'}://{endpoint}"
-    # An option of the filesystem's own comes before a nested one, as in s3fs.
-    taken = {service.peers.get(name, name) for name in flat}
-    return {k: v for k, v in nested.items() if k not in taken} | flat
+    # A flat option overrides a nested one, as in s3fs.
+    given = {service.peers.get(name, name) for name in flat}
+    return {k: v for k, v in nested.items() if k not in given} | flat
 
 
 def _s3_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _s3_config(config: dict[str, Any]) -> dict[str, Any]:
     if style is not None:
         flat["enable_virtual_host_style"] = style == "virtual"
     if s3:
-        raise OptionError(f"config_kwargs['s3'] takes addressing_style, not {', '.join(s3)}")
+        raise OptionError(f"config_kwargs['s3'] takes only addressing_style: remove {', '.join(s3)}")
     flat |= _signature(config.pop("signature_version", "s3v4"))
     attempts = dict(config.pop("retries", None) or {}).get("max_attempts")
     if attempts is not None:
@@ -135,21 +135,23 @@ def _s3_config(config: dict[str, Any]) -> dict[str, Any]:
         "read_timeout": "io_timeout",
         "max_pool_connections": "concurrency",
     }
-    return flat | _renamed("config_kwargs", config, names)
+    return flat | _rename("config_kwargs", config, names)
 
 
 def _signature(version: Any) -> dict[str, Any]:
-    """Read botocore's signature version; without signatures it is an object of that name."""
+    """Return the options for botocore's signature version, a string or the object `botocore.UNSIGNED`."""
     if type(version).__name__ == "UNSIGNED":
         return {"skip_signature": True}
     if version in ("s3v4", "v4"):
         return {}
-    raise OptionError(f"config_kwargs['signature_version'] is 's3v4' or botocore.UNSIGNED, not {version!r}")
+    raise OptionError(
+        f"config_kwargs['signature_version'] must be 's3v4' or botocore.UNSIGNED, not {version!r}"
+    )
 
 
 def _expand_gcs(options: dict[str, Any]) -> dict[str, Any]:
     flat = dict(options)
-    # gcsfs needs the project to make buckets and to list them; OpenDAL does neither.
+    # gcsfs uses the project to create and to list buckets; OpenDAL does neither.
     flat.pop("project", None)
     token = flat.pop("token", None)
     if token == "anon":
@@ -160,13 +162,13 @@ def _expand_gcs(options: dict[str, Any]) -> dict[str, Any]:
     elif isinstance(token, os.PathLike) or (isinstance(token, str) and _is_file(token)):
         flat["credential_path"] = token
     elif token == "cloud":
-        # The machine's own account, and no key file that the environment names.
+        # The account of the machine, and not a key file that an environment variable names.
         flat["disable_config_load"] = True
     elif isinstance(token, str) and token not in ("google_default", "cache"):
         flat["token"] = token
     elif token is not None and not isinstance(token, str):
         raise OptionError(
-            f"token takes 'anon', 'google_default', 'cloud', a path, a dict or an access token, "
+            f"token must be 'anon', 'google_default', 'cloud', a path, a dict or an access token, "
             f"not a {type(token).__name__}"
         )
     return flat
@@ -181,9 +183,9 @@ _AZURE: Final = {
     "accountkey": "account_key",
     "sharedaccesssignature": "sas_token",
 }
-_DEVELOPMENT: Final = {
+_EMULATOR: Final = {
     "accountname": "devstoreaccount1",
-    # The key of every emulator, printed in its manual.
+    # The well-known key of the emulators.
     "accountkey": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
     "blobendpoint": "http://127.0.0.1:10000/devstoreaccount1",
 }
@@ -194,29 +196,29 @@ _AZURE_KINDS: Final = {"azblob": "blob", "azdls": "dfs", "azfile": "file"}
 
 def _expand_azure(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     flat = dict(options)
-    given = _connection(kind, str(flat.pop("connection_string", "")))
+    given = _parse_connection_string(kind, str(flat.pop("connection_string", "")))
     for name, value in given.items():
         if str(flat.setdefault(name, value)).rstrip("/") != value.rstrip("/"):
-            raise OptionError(f"{name} and the connection_string name different values")
+            raise OptionError(f"{name}= differs from the connection_string: pass one of them")
     credential = flat.pop("credential", None)
     if isinstance(credential, str):
         flat.setdefault("sas_token" if "sig=" in credential else "account_key", credential)
     elif credential is not None:
         raise OptionError(
-            "credential= takes an account key or a SAS token as a string; OpenDAL finds managed "
-            "identities and AZURE_* variables by itself when no credential is given"
+            "credential must be an account key or a SAS token, as a string: without it, OpenDAL uses "
+            "AZURE_* variables and managed identities"
         )
     if isinstance(flat.get("sas_token"), str):
         flat["sas_token"] = flat["sas_token"].lstrip("?")
     return flat
 
 
-def _connection(kind: str, text: str) -> dict[str, str]:
-    """Read the parts of an Azure connection string that OpenDAL takes."""
+def _parse_connection_string(kind: str, text: str) -> dict[str, str]:
+    """Return the options in an Azure connection string."""
     pairs = [part.partition("=") for part in text.split(";") if part.strip()]
     given = {name.strip().lower(): value.strip() for name, _, value in pairs}
     if given.pop("usedevelopmentstorage", "").lower() == "true":
-        given = _DEVELOPMENT | given
+        given = _EMULATOR | given
     found = {option: given[name] for name, option in _AZURE.items() if name in given}
     endpoint = given.get("blobendpoint" if kind != "file" else "fileendpoint")
     account = found.get("account_name")
@@ -226,16 +228,16 @@ def _connection(kind: str, text: str) -> dict[str, str]:
     if endpoint is not None:
         found["endpoint"] = endpoint.rstrip("/").replace(".blob.", f".{kind}.")
     if text and not found:
-        raise OptionError("connection_string names no account, no key and no endpoint")
+        raise OptionError("connection_string contains no account, key or endpoint: check it")
     return found
 
 
-def _renamed(where: str, given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _rename(where: str, given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = f": did you mean {near[0]!r}?" if near else ""
             raise OptionError(
-                f"{where}[{name!r}] has no counterpart in OpenDAL.{hint} It takes: {', '.join(names)}."
+                f"{where}[{name!r}] has no counterpart in OpenDAL{hint}\n{where} takes: {', '.join(names)}."
             )
     return {names[name]: value for name, value in given.items()}

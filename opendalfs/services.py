@@ -1,7 +1,7 @@
-"""One table, a row per OpenDAL service: how its URLs read and what its options are called.
+"""The table of services: a row for each, with the form of its URLs and the names of its options.
 
-Everything that differs between services and is not a capability stands here, so that no other module
-has to compare scheme names.
+Whatever differs between services and is not a capability of OpenDAL's is here, so that other modules need not
+compare names of services.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ __all__ = ["SERVICES", "Form", "Home", "Service", "lookup"]
 
 
 class Form(Enum):
-    """What the first part of a service's URL means."""
+    """The meaning of the first part of a service's URL."""
 
     CONTAINER = "container"
-    """``opendal+s3://container/key``: a bucket, container or share; one filesystem serves many."""
+    """``opendal+s3://container/key``: a bucket, container or share; one filesystem serves all of them."""
     HUB = "hub"
-    """``opendal+hf://datasets/owner/name@revision/key``: a repository takes the container's place."""
+    """``opendal+hf://datasets/owner/name@revision/key``: a repository instead of a container."""
     ENDPOINT = "endpoint"
     """``opendal+webdav://host:port/key``: the server."""
     PATH = "path"
-    """``opendal+gdrive://folder/key``: no authority, all of it is the path."""
+    """``opendal+gdrive://folder/key``: the URL has no authority, only a path."""
     ABSOLUTE = "absolute"
     """``opendal+fs:///folder/file``: an absolute local path."""
 
 
 class Home(Enum):
-    """Where the bytes live, which decides on retries, timeouts and the price of a stat."""
+    """Where the data is, which decides on retries and timeouts, and whether a stat is cheap."""
 
     REMOTE = "remote"
     DISK = "disk"
@@ -48,46 +48,47 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One OpenDAL service as this package sees it.
+    """A service of OpenDAL.
 
     Parameters
     ----------
     scheme : str
         OpenDAL's name, such as ``"s3"`` or ``"hdfs-native"``.
     form : Form
-        What the first part of a URL means.
+        The meaning of the first part of a URL.
     container : str, optional
         The option that names the container, such as ``"bucket"``.
     container_id : str, optional
-        An option that every container has a value of its own for, such as ``"bucket_id"``.
+        An option that has its own value for each container, such as ``"bucket_id"``.
     home : Home
-        Where the bytes live.
+        Where the data is.
     native : tuple of str
-        Schemes other libraries use for it, such as ``"s3a"``; accepted by `lookup`.
+        URL schemes of other libraries for it, such as ``"s3a"``; `lookup` accepts them.
     peers : Mapping
-        Option names of s3fs, gcsfs, adlfs or ossfs and the OpenDAL option each stands for.
+        Option names of s3fs, gcsfs, adlfs or ossfs, and OpenDAL's name for each.
     endpoint_scheme : str, optional
-        Scheme put before a host taken from a URL.
+        Scheme of the endpoint if a URL names a host.
     default_endpoint : str, optional
-        Used when no endpoint is given; may hold ``{account_name}``.
+        Endpoint if no option names one; may contain ``{account_name}``.
     url_name : str, optional
         Name in the URL scheme without ``+``; by default `scheme`.
     secure : tuple of str
-        Names in URLs that mean HTTPS, where the service's own name means HTTP.
+        Names in URLs that mean HTTPS if the service's own name means HTTP.
     accounts : bool
         Whether a URL may name the account: ``container@account.host``.
     queries : bool
         Whether a ``?`` in a URL begins a query, which OpenDAL would send as a part of the name.
     appends : bool
-        Whether OpenDAL's append flag really appends. The capability flag does not tell: on S3 it
-        replaces the object.
+        Whether OpenDAL's append flag appends. The capability flag does not say so: on S3 it replaces the
+        object.
     utf8_containers : bool
-        Whether names of containers may hold letters beyond ASCII.
+        Whether names of containers may contain letters beyond ASCII.
     cancels : bool
-        Whether a request may be dropped before its answer has come. Where the wheel then puts the connection
-        back into its pool, the next request reads the answer to the one before: another key's bytes.
+        Whether a request may be cancelled before its response has come. For some services the wheel then
+        returns the connection to its pool, and the next request reads the response of the one before: the
+        bytes of another key.
     silent : bool
-        Whether its client tries to connect again and again until the timeout, and hides why it cannot.
+        Whether its client retries to connect until the timeout, and hides why it cannot.
     """
 
     scheme: str
@@ -115,22 +116,22 @@ class Service:
 
     @property
     def protocols(self) -> tuple[str, ...]:
-        """URL schemes, the canonical one first; the ones without ``+`` are for UPath and xarray."""
+        """URL schemes, the canonical one first; those without ``+`` are for UPath and xarray."""
         with_plus = (self.scheme, *self.secure[:1])
         without_plus = (self.url_name or self.scheme, *self.secure[:1])
         return tuple(f"opendal+{n}" for n in with_plus) + tuple(f"opendal{n}" for n in without_plus)
 
     def is_secure(self, protocol: str) -> bool:
-        """Whether a URL scheme, ours or another library's, means HTTPS beside one that means HTTP."""
+        """Whether a URL scheme means HTTPS, for a service that has one for HTTP too."""
         return protocol.removeprefix("opendal").removeprefix("+") in self.secure
 
     def canonical(self, protocol: str) -> str:
-        """Return the canonical URL scheme that means the same as another one of this service."""
+        """Return the canonical URL scheme for another one of this service, with the same security."""
         return f"opendal+{self.secure[0] if self.is_secure(protocol) else self.scheme}"
 
     @property
     def endpoint(self) -> str:
-        """Name of the option that says which server."""
+        """Name of the option for the server."""
         return "name_node" if "name_node" in self.options else "endpoint"
 
     @property
@@ -274,7 +275,7 @@ _PRODUCTS: Final[Mapping[str, str]] = MappingProxyType(
     | dict.fromkeys(
         ("cloudflare-kv", "sftp", "vercel-blob"), "the opendal package for Python is built without it"
     )
-    | dict.fromkeys(("smb", "ssh"), "OpenDAL does not speak it; fsspec does")
+    | dict.fromkeys(("smb", "ssh"), "OpenDAL does not support it; use fsspec")
     | {
         "amazon": "use 's3'",
         "aws": "use 's3'",
@@ -285,17 +286,17 @@ _PRODUCTS: Final[Mapping[str, str]] = MappingProxyType(
         "hadoop": "use 'hdfs-native', or 'webhdfs' over HTTP",
     }
 )
-"""Names of products, vendors and protocols that people try, and what to write instead."""
+"""Names of products, vendors and protocols that users try, and what to write instead."""
 
 
 def lookup(name: str) -> Service:
-    """Find a service by any name it goes by.
+    """Return the service of a name.
 
     Parameters
     ----------
     name : str
-        OpenDAL's name (``"s3"``), ours (``"opendal+s3"``, ``"opendals3"``), one of other libraries
-        (``"s3a"``, ``"gs"``, ``"abfss"``), or any of these with ``_`` for ``-``.
+        OpenDAL's name (``"s3"``), a URL scheme of this package (``"opendal+s3"``, ``"opendals3"``) or of
+        another library (``"s3a"``, ``"gs"``, ``"abfss"``); ``_`` and ``-`` are the same.
 
     Returns
     -------
@@ -304,8 +305,8 @@ def lookup(name: str) -> Service:
     Raises
     ------
     ValueError
-        If no service has that name. The first line says what to write instead, where that is known; the
-        second lists the services.
+        For an unknown name. The first line says what to write instead, if that is known; the second lists
+        the services.
 
     Examples
     --------
@@ -331,21 +332,19 @@ def lookup(name: str) -> Service:
 
 
 def _unknown(name: str, plain: str) -> str:
-    """Return one line that says what to write instead of a name that no service has."""
+    """Return the line that says what to write instead of an unknown name."""
     if plain in ("", "://"):
-        return (
-            f"{name!r} names no service: write it as in opendal+s3://bucket/key, or pass it as in scheme='s3'"
-        )
+        return f"{name!r} names no service: write a URL as in opendal+s3://bucket/key, or pass scheme='s3'"
     if plain in _PRODUCTS:
         return f"no OpenDAL service is called {name!r}: {_PRODUCTS[plain]}"
     near = difflib.get_close_matches(plain, [*SERVICES, *_NATIVE], n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"no OpenDAL service is called {name!r}.{hint}"
+    hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"no OpenDAL service is called {name!r}{hint}"
 
 
 @functools.cache
 def _config_options(scheme: str) -> Mapping[str, str]:
-    """Read a service's options off the wheel's own TypedDict, so that they cannot drift."""
+    """Return the options of a service's TypedDict in the wheel, so that they are always current."""
     name = "".join(word.capitalize() for word in scheme.split("-")) + "Config"
     annotations = getattr(opendal.config, name).__annotations__
     return MappingProxyType(

@@ -1,8 +1,8 @@
-"""Paths and URLs: pure functions between what users write and where OpenDAL looks.
+"""Pure functions that translate paths and URLs to containers and keys, and back.
 
 The paths of a filesystem
 -------------------------
-``S3FileSystem`` and its siblings, one per service, are what URLs and the engine adapters use:
+URLs and the engine adapters use the service classes, such as ``S3FileSystem``:
 
 ================  =================================  ==========================================
 form of service   path                               URL
@@ -14,20 +14,19 @@ path              ``key``                            ``opendal+gdrive://key``
 absolute          ``/folder/file``                   ``opendal+fs:///folder/file``
 ================  =================================  ==========================================
 
-``OpendalFileSystem(scheme, **options)`` is rooted at exactly what its options say; its paths are keys.
-A path has no trailing slash and, but for ``fs``, no leading one; the root is ``""`` (``"/"`` for ``fs``).
+Paths of ``OpendalFileSystem(scheme, **options)`` are keys below the container and root of its options.
+A path has no trailing slash and, except for ``fs``, no leading one; the root is ``""`` (``"/"`` for ``fs``).
 
 Directories in object stores
 ----------------------------
-An object store has keys, not directories. Here a directory exists when some key starts with its name and a
-slash, or when a marker does: the empty object ``name/`` that mkdir makes. A marker makes its directory
-exist and is never listed as a file. The same name may be a file and a directory at once; ``info`` then
-tells of the file, and listings hold both.
+An object store has keys, not directories. A directory exists if a key starts with its name and a slash. A
+marker is such a key too: the empty object ``name/``, which mkdir writes and which is never listed as a file.
+A file and a directory may have the same name; ``info`` then returns the file, and listings contain both.
 
 Keys that cannot be reached
 ---------------------------
-OpenDAL drops leading slashes, repeated slashes and white space around a path, and HTTP clients resolve
-``.`` and ``..``. A path with any of these would silently mean another key, so it is an error.
+OpenDAL removes leading and repeated slashes and outer white space from a path, and HTTP clients resolve ``.``
+and ``..``. A path with any of these would lead to another key, so it is an error.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from .azure import URL_HOST, is_host_of
@@ -49,6 +48,7 @@ __all__ = [
     "no_container",
     "same_server",
     "serves",
+    "service_of",
     "split",
     "strip",
     "unstrip",
@@ -57,19 +57,19 @@ __all__ = [
 ]
 
 HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model", "buckets": "bucket"}
-"""First part of a path of the Hugging Face hub, and what kind of repository it stands for."""
+"""First part of a path on the Hugging Face hub, and the kind of repository that it means."""
 
 _USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
 _BY_PROTOCOL: Final = {protocol: row for row in SERVICES.values() for protocol in row.protocols}
 
 
 def strip(service: Service, path: str) -> str:
-    """Bring a URL or path into the form that the service's filesystem uses.
+    """Return the path of a URL, or a path in its canonical form.
 
     Parameters
     ----------
     service : Service
-        Whose path it is.
+        The service of the path.
     path : str
         A URL under one of the service's protocols, or a path.
 
@@ -81,7 +81,7 @@ def strip(service: Service, path: str) -> str:
     Raises
     ------
     ValueError
-        For a URL of more than slashes that has no container, such as ``opendal+s3:///key``.
+        For a URL with a key but no container, such as ``opendal+s3:///key``.
 
     Examples
     --------
@@ -104,27 +104,32 @@ def strip(service: Service, path: str) -> str:
 
 
 def no_container(service: Service, path: str) -> str:
-    """Return what is wrong with a path that names no container, and what to write instead."""
+    """Return the error message for a path without a container."""
     container = service.container or "repository"
     place = service.container or "owner/name"
     return f"{redact(path)!r} names no {container}: write '{service.protocols[0]}://{place}/key'"
 
 
 def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:
-    """Turn a path of the service's filesystem into a URL that finds it again.
+    """Return the URL of a path.
 
     Parameters
     ----------
     service : Service
-        Whose path it is.
+        The service of the path.
     path : str
-        As `strip` returns it, or a URL, which is returned in its canonical form.
+        A path as `strip` returns it, or a URL, which is returned in its canonical form.
     endpoint : str, optional
         The server, for services whose URLs name it.
 
     Returns
     -------
     str
+
+    Raises
+    ------
+    ValueError
+        For a URL with a key but no container.
     """
     plain = strip(service, path)
     protocol = service.protocols[0]
@@ -134,30 +139,30 @@ def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:
     if service.secure and server.startswith("https:"):
         protocol = service.canonical(service.secure[0])
     url = f"{protocol}://{server.partition('://')[2] or server}/{plain}"
-    # A URL has no room for a path of the endpoint or for a scheme other than the usual one.
+    # A URL cannot contain a path of the endpoint, or a scheme other than the usual one.
     return url if same_server(url_server(service, url), server) else f"{protocol}:///{plain}"
 
 
 def url_options(service: Service, url: str) -> dict[str, str]:
-    """Read the options that a URL holds besides its path.
+    """Return the options that a URL contains in addition to its path.
 
     Parameters
     ----------
     service : Service
-        Whose URL it is.
+        The service of the URL.
     url : str
-        A URL or a path; a path holds none.
+        A URL, or a path, which contains none.
 
     Returns
     -------
     dict of str
-        ``endpoint``, user and password for services that name their server; for Azure's
-        ``container@account.host`` the host as ``url_host``, which `options.check` compares with the others.
+        ``endpoint``, user and password for services whose URLs name a server. For Azure's
+        ``container@account.host``, the host as ``url_host``, which `options.check` compares with the others.
 
     Raises
     ------
     ValueError
-        If the URL has no container where its service has containers.
+        For a URL with a key but no container; for a user or password that the service does not take.
 
     Examples
     --------
@@ -187,42 +192,32 @@ def _endpoint_options(service: Service, protocol: str, authority: str) -> dict[s
         if not value:
             continue
         if name not in service.options:
-            raise ValueError(f"{service.scheme} takes no user or password in its URL")
+            raise ValueError(
+                f"the URL contains a {name or 'user'}, which {service.scheme} does not take: remove it"
+            )
         options[str(name)] = unquote(value)
     return options
 
 
 def url_server(service: Service, url: str) -> str | None:
-    """Give the server that a URL names; None for a path and for a URL that names none.
-
-    Parameters
-    ----------
-    service : Service
-        Whose URL it is.
-    url : str
-        A URL or a path.
-
-    Returns
-    -------
-    str or None
-    """
+    """Return the server that a URL names; None for a path and for a URL that names none."""
     return url_options(service, url).get(service.endpoint)
 
 
 def same_server(one: str | None, other: str | None) -> bool:
-    """Tell whether two endpoints are the same, or one of them is not told."""
+    """Whether two endpoints are the same, or one of them is missing."""
     return not one or not other or one.rstrip("/") == other.rstrip("/")
 
 
 def serves(service: Service, endpoint: str | None, url: str) -> bool:
-    """Whether a filesystem at an endpoint serves a URL: a path, or one that names no other server.
+    """Whether a filesystem serves a URL: a path, or a URL that names no other server.
 
     Parameters
     ----------
     service : Service
-        Of the filesystem.
+        The service of the filesystem.
     endpoint : str or None
-        The endpoint among its options.
+        The endpoint in its options.
     url : str
         A URL or a path.
 
@@ -232,29 +227,29 @@ def serves(service: Service, endpoint: str | None, url: str) -> bool:
     """
     if "://" not in url:
         return True
-    told = url_options(service, url)
-    host, server = told.get(URL_HOST), told.get(service.endpoint)
+    options = url_options(service, url)
+    host, server = options.get(URL_HOST), options.get(service.endpoint)
     if host is not None:
         return endpoint is not None and is_host_of(endpoint, host)
     return server is None or (endpoint is not None and same_server(server, _USERINFO.sub("", endpoint)))
 
 
 def split(service: Service, path: str) -> tuple[str, str]:
-    """Cut a stripped path into container and key.
+    """Return the container and the key of a path.
 
     Parameters
     ----------
     service : Service
-        Whose path it is.
+        The service of the path.
     path : str
-        As `strip` returns it.
+        A path as `strip` returns it.
 
     Returns
     -------
     container : str
         Empty for services without containers, and for the root; ``"/"`` for absolute paths.
     key : str
-        What OpenDAL calls the path; empty for the root of a container.
+        OpenDAL's path; empty for the root of a container.
 
     Examples
     --------
@@ -277,7 +272,7 @@ def split(service: Service, path: str) -> tuple[str, str]:
 
 
 def join(service: Service, container: str, key: str) -> str:
-    """Put container and key together again: the inverse of `split`."""
+    """Return the path of a container and key: the inverse of `split`."""
     if not container:
         return key
     if service.form is Form.ABSOLUTE:
@@ -286,19 +281,18 @@ def join(service: Service, container: str, key: str) -> str:
 
 
 def check_key(key: str, path: str) -> str:
-    """Refuse keys that OpenDAL would silently take for others.
+    """Return a key unchanged, or raise if OpenDAL would change it.
 
     Parameters
     ----------
     key : str
-        What would be given to OpenDAL.
+        The key for OpenDAL.
     path : str
-        What the user wrote, for the message.
+        The path as the user wrote it, for the message.
 
     Returns
     -------
     str
-        The key as it came.
 
     Raises
     ------
@@ -308,9 +302,9 @@ def check_key(key: str, path: str) -> str:
     odd = "//" in key or key != key.strip() or key[:1] == "/" or "\0" in key
     if odd or (("./" in key or key.endswith(".")) and _has_dots(key)):
         raise ValueError(
-            f"{redact(path)!r} cannot be reached through OpenDAL, which drops repeated slashes and outer "
-            "white space and resolves '.' and '..': it would be taken for another key. Rename the object "
-            "with the service's own tools, or correct the path."
+            f"{redact(path)!r} cannot be reached through OpenDAL: correct the path, or rename the object "
+            "with other tools\nOpenDAL removes repeated slashes and outer white space, and HTTP clients "
+            "resolve '.' and '..', so that it would be another key."
         )
     return key
 
@@ -345,30 +339,7 @@ def _absolute(path: str, is_url: bool) -> str:
     return posixpath.normpath(whole)
 
 
-def service_of(url: str) -> tuple[Service, str] | None:
-    """Find the service of one of our URLs.
-
-    Parameters
-    ----------
-    url : str
-        Any string.
-
-    Returns
-    -------
-    tuple of Service and str, or None
-        None when it is no ``opendal+<service>://`` URL.
-    """
+def service_of(url: str) -> Service | None:
+    """Return the service of an ``opendal+<service>://`` URL; None for any other string."""
     protocol, mark, _ = url.partition("://")
-    service = _BY_PROTOCOL.get(protocol) if mark else None
-    return None if service is None else (service, url)
-
-
-def parent(service: Service | None, path: str) -> str:
-    """Give the directory that holds a path; the root is its own parent."""
-    above = path.rpartition("/")[0]
-    return above or ("/" if service is not None and service.form is Form.ABSOLUTE else "")
-
-
-def as_options(value: dict[str, Any]) -> dict[str, Any]:
-    """Copy options without the ones that are None."""
-    return {k: v for k, v in value.items() if v is not None}
+    return _BY_PROTOCOL.get(protocol) if mark else None

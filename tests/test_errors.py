@@ -18,7 +18,8 @@ from opendal.exceptions import ConfigInvalid, Unexpected
 
 import opendalfs
 from opendalfs import ChangedError, OptionError, UnsupportedError
-from opendalfs.errors import NoContainerError, RangeError, redact, translated
+from opendalfs.error_translation import translate_error
+from opendalfs.errors import NoContainerError, RangeError, redact
 from opendalfs.testing import S3Server
 
 Call = Callable[[Any, str], object]
@@ -48,7 +49,7 @@ def native_classes() -> set[str]:
 
 
 def translate(exc: BaseException, operation: str = "read", **kwargs: Any) -> OSError:
-    error = translated(exc, operation, "lake/key", where="s3 'lake' at http://host", **kwargs)
+    error = translate_error(exc, operation, "lake/key", where="s3 'lake' at http://host", **kwargs)
     assert error is not None
     return error
 
@@ -87,7 +88,7 @@ def test_the_base_of_the_wheels_errors_is_no_base() -> None:
 
 @pytest.mark.parametrize("exc", [ValueError("x"), OSError(5, "x"), OSError("x"), KeyboardInterrupt()])
 def test_what_opendal_did_not_raise_is_left_alone(exc: BaseException) -> None:
-    assert translated(exc, "read", "p", where="s3") is None
+    assert translate_error(exc, "read", "p", where="s3") is None
 
 
 def test_bare_oserrors_of_file_objects_are_known_by_their_text() -> None:
@@ -346,7 +347,7 @@ def test_missing_credentials_are_told_apart_from_wrong_ones(
     fs = opendalfs.S3FileSystem(endpoint_url=s3_server.endpoint, **options)
     error = caught(call, fs, f"{s3_server.bucket}/key")
     assert isinstance(error, PermissionError)
-    assert re.search("No usable credentials: give them .* or pass anon=True", str(error).splitlines()[0])
+    assert re.search("No usable credentials: pass them .* or pass anon=True", str(error).splitlines()[0])
 
 
 def test_a_missing_key_names_its_path(s3_server: S3Server, prefix: str) -> None:

@@ -384,7 +384,7 @@ def test_another_package_of_this_name_is_detected_at_import(
     failing = "try:\n import opendalfs\nexcept ImportError as exc: print(exc)\nelse: print('imported')"
     told = run(empty_env, "-c", failing, cwd=tmp_path)
     assert "another package named opendalfs (0.2.0)" in told
-    assert "over or under this one" in told
+    assert "mixed with this one" in told
 
 
 def test_a_checkout_detects_another_package_that_is_installed(empty_env: Path, tmp_path: Path) -> None:

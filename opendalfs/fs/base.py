@@ -15,7 +15,7 @@ from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 
 from opendalfs import urls
-from opendalfs.credentials import settled
+from opendalfs.credentials import with_credentials
 from opendalfs.errors import OptionError, UnsupportedError, redact
 from opendalfs.listing.cache import Listings
 from opendalfs.listing.info import Info
@@ -65,7 +65,7 @@ class BaseFileSystem(AsyncFileSystem):
     ) -> None:
         self.service = lookup(scheme)
         native, self.tuning = check(self.service, options, container=self._relative_paths)
-        self.native = settled(self.service, native)
+        self.native = with_credentials(self.service, native)
         if self._relative_paths:
             self._check_container(scheme)
         super().__init__(
@@ -178,7 +178,7 @@ class BaseFileSystem(AsyncFileSystem):
         if "://" not in path:
             return "", path
         found = urls.service_of(path)
-        if found is None or found[0] is not self.service:
+        if found is not self.service:
             raise ValueError(f"{redact(path)!r} is not a path of {self!r}")
         container, key = urls.split(self.service, urls.strip(self.service, path))
         root = self._root

@@ -21,7 +21,8 @@ from opendal.exceptions import NotFound
 from opendal.types import Entry, Metadata, PresignedRequest
 
 from opendalfs import urls
-from opendalfs.errors import UnsupportedError, redact, translated
+from opendalfs.error_translation import translate_error
+from opendalfs.errors import UnsupportedError, redact
 from opendalfs.options import Tuning, secret_values
 from opendalfs.path_cache import PathCache
 from opendalfs.runtime import workers
@@ -138,7 +139,7 @@ class Connection:
 
     def explain(self, exc: BaseException, operation: str, key: str, pinned: bool = False) -> OSError | None:
         """Turn an error of OpenDAL into an OSError; None when it is none of OpenDAL's."""
-        return translated(
+        return translate_error(
             exc,
             operation,
             self.name(key.strip("/")),

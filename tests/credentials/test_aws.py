@@ -85,17 +85,17 @@ def test_the_keys_of_the_options_sign(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"profile": "missing"}, "there is no AWS profile 'missing'"),
+        ({"profile": "missing"}, "no AWS profile 'missing'"),
         ({"profile": "process"}, "credential_process"),
         ({"profile": "role"}, "assumes a role"),
         ({"profile": "web"}, "assumes a role"),
-        ({"profile": "sso"}, "signs on at a server, and OpenDAL would use AWS_ACCESS_KEY_ID"),
-        ({"profile": "session"}, "signs on at a server, and OpenDAL would use AWS_ACCESS_KEY_ID"),
-        ({"profile": "nothing"}, "has no credentials of its own, and OpenDAL would use AWS_ACCESS_KEY_ID"),
-        ({"profile": "half"}, "has no access key and secret"),
-        ({"key": "OPTKEY"}, "access_key_id= is given without secret_access_key="),
-        ({"secret": "opt-secret"}, "secret_access_key= is given without access_key_id="),
-        ({"token": "opt-token"}, "session_token= is given without access_key_id= and secret_access_key="),
+        ({"profile": "sso"}, "uses single sign-on, but OpenDAL would use AWS_ACCESS_KEY_ID"),
+        ({"profile": "session"}, "uses single sign-on, but OpenDAL would use AWS_ACCESS_KEY_ID"),
+        ({"profile": "nothing"}, "has no credentials of its own, but OpenDAL would use AWS_ACCESS_KEY_ID"),
+        ({"profile": "half"}, "has no access key or no secret"),
+        ({"key": "OPTKEY"}, "access_key_id= without secret_access_key="),
+        ({"secret": "opt-secret"}, "secret_access_key= without access_key_id="),
+        ({"token": "opt-token"}, "session_token= without access_key_id= and secret_access_key="),
     ],
 )
 @pytest.mark.usefixtures("files")

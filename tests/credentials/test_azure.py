@@ -119,7 +119,7 @@ def test_the_environment_signs_for_its_own_account(
 def test_a_key_without_an_account_is_an_error(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     setenv(monkeypatch, EVERY)
     fs_class = opendalfs.fs.registry.filesystem_class(scheme)
-    with pytest.raises(OptionError, match="account_key needs account_name"):
+    with pytest.raises(OptionError, match="account_key= without account_name="):
         fs_class(endpoint="http://127.0.0.1:9", account_key=key("opt-key"))
     host = {"azblob": "blob", "azdls": "dfs", "azfile": "file"}[scheme]
     told = fs_class(endpoint=f"https://optacct.{host}.core.windows.net", account_key=key("opt-key"))

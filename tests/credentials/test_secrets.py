@@ -21,7 +21,8 @@ import opendalfs
 import opendalfs_duckdb
 import opendalfs_polars
 from opendalfs import OpendalFileSystem, filesystem
-from opendalfs.errors import redact, translated
+from opendalfs.error_translation import translate_error
+from opendalfs.errors import redact
 from opendalfs.options import is_secret, secret_values
 from opendalfs.services import SERVICES
 from opendalfs.testing import Request, Response, S3Server, ScriptedServer
@@ -180,7 +181,7 @@ def test_the_file_name_of_an_error_is_redacted_as_its_text_is() -> None:
     import opendal.exceptions
 
     raised = opendal.exceptions.NotFound("NotFound (permanent) at stat")
-    error = translated(raised, "stat", f"{SIGNED}&x=my-secret-1", where="x", secrets=["my-secret-1"])
+    error = translate_error(raised, "stat", f"{SIGNED}&x=my-secret-1", where="x", secrets=["my-secret-1"])
     assert error is not None
     assert error.filename == "b/k.csv?X-Amz-Credential=***&X-Amz-Signature=***&x=***"
     assert "hush" not in everything(error)

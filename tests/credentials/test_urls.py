@@ -177,7 +177,7 @@ def test_credentials_of_one_account_are_not_sent_to_another(options: dict[str, s
 
 def test_a_connection_string_and_an_option_that_differ_are_refused() -> None:
     text = f"AccountName=acct;AccountKey={KEY};EndpointSuffix=core.windows.net"
-    with pytest.raises(OptionError, match="endpoint and the connection_string") as caught:
+    with pytest.raises(OptionError, match="endpoint= differs from the connection_string") as caught:
         opendalfs.AzblobFileSystem(connection_string=text, endpoint="https://other.example")
     assert KEY not in str(caught.value)
     same = opendalfs.AzblobFileSystem(connection_string=text, endpoint="https://acct.blob.core.windows.net/")
@@ -192,7 +192,7 @@ def test_a_filesystem_without_an_account_serves_no_url_that_names_one() -> None:
 
 
 def test_only_azure_s_urls_name_an_account() -> None:
-    with pytest.raises(ValueError, match="it takes ASCII letters"):
+    with pytest.raises(ValueError, match="use ASCII letters"):
         opendalfs.S3FileSystem().locate("opendal+s3://data@evil.example/x")
     with pytest.raises(OptionError, match="no option 'url_host'"):
         opendalfs.S3FileSystem(url_host="evil.example")
@@ -227,7 +227,7 @@ def test_one_set_of_credentials_for_many_urls_needs_their_server(
 ) -> None:
     """A URL in a query or in the metadata of a table may come from somebody else."""
     url = f"opendal+webdav://{capture.host}/x.csv"
-    with pytest.raises(REFUSED, match="give endpoint= for the one it belongs to"):
+    with pytest.raises(REFUSED, match="pass endpoint= with the server that it is for"):
         ROADS[road](url, {"retries": 0, **secret})
     assert capture.connections == 0
     with suppress(Exception):

@@ -147,7 +147,7 @@ def test_a_query_of_duckdb_ends_in_time() -> None:
     with ScriptedServer(answer) as server, duckdb.connect() as con:
         begun = time.monotonic()
         con.register_filesystem(opendalfs.duckdb("s3", **options(server.endpoint)))
-        with pytest.raises(duckdb.Error, match="No answer in time"):
+        with pytest.raises(duckdb.Error, match="No response in time"):
             con.sql("select * from read_csv('opendal+s3://b/k.csv')").fetchall()
     assert time.monotonic() - begun < LATE
 
@@ -347,7 +347,7 @@ def test_a_blocking_write_that_times_out_names_its_path_and_cause() -> None:
         fs = opendalfs.S3FileSystem(skip_instance_cache=True, **options(server.endpoint))
         file = fs.open("b/k", "wb")
         file.write(b"x")
-        with pytest.raises(TimeoutError, match="No answer in time") as info:
+        with pytest.raises(TimeoutError, match="No response in time") as info:
             file.close()
         assert info.value.filename == "b/k"
         assert "timeout after 0.5 s" in str(info.value.__cause__)

@@ -92,6 +92,6 @@ def test_register_takes_native_schemes_over() -> None:
 
 
 def test_register_refuses_what_no_service_goes_by() -> None:
-    with pytest.raises(ValueError, match="Did you mean 's3'"):
+    with pytest.raises(ValueError, match="did you mean 's3'"):
         opendalfs.register("s33")
     assert "s33" not in fsspec.registry

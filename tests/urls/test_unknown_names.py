@@ -39,7 +39,7 @@ def first_line(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
 )
 def test_a_url_without_a_service_is_told_how_to_name_one(call: Callable[[], Any]) -> None:
     line = first_line(call)
-    assert "names no service: write it as in opendal+s3://bucket/key, or pass it as in scheme='s3'" in line
+    assert "names no service: write a URL as in opendal+s3://bucket/key, or pass scheme='s3'" in line
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_then_with_all() -> Non
     with pytest.raises(ValueError, match="s4") as caught:
         opendalfs.filesystem("s4")
     line, services = str(caught.value).splitlines()
-    assert line == "no OpenDAL service is called 's4'. Did you mean 's3' or 'gs' or 'fs'?"
+    assert line == "no OpenDAL service is called 's4': did you mean 's3' or 'gs' or 'fs'?"
     assert services == f"The services are: {', '.join(SERVICES)}."
 
 

@@ -173,7 +173,7 @@ def test_options_in_urls(scheme: str, url: str, options: dict[str, str]) -> None
 
 
 def test_a_password_in_a_url_of_a_service_that_takes_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="no user or password") as caught:
+    with pytest.raises(ValueError, match="contains a user") as caught:
         fsspec.core.url_to_fs("opendal+ipfs://me:pw1234@host/a")
     assert "pw1234" not in str(caught.value)
 

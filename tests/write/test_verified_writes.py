@@ -197,5 +197,5 @@ def test_it_costs_a_request_a_write_and_nothing_when_off(s3_server: S3Server, pr
 def test_it_is_off_by_default_and_takes_a_truth_value() -> None:
     assert opendalfs.filesystem("memory").tuning.verify_writes is False
     assert opendalfs.filesystem("memory", verify_writes="true").tuning.verify_writes is True
-    with pytest.raises(OptionError, match="verify_writes takes True or False"):
+    with pytest.raises(OptionError, match="verify_writes must be True or False"):
         opendalfs.filesystem("memory", verify_writes="perhaps")

@@ -140,7 +140,7 @@ def test_another_library_at_the_scheme_is_a_clash(con: duckdb.DuckDBPyConnection
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "s4"}, "Did you mean"),
+        ({"source": "s4"}, "did you mean"),
         ({"source": "s3", "regoin": "x"}, "region"),
         ({"source": "s3", "name": "gcs"}, "service's own name"),
         ({"source": "s3", "name": "Big Lake"}, "lower-case"),

@@ -86,7 +86,7 @@ def test_options_are_opendalfs_own(s3_server: S3Server, prefix: str) -> None:
         assert_frame_equal(
             pl.scan_parquet(f"opendal+s3://{prefix}/a.parquet", storage_options=options).collect(), DATA
         )
-        with pytest.raises(OptionError, match="Did you mean 'endpoint_url'"):
+        with pytest.raises(OptionError, match="did you mean 'endpoint_url'"):
             pl.scan_parquet(f"opendal+s3://{prefix}/a.parquet", storage_options={"endpoint_ulr": "x"})
     with opendalfs.polars(backend="gateway", **options), opendalfs.trace() as trace:
         assert pl.read_parquet(f"opendal+s3://{prefix}/a.parquet").height == 3
