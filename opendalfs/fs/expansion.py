@@ -12,7 +12,7 @@ from fsspec.utils import stringify_path
 from opendalfs.errors import redact
 from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
-from opendalfs.storage.local_disk import entered
+from opendalfs.storage.local_disk import enter_link
 
 from .base import BaseFileSystem
 
@@ -115,7 +115,7 @@ async def list_tree(
         levels = link.removeprefix(path).strip("/").count("/") + 1
         depth = None if maxdepth is None else maxdepth - levels
         if depth != 0:
-            infos |= await list_tree(fs, link, depth, follow, entered(*fs.locate(link), entered_links))
+            infos |= await list_tree(fs, link, depth, follow, enter_link(*fs.locate(link), entered_links))
     return infos
 
 

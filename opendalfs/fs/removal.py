@@ -78,7 +78,7 @@ def _is_root(connection: Connection, key: str) -> bool:
 
 
 def _real(connection: Connection, key: str) -> str:
-    return os.path.realpath(connection.local(key))
+    return os.path.realpath(connection.local_path(key))
 
 
 async def remove_file(fs: BaseFileSystem, path: str) -> None:

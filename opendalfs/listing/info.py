@@ -18,7 +18,7 @@ from opendalfs.errors import NoContainerError
 from opendalfs.runtime.tasks import gather
 from opendalfs.services import Home
 from opendalfs.storage.connection import PAGE, Connection
-from opendalfs.storage.local_disk import leads_to_folder, stages_writes
+from opendalfs.storage.local_disk import is_link_to_directory, stages_writes
 from opendalfs.storage.staged_files import is_staged_name
 
 from .parallel import sweep
@@ -130,7 +130,7 @@ def published(connection: Connection, entries: Sequence[Entry]) -> Sequence[Entr
 
 def _listed_info(connection: Connection, entry: Entry) -> Info:
     info = entry_info(connection, entry.path, entry.metadata)
-    if leads_to_folder(connection, entry):
+    if is_link_to_directory(connection, entry):
         info["islink"] = True
     return info
 
@@ -313,7 +313,7 @@ def _collect(connection: Connection, key: str, entries: Sequence[Entry], maxdept
         if metadata.is_dir:
             path = path.rstrip("/")
             markers.add(path)
-            if leads_to_folder(connection, entry):
+            if is_link_to_directory(connection, entry):
                 links.add(path)
         elif maxdepth is None or path.count("/", cut) < maxdepth:
             found.append(_file_info(connection, path, metadata))

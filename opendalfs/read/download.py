@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import stat
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from opendalfs import tracing
 from opendalfs.runtime.tasks import finish_in_thread, gather
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.local_disk import is_special
-from opendalfs.storage.staged_files import stage_file
+from opendalfs.storage.local_disk import is_special_file, replace_file
 from opendalfs.storage.version import Version
 
 from .async_reader import check_version, fetch, fetch_part
@@ -86,50 +82,13 @@ async def download(
     IsADirectoryError
         If `target` is a directory.
     """
-    if is_special(target):
+    if is_special_file(target):
         # It takes bytes in their order. In a thread, as a pipe opens only when its reader does.
         with await asyncio.to_thread(open, target, "wb") as special:
             await write_into(connection, key, version, special, progress)
         return
-    with _staged(target) as file:
+    with replace_file(target) as file:
         await _write_parts(PinnedObject(connection, key, version), file.fileno(), progress)
-
-
-@contextmanager
-def _staged(target: str) -> Iterator[BinaryIO]:
-    """Open a new file that replaces `target` once it is complete, so that a failure leaves the old one.
-
-    It has the mode of the old file. A link stays; the file that it leads to is replaced.
-    """
-    target = target.rstrip(os.sep) or os.sep
-    # Only for links: to resolve a whole path, the disk is asked for each of its parts.
-    if os.path.islink(target):
-        target = os.path.realpath(target)
-    mode = None
-    with suppress(FileNotFoundError):
-        mode = os.stat(target).st_mode
-    if mode is not None and stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-    try:
-        staged = stage_file(target)
-    except OSError as exc:
-        exc.filename = target
-        raise
-    try:
-        with open(staged.descriptor, "wb", closefd=False) as file:
-            if mode is not None:
-                changed = file.fileno() if os.chmod in os.supports_fd else staged.path
-                os.chmod(changed, stat.S_IMODE(mode))
-            yield file
-        staged.close()
-        os.replace(staged.path, target)
-        staged.published()
-    except OSError as exc:
-        if exc.filename == staged.path:
-            exc.filename = target
-        raise
-    finally:
-        staged.remove()
 
 
 async def _write_parts(pinned: PinnedObject, file: int, progress: Callable[[int], Any]) -> None:

@@ -13,6 +13,7 @@ threads of a `ThreadPoolExecutor`, which Python joins at exit.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 import time
@@ -36,6 +37,7 @@ __all__ = [
     "run",
     "start",
     "submit",
+    "to_thread",
     "wait_for_all",
 ]
 
@@ -334,6 +336,11 @@ def executor() -> BoundedExecutor:
 def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Future[U]:
     """Call a function in a worker, at most `TASKS` at a time."""
     return _tasks.submit(function, *args, **kwargs)
+
+
+async def to_thread(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> U:
+    """Call a function in a worker and await its result, as `asyncio.to_thread` does in threads of its own."""
+    return await asyncio.wrap_future(submit(function, *args, **kwargs))
 
 
 def wait_for_all(futures: Sequence[Future[T]]) -> list[T]:

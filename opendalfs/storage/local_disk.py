@@ -1,8 +1,9 @@
-"""Local disks hold more than files and directories: what links, pipes and devices stand for.
+"""What OpenDAL's service for local disks cannot do: links, pipes and devices, exclusive renames, file modes.
 
-Listings show a link to a directory and do not go into it, as fsspec's LocalFileSystem and ``os.walk`` do, so
-that none is endless and none shows a file twice. What copies content takes along what a link leads to; what
-moves or removes takes the link. A write replaces what a link leads to, and never a pipe or a device.
+Listings show a link to a directory and do not enter it, like fsspec's LocalFileSystem and ``os.walk``, so
+that every listing ends and shows each file once. A copy of content includes what a link leads to; a move or
+removal concerns the link itself. A write replaces the file that a link leads to, and never a pipe or a
+device.
 """
 
 from __future__ import annotations
@@ -10,110 +11,214 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, Final
 
 from opendal.types import Entry
 
 from opendalfs.errors import UnsupportedError
 from opendalfs.services import Form, Home
-from opendalfs.urls import check_key
 
-from .connection import Connection
-from .operators import connect
+from .operator_pair import OperatorPair
+from .staged_files import stage_file
 
-__all__ = ["entered", "followed", "is_special", "leads_to_folder", "stages_writes"]
+__all__ = [
+    "copy_mode",
+    "enter_link",
+    "is_link",
+    "is_link_to_directory",
+    "is_special_file",
+    "link_target",
+    "local_path",
+    "move_link",
+    "rename_exclusively",
+    "replace_file",
+    "stages_writes",
+]
+
+_NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""Errors of disks without hard links, such as FAT and some network shares."""
 
 
-def stages_writes(connection: Connection) -> bool:
+def stages_writes(operators: OperatorPair) -> bool:
     """Whether writes go to a staged file first: on local disks, where an unfinished file would show."""
-    return connection.service.home is Home.DISK and connection.can("rename")
+    return operators.service.home is Home.DISK and operators.can("rename")
 
 
-def leads_to_folder(connection: Connection, entry: Entry) -> bool:
-    """Tell whether a listed entry is a link to a directory, which OpenDAL lists without the slash."""
+def local_path(operators: OperatorPair, key: str) -> str:
+    """Return the path of a key on this machine's disk."""
+    return os.path.join(operators.native.get("root") or "/", key)
+
+
+def is_link(operators: OperatorPair, key: str) -> bool:
+    """Whether a key is a symbolic link; False without a look at the disk where there are no links."""
+    return operators.service.form is Form.ABSOLUTE and os.path.islink(local_path(operators, key))
+
+
+def is_link_to_directory(operators: OperatorPair, entry: Entry) -> bool:
+    """Whether a listed entry is a link to a directory, which OpenDAL lists without the slash."""
     is_folder = entry.metadata.is_dir and not entry.path.endswith("/")
-    return is_folder and connection.service.form is Form.ABSOLUTE
+    return is_folder and operators.service.form is Form.ABSOLUTE
 
 
-def followed(connection: Connection, key: str) -> tuple[Connection, str]:
-    """Give the place that a write to a key replaces, which for a link is where it leads.
+def link_target(operators: OperatorPair, key: str) -> str | None:
+    """Return the path of the file that a write to a link replaces; None if the key is no link.
 
     Parameters
     ----------
-    connection : Connection
-        Where the key is.
+    operators : OperatorPair
+        Of a local disk.
     key : str
-        Of a file, which need not be there.
-
-    Returns
-    -------
-    Connection
-        Another one for a link, as it may lead out of the root.
-    str
+        Key of a file, which need not exist.
 
     Raises
     ------
     OSError
         For links that lead to each other.
     PermissionError
-        For a file that may not be written to.
+        For a file that this user may not write.
     UnsupportedError
-        For a pipe or a device: OpenDAL seeks in what it writes, and a rename would put a file in its place.
+        For a pipe or a device: OpenDAL seeks in what it writes, and a rename would replace it by a file.
     """
-    place = connection.local(key)
-    if is_special(place):
+    path = local_path(operators, key)
+    if is_special_file(path):
         raise UnsupportedError(
-            errno.ENOTSUP, "A pipe or a device is there, which OpenDAL cannot write to", connection.name(key)
+            errno.ENOTSUP, "A pipe or a device is there, which OpenDAL cannot write to", operators.name(key)
         )
-    if not os.access(place, os.W_OK) and os.path.exists(place):
-        # A rename asks the directory only.
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), connection.name(key))
-    if not connection.is_link(key):
-        return connection, key
-    place = os.path.realpath(place)
-    if os.path.islink(place):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), connection.name(key))
-    options = {name: value for name, value in connection.native.items() if name != "root"}
-    whole = connect(connection.service, options, connection.tuning, "/")
-    return whole, check_key(place.lstrip("/"), place)
+    if not os.access(path, os.W_OK) and os.path.exists(path):
+        # A rename checks the permissions of the directory only.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), operators.name(key))
+    if not is_link(operators, key):
+        return None
+    path = os.path.realpath(path)
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), operators.name(key))
+    return path
 
 
-def is_special(place: str) -> bool:
-    """Tell whether a pipe or device is there, or where a link leads: nothing may take its place."""
+def is_special_file(path: str) -> bool:
+    """Whether a path is, or leads to, a pipe or device, which nothing may replace."""
     try:
-        mode = os.stat(place).st_mode
+        mode = os.stat(path).st_mode
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def entered(connection: Connection, key: str, way: Sequence[str]) -> list[str]:
-    """Go into a link to a directory, unless it leads back.
+def enter_link(operators: OperatorPair, key: str, entered: Sequence[str]) -> list[str]:
+    """Enter a link to a directory, unless it leads back.
 
     Parameters
     ----------
-    connection : Connection
-        Where the link is.
+    operators : OperatorPair
+        Of a local disk.
     key : str
-        Its key.
-    way : sequence of str
-        The directories on this machine in which the links lay that were entered before it.
+        Key of the link.
+    entered : sequence of str
+        The directories that hold the links which were entered before it.
 
     Returns
     -------
     list of str
-        The way, and the directory that holds this link.
+        `entered`, and the directory that holds this link.
 
     Raises
     ------
     OSError
-        When the link leads to a directory on its way, or above one: what lies below would never end.
+        When the link leads to one of these directories, or above one: what lies below would never end.
     """
-    place = connection.local(key)
-    target = os.path.join(os.path.realpath(place), "")
-    longer = [*way, os.path.join(os.path.realpath(os.path.dirname(place)), "")]
+    path = local_path(operators, key)
+    target = os.path.join(os.path.realpath(path), "")
+    longer = [*entered, os.path.join(os.path.realpath(os.path.dirname(path)), "")]
     if any(folder.startswith(target) for folder in longer):
         raise OSError(
-            errno.ELOOP, "The link leads to a directory that holds it: copy without it", connection.name(key)
+            errno.ELOOP, "The link leads to a directory that holds it: copy without it", operators.name(key)
         )
     return longer
+
+
+def move_link(link: str, target: str) -> None:
+    """Move a link itself; OpenDAL would move the file that it leads to."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.rename(link, target)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        os.symlink(os.readlink(link), target)
+        os.unlink(link)
+
+
+def rename_exclusively(source: str, target: str) -> None:
+    """Rename a file, and raise FileExistsError when there is one of the new name."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        if exc.errno not in _NO_HARD_LINKS:
+            raise
+        # An empty file shows for a moment, but of two writers only one creates it.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(source, target)
+    else:
+        os.unlink(source)
+
+
+def copy_mode(source: str, target: str) -> None:
+    """Copy the mode of a file that is to be replaced, so that a private file stays private."""
+    # A file of another owner cannot be changed, and a missing one has no mode.
+    with suppress(OSError):
+        os.chmod(target, stat.S_IMODE(os.stat(source).st_mode))
+
+
+@contextmanager
+def replace_file(target: str) -> Iterator[BinaryIO]:
+    """Open a staged file that replaces a local file when the block ends, and keeps its mode.
+
+    Parameters
+    ----------
+    target : str
+        Path on this machine's disk. A link stays, and the file that it leads to is replaced. If the block
+        fails, the file is unchanged.
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    IsADirectoryError
+        When the target is a directory.
+    OSError
+        With the name of the target, not that of the staged file.
+    """
+    target = target.rstrip(os.sep) or os.sep
+    # To resolve the whole path takes a look at the disk for each of its parts.
+    if os.path.islink(target):
+        target = os.path.realpath(target)
+    mode = None
+    with suppress(FileNotFoundError):
+        mode = os.stat(target).st_mode
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
+    try:
+        staged = stage_file(target)
+    except OSError as exc:
+        exc.filename = target
+        raise
+    try:
+        with open(staged.descriptor, "wb", closefd=False) as file:
+            if mode is not None:
+                os.chmod(file.fileno() if os.chmod in os.supports_fd else staged.path, stat.S_IMODE(mode))
+            yield file
+        staged.close()
+        os.replace(staged.path, target)
+        staged.published()
+    except OSError as exc:
+        if exc.filename == staged.path:
+            exc.filename = target
+        raise
+    finally:
+        staged.remove()

@@ -1,11 +1,10 @@
-"""Builds, layers and caches OpenDAL's operators: `connect` gives the `Connection` over one."""
+"""OpenDAL's operators: built, layered, and cached in their `Connection`."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -15,33 +14,32 @@ from opendal.layers import RetryLayer, TimeoutLayer
 from opendalfs.containers import container_options
 from opendalfs.errors import OptionError, redact
 from opendalfs.options import Tuning, secret_values
-from opendalfs.path_cache import PathCache
 from opendalfs.runtime import process
 from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.services import Home, Service
+from opendalfs.urls import check_key
 
+from . import local_disk
 from .connection import Connection
+from .write_times import WriteTimes
 
-__all__ = ["connect"]
+__all__ = ["connect", "follow_link"]
 
 _ATTEMPTS: Final = 3
-"""How many stalled attempts fit into one timeout: each gets this share of it."""
+"""Stalled attempts that fit into one timeout: each gets an equal share of it."""
 
-_MOST: Final = 512
-_MOST_TIMES: Final = 1_000_000
-"""Times of writes that are kept for a store in this process; some 200 MB. A key whose time was evicted shows
-the start of the process."""
+_MAX_CONNECTIONS: Final = 512
 
 _Key = tuple[object, ...]
 _lock = threading.RLock()
 _connections: OrderedDict[_Key, Connection] = OrderedDict()
-_bases: dict[_Key, opendal.AsyncOperator] = {}
-_clocks: dict[_Key, PathCache[datetime]] = {}
+_shared_operators: dict[_Key, opendal.AsyncOperator] = {}
+_write_times: dict[_Key, WriteTimes] = {}
 _limits: OrderedDict[_Key, ConcurrencyLimit] = OrderedDict()
 
 
 def connect(service: Service, native: Mapping[str, str], tuning: Tuning, container: str = "") -> Connection:
-    """Give the connection for a service, container and options; the same one for the same.
+    """Return the connection for a service, container and options; equal arguments return the same one.
 
     Parameters
     ----------
@@ -52,7 +50,7 @@ def connect(service: Service, native: Mapping[str, str], tuning: Tuning, contain
     tuning : Tuning
         Retries, timeouts, limits.
     container : str
-        The container; empty where the options alone say it.
+        The container; empty if the options name it.
 
     Returns
     -------
@@ -61,7 +59,7 @@ def connect(service: Service, native: Mapping[str, str], tuning: Tuning, contain
     Raises
     ------
     OptionError
-        When the options do not make a working operator.
+        When OpenDAL refuses the options.
     """
     process.check_fork()
     key = (*_key(service, native), tuning, container)
@@ -69,10 +67,39 @@ def connect(service: Service, native: Mapping[str, str], tuning: Tuning, contain
         found = _connections.get(key)
         if found is None:
             found = _connections[key] = _connection(service, native, tuning, container)
-            while len(_connections) > _MOST:
+            while len(_connections) > _MAX_CONNECTIONS:
                 _connections.popitem(last=False)
         _connections.move_to_end(key)
         return found
+
+
+def follow_link(connection: Connection, key: str) -> tuple[Connection, str]:
+    """Return the connection and key that a write to a key replaces: for a link, those of its target.
+
+    Parameters
+    ----------
+    connection : Connection
+        To a local disk.
+    key : str
+        Key of a file, which need not exist.
+
+    Returns
+    -------
+    Connection
+        Another one for a link, as the link may lead out of the root.
+    str
+
+    Raises
+    ------
+    OSError
+        As `local_disk.link_target`.
+    """
+    target = local_disk.link_target(connection, key)
+    if target is None:
+        return connection, key
+    options = {name: value for name, value in connection.native.items() if name != "root"}
+    disk = connect(connection.service, options, connection.tuning, "/")
+    return disk, check_key(target.lstrip("/"), target)
 
 
 def _key(service: Service, native: Mapping[str, str]) -> _Key:
@@ -84,22 +111,23 @@ def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, con
     if service.home is Home.REMOTE:
         build = partial(_layered, service, options, tuning)
         return Connection(service, options, tuning, container, build, _limit_of(service, native, tuning))
-    written = None
+    build = partial(_shared, service, options)
+    write_times = None
     if service.home is Home.PROCESS:
-        written = _clocks.setdefault(_key(service, options), PathCache(most=_MOST_TIMES))
-    return Connection(service, options, tuning, container, partial(_base, service, options), written=written)
+        write_times = _write_times.setdefault(_key(service, options), WriteTimes(keep=True))
+    return Connection(service, options, tuning, container, build, write_times=write_times)
 
 
-def _base(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
-    """Build an operator, or share the one there is.
+def _shared(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
+    """Return the operator of a local service: one for each set of options, kept forever.
 
-    Stores that live in this process are their operator, so a second one would be empty, and embedded
-    databases lock their file, so a second one would fail. None may be forgotten.
+    The content of a store in this process belongs to its operator, so a second one would be empty. Embedded
+    databases lock their file, so a second one would fail.
     """
     key = _key(service, options)
-    if key not in _bases:
-        _bases[key] = _build(service, options)
-    return _bases[key]
+    if key not in _shared_operators:
+        _shared_operators[key] = _build(service, options)
+    return _shared_operators[key]
 
 
 def _build(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
@@ -117,17 +145,17 @@ def _build(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperato
 
 
 def _koofr(endpoint: str = "", email: str = "", **options: str) -> opendal.AsyncOperator:
-    """Build from a URL what the wheel cannot build from options: it looks for the email in the path."""
+    """Build the operator of koofr from a URL: the wheel reads the email from its path only."""
     host = endpoint.partition("://")[2] or endpoint
     return opendal.AsyncOperator.from_uri(f"koofr://{host}/{email}", **options)
 
 
 def _limit_of(service: Service, native: Mapping[str, str], tuning: Tuning) -> ConcurrencyLimit:
-    """Give the limit on requests in flight that all containers of a filesystem share."""
+    """Return the limit on calls in flight that all containers of a filesystem share."""
     key = (*_key(service, native), tuning)
     if key not in _limits:
         _limits[key] = ConcurrencyLimit(tuning.concurrency)
-        while len(_limits) > _MOST:
+        while len(_limits) > _MAX_CONNECTIONS:
             _limits.popitem(last=False)
     return _limits[key]
 
@@ -136,10 +164,10 @@ def _layered(service: Service, options: Mapping[str, str], tuning: Tuning) -> op
     """Build an operator that retries, each attempt within a share of the timeout.
 
     Without the inner timeout a stalled connection would never be retried. `call.Call` bounds the whole call:
-    a second TimeoutLayer above the retries would take the place of the inner one for the parts of an upload,
-    so that a stalled part failed instead of being retried. Local storage gets no layers: a retry there only
-    delays the error (OpenDAL takes "not a directory" for a passing failure). Services that keep a pool of
-    connections get no timeout, as it drops requests (`Service.cancels`).
+    a second TimeoutLayer above the retries would replace the inner one for the parts of an upload, so that a
+    stalled part failed instead of being retried. Local storage gets no layers: a retry there only delays the
+    error (OpenDAL treats "not a directory" as temporary). Services that keep a connection pool get no
+    timeout, as it drops requests (`Service.cancels`).
     """
     operator = _build(service, options)
     if service.cancels:

@@ -1,88 +1,99 @@
-"""Multipart uploads: what OpenDAL's writer does, as calls that are seen and translated."""
+"""Multipart uploads: OpenDAL's writer, as traced calls with translated errors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opendal.file import AsyncFile
 
 from opendalfs.runtime.tasks import run
 
 from .call import Call
+from .operator_pair import OperatorPair
 
-if TYPE_CHECKING:
-    from .connection import Connection
+__all__ = ["AsyncUpload", "Upload", "open_upload"]
 
-__all__ = ["AsyncUpload", "Upload"]
+
+async def open_upload(operators: OperatorPair, key: str, **options: Any) -> AsyncUpload:
+    """Start a multipart upload from a coroutine."""
+    with Call(operators, "write", key).in_task() as call:
+        file = await call.run_async(operators.async_operator.open, key, "wb", **options)
+    return AsyncUpload(operators, key, file)
 
 
 class AsyncUpload:
-    """A multipart upload of one object: `write` parts, then `complete`; nothing shows before that.
+    """A multipart upload of one object: `write` parts, then `complete`, which publishes it.
 
-    Made by `Connection.upload_async`. `io_timeout` bounds each call by itself: `write` waits for a part only
-    when as many as may be are in flight, `complete` for all that still are.
+    `io_timeout` bounds each call by itself: `write` waits for a part only when the maximum number of parts is
+    in flight, `complete` for all that still are.
 
-    Dropped without `complete` it publishes nothing, though the parts that went up stay with the
-    service until its own lifecycle rule removes them: OpenDAL's binding has no call to end an upload.
+    An upload without `complete` publishes nothing, but its parts stay with the service until a lifecycle rule
+    removes them: OpenDAL's binding has no call to abort an upload.
     """
 
-    def __init__(self, connection: Connection, key: str, file: AsyncFile) -> None:
-        self._connection = connection
+    def __init__(self, operators: OperatorPair, key: str, file: AsyncFile) -> None:
+        self._operators = operators
         self._key = key
         self._file = file
         self._ended = False
 
     async def write(self, data: bytes) -> None:
-        """Write a part; wait while as many as may be are in flight.
+        """Write a part; wait while the maximum number of parts is in flight.
 
         Raises
         ------
         ValueError
-            After `complete`, whether that was successful or not.
+            After `complete`, whether it was successful or not.
         """
         _check_open(self._ended, self._key)
-        with Call(self._connection, "write", self._key).awaited() as call:
+        with Call(self._operators, "write", self._key).in_task() as call:
             await call.run_async(self._file.write, data)
-            call.moved(len(data))
+            call.count(len(data))
 
     async def complete(self) -> None:
-        """Publish the object, once; ValueError afterwards, as OpenDAL calls a second time a success."""
+        """Publish the object.
+
+        Raises
+        ------
+        ValueError
+            The second time, which OpenDAL would call a success.
+        """
         _check_open(self._ended, self._key)
         self._ended = True
-        with Call(self._connection, "write", self._key).awaited() as call:
+        with Call(self._operators, "write", self._key).in_task() as call:
             await call.run_async(self._file.close)
-        self._connection._touched(self._key)
+        self._operators.write_times.record(self._key)
 
 
 def _check_open(ended: bool, key: str) -> None:
     if ended:
-        raise ValueError(f"the upload of {key!r} was completed, or that failed: begin another one")
+        raise ValueError(f"the upload of {key!r} has ended: start another one")
 
 
 class Upload:
-    """The same from the caller's thread; made by `Connection.upload`."""
+    """A multipart upload from the caller's thread, with the methods of `AsyncUpload`."""
 
-    def __init__(self, connection: Connection, key: str, options: dict[str, Any]) -> None:
-        self._connection = connection
+    def __init__(self, operators: OperatorPair, key: str, options: dict[str, Any]) -> None:
+        self._operators = operators
         self._key = key
         self._remote: AsyncUpload | None = None
         self._ended = False
-        if connection.limit is not None:
-            self._remote = run(connection.upload_async, key, **options)
+        if operators.limit is not None:
+            self._remote = run(open_upload, operators, key, **options)
             return
-        with Call(connection, "write", key) as call:
-            self._file = connection.operator.open(key, "wb", **options)
-            call.moved(0)
+        with Call(operators, "write", key) as call:
+            self._file = operators.operator.open(key, "wb", **options)
+            call.count(0)
 
     def write(self, data: bytes) -> None:
-        """Write a part; wait while as many as may be are in flight."""
+        """Write a part; wait while the maximum number of parts is in flight."""
         if self._remote is not None:
             run(self._remote.write, data)
             return
         _check_open(self._ended, self._key)
-        with Call(self._connection, "write", self._key) as call:
+        with Call(self._operators, "write", self._key) as call:
             self._file.write(data)
-            call.moved(len(data))
+            call.count(len(data))
 
     def complete(self) -> None:
         """Publish the object."""
@@ -91,6 +102,6 @@ class Upload:
             return
         _check_open(self._ended, self._key)
         self._ended = True
-        with Call(self._connection, "write", self._key):
+        with Call(self._operators, "write", self._key):
             self._file.close()
-        self._connection._touched(self._key)
+        self._operators.write_times.record(self._key)

@@ -219,7 +219,7 @@ async def put_copy(connection: Connection, source: str, key: str) -> None:
     plan = WritePlan(connection, key, {})
     if plan.connection is not connection:
         # The target is a link that leads out of the root.
-        source = connection.local(source).lstrip("/")
+        source = connection.local_path(source).lstrip("/")
     stage = Stage(plan.connection, plan.key)
     try:
         with stage.errors_name_target():

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.local_disk import followed, stages_writes
+from opendalfs.storage.local_disk import stages_writes
+from opendalfs.storage.operators import follow_link
 
 from .options import PARTS_IN_FLIGHT
 from .parts import PartBuffer
@@ -67,7 +68,7 @@ class WritePlan:
         connection.require("write", "write")
         on_disk = stages_writes(connection)
         if on_disk and not exclusive:
-            connection, key = followed(connection, key)
+            connection, key = follow_link(connection, key)
         self.connection = connection
         self.key = key
         self.exclusive = exclusive

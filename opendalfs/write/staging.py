@@ -19,7 +19,7 @@ def remove_leftovers(connection: Connection, key: str) -> None:
     """Remove the staged files that killed writers left in a directory, before the directory is removed."""
     if not stages_writes(connection):
         return
-    folder = connection.local(key)
+    folder = connection.local_path(key)
     with suppress(OSError):
         for name in filter(is_staged_name, os.listdir(folder)):
             remove_leftover(os.path.join(folder, name))
@@ -52,7 +52,7 @@ class Stage:
         # With this option OpenDAL replaces the staged file by a rename of its own.
         lock = "atomic_write_dir" not in connection.native
         try:
-            self._file = stage_file(connection.local(key), parents=True, lock=lock)
+            self._file = stage_file(connection.local_path(key), parents=True, lock=lock)
         except OSError as exc:
             raise self._with_target(exc) from exc.__cause__
         self._file.close()

@@ -132,7 +132,7 @@ def test_a_loop_that_ends_during_a_call_of_several_requests_lets_them_end() -> N
         ended.append("done")
 
     async def call() -> None:
-        with Call(connection, "list", key).awaited() as made:
+        with Call(connection, "list", key).in_task() as made:
             await made.run_async(requests)
 
     async def main() -> None:

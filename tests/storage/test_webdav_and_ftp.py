@@ -61,7 +61,7 @@ def test_an_empty_write_that_ftp_drops_raises_and_changes_nothing(
     fs, root = ftp
     (ftp_server.served / "empty").touch()
     fs.pipe_file(f"{root}/old", b"old")
-    with pytest.raises(UnsupportedError, match="cannot store an empty object: what was there is unchanged"):
+    with pytest.raises(UnsupportedError, match="cannot store an empty object: the object there is unchanged"):
         EMPTY_WRITES[way](fs, f"{root}/old", tmp_path)
     with pytest.raises(UnsupportedError, match="cannot store an empty object: nothing was written"):
         EMPTY_WRITES[way](fs, f"{root}/new", tmp_path)
