@@ -60,7 +60,7 @@ _CHANGED: Final = _Rule(
 _EXISTS: Final = _Rule(
     FileExistsError,
     errno.EEXIST,
-    "The object exists, or its etag is not the expected one: choose another name, or read it again",
+    "The object exists or has changed: choose another name, or read it again",
 )
 _NO_CONTAINER: Final = _Rule(
     NoContainerError,
@@ -70,17 +70,17 @@ _NO_CONTAINER: Final = _Rule(
 _OTHER_REGION: Final = _Rule(
     OptionError,
     errno.EINVAL,
-    "The bucket is in another region: pass it as `region`; `aws s3api get-bucket-location` finds it",
+    "The bucket is in another region: pass it as `region`",
 )
 _TIMED_OUT: Final = _Rule(
     TimeoutError,
     errno.ETIMEDOUT,
-    "No response in time: check the endpoint, or raise `timeout` and `io_timeout` (seconds)",
+    "No response in time: check the endpoint, or raise `timeout` and `io_timeout`",
 )
 _NO_CONNECTION: Final = _Rule(
     TimeoutError,
     errno.ETIMEDOUT,
-    "No connection in time: check that the server runs, and check its address, user and password",
+    "No connection in time: check the server, its address, and user and password",
 )
 _LOGIN: Final = _Rule(
     PermissionError, errno.EACCES, "The server rejects the login: check the user and the password"
@@ -106,7 +106,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         _Rule(
             ConnectionError,
             errno.EPROTO,
-            "The server does not use TLS at this port: use http:// instead of https://, or check the port",
+            "The server does not use TLS at this port: use http://, or check the port",
         ),
     ),
     (
@@ -115,7 +115,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         _Rule(
             ConnectionError,
             errno.ECONNRESET,
-            "The server closed the connection: check that it runs, and that http:// or https:// is right",
+            "The server closed the connection: check that it runs, and http:// or https://",
         ),
     ),
     (
@@ -139,8 +139,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         _Rule(
             PermissionError,
             errno.EACCES,
-            "No usable credentials: pass them as options or in the environment, or pass anon=True "
-            "for public data",
+            "No usable credentials: pass them as options, or anon=True for public data",
         ),
     ),
     (

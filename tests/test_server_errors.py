@@ -54,7 +54,7 @@ def test_a_server_that_is_down_behind_a_pool_says_what_to_check(
 ) -> None:
     filled = {name: value.format(closed_port) for name, value in options.items()}
     told = first_line(opendalfs.filesystem(scheme, **filled, **BRIEF), "key", TimeoutError)
-    assert "check that the server runs, and check its address, user and password" in told
+    assert "check the server, its address, and user and password" in told
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "memcached"])
@@ -124,7 +124,7 @@ def test_https_to_an_http_port_says_so(wsgidav_server: WsgiDav) -> None:
         told = first_line(
             opendalfs.filesystem(scheme, endpoint=endpoint, **options, **BRIEF), path, ConnectionError
         )
-        assert "use http:// instead of https://" in told
+        assert "use http://" in told
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def _certificate(folder: Path) -> Path:
 def test_http_to_an_https_port_says_so(https_endpoint: str) -> None:
     endpoint = https_endpoint.replace("https:", "http:")
     told = first_line(opendalfs.filesystem("webdav", endpoint=endpoint, **BRIEF), "key", ConnectionError)
-    assert "that http:// or https:// is right" in told
+    assert "and http:// or https://" in told
 
 
 @pytest.fixture
