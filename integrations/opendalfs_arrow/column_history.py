@@ -1,4 +1,4 @@
-"""Which columns recent scans have read."""
+"""The columns that recent reads of Parquet files have used."""
 
 from __future__ import annotations
 
@@ -7,42 +7,51 @@ import time
 from collections import OrderedDict
 from typing import Final
 
-__all__ = ["Memory"]
+__all__ = ["ColumnHistory"]
 
-_MEMORY_SECONDS: Final = 300.0
-_SAME_SCAN_SECONDS: Final = 2.0
+_SECONDS: Final = 300.0
+"""How long the columns of a read are used for the next one."""
+
+_SAME_READ_SECONDS: Final = 2.0
+"""Columns that are added within this time belong to one read, such as that of a directory."""
+
+_MOST: Final = 256
+"""Directories and schemas that are kept."""
 
 
-class Memory:
-    """Which columns recent scans read, by directory and schema; for all files of one filesystem."""
+class ColumnHistory:
+    """The columns that recent reads have used, by directory and schema, for all files of one filesystem.
+
+    A key is the directory with the `Footer.fingerprint`; columns are numbers of leaf columns.
+    """
 
     def __init__(self) -> None:
-        # Reentrant: a file that is collected while this thread is in here settles what it read.
+        # Reentrant: the garbage collector may close a file while this thread holds the lock.
         self._lock = threading.RLock()
-        self._seen: OrderedDict[tuple[str, int], tuple[float, frozenset[int]]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, int], tuple[float, frozenset[int]]] = OrderedDict()
 
-    def recall(self, key: tuple[str, int]) -> frozenset[int]:
-        """Give the columns that the last scan read; none when it was too long ago."""
+    def get(self, key: tuple[str, int]) -> frozenset[int]:
+        """Return the columns of the last read; none if that was too long ago."""
         with self._lock:
-            when, columns = self._seen.get(key, (0.0, frozenset()))
-            return columns if time.monotonic() - when < _MEMORY_SECONDS else frozenset()
+            when, columns = self._entries.get(key, (0.0, frozenset()))
+            return columns if time.monotonic() - when < _SECONDS else frozenset()
 
-    def add(self, key: tuple[str, int], columns: set[int]) -> None:
-        """Note that a scan has begun to read these columns, along with those of scans just before it."""
+    def extend(self, key: tuple[str, int], columns: set[int]) -> None:
+        """Add columns that a read has begun to use to those of other reads that began just before."""
         with self._lock:
             now = time.monotonic()
-            when, known = self._seen.get(key, (0.0, frozenset()))
-            if now - when > _SAME_SCAN_SECONDS:
-                known = frozenset()
-            self._keep(key, now, known | columns)
+            when, before = self._entries.get(key, (0.0, frozenset()))
+            if now - when > _SAME_READ_SECONDS:
+                before = frozenset()
+            self._put(key, now, before | columns)
 
-    def settle(self, key: tuple[str, int], columns: set[int]) -> None:
-        """Note that a scan has read exactly these columns."""
+    def replace(self, key: tuple[str, int], columns: set[int]) -> None:
+        """Set the columns to exactly those that a read has used."""
         with self._lock:
-            self._keep(key, time.monotonic(), frozenset(columns))
+            self._put(key, time.monotonic(), frozenset(columns))
 
-    def _keep(self, key: tuple[str, int], when: float, columns: frozenset[int]) -> None:
-        self._seen[key] = (when, columns)
-        self._seen.move_to_end(key)
-        while len(self._seen) > 256:
-            self._seen.popitem(last=False)
+    def _put(self, key: tuple[str, int], when: float, columns: frozenset[int]) -> None:
+        self._entries[key] = (when, columns)
+        self._entries.move_to_end(key)
+        while len(self._entries) > _MOST:
+            self._entries.popitem(last=False)

@@ -25,7 +25,7 @@ from opendalfs.runtime.futures import weak_callback
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version, detects_change
 
-from .column_history import Memory
+from .column_history import ColumnHistory
 from .footer import Tail
 
 __all__ = ["DirectoryCache", "FileCache", "ListingOrder", "TailCache", "file_cache_of"]
@@ -242,7 +242,7 @@ class FileCache:
     directories : DirectoryCache
     order : ListingOrder
     tails : TailCache
-    memory : Memory
+    column_history : ColumnHistory
         Which columns recent scans read.
     budget : Budget, optional
         For the scans; None for that of the process.
@@ -255,7 +255,7 @@ class FileCache:
         self.directories = DirectoryCache(limit)
         self.order = ListingOrder(limit)
         self.tails = TailCache()
-        self.memory = Memory()
+        self.column_history = ColumnHistory()
         self.budget: Budget | None = None
 
     def add(self, path: str, info: Info) -> None:

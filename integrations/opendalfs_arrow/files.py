@@ -187,4 +187,4 @@ def open_planned(fs: OpendalFileSystem, path: str, reader: Reader) -> RandomFile
     call = find_call(fs, path, fs._strip_protocol)
     hint = None if call is None else call.hint
     tail = cache.tails.get(path, reader)
-    return RandomFile(Scan(tail, cache.memory, folder, call_hint=hint, budget=cache.budget))
+    return RandomFile(Scan(tail, cache.column_history, folder, call_hint=hint, budget=cache.budget))

@@ -168,7 +168,7 @@ class Handler(pafs.FileSystemHandler):
         cache = self.cache
         return Scan(
             cache.tails.get(path, self.reader(path) if ahead else self._existing(path), opened=not ahead),
-            cache.memory,
+            cache.column_history,
             path.rpartition("/")[0],
             columns=self.columns,
             call_hint=call_hint,

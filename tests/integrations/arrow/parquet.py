@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs_arrow import footer
-from opendalfs_arrow import scan as parquet
+from opendalfs_arrow import blocks, footer
 from tests.integrations.arrow.places import (
     Place,
     chunk_bytes,
@@ -58,8 +57,8 @@ def mixed(rows: int, seed: int = 0) -> pa.Table:
 def shrink(monkeypatch: pytest.MonkeyPatch, tail: int, part: int, gap: int) -> None:
     monkeypatch.setattr(footer, "WHOLE", 0)
     monkeypatch.setattr(footer, "TAIL", tail)
-    monkeypatch.setattr(parquet, "_PART", part)
-    monkeypatch.setattr(parquet, "_GAP", gap)
+    monkeypatch.setattr(blocks, "PART", part)
+    monkeypatch.setattr(blocks, "GAP", gap)
 
 
 class Wide:

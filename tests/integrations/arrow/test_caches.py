@@ -19,9 +19,10 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.read.version_cache import LISTED
 from opendalfs.testing import S3Server
 from opendalfs_arrow import call_hints, file_cache, footer, scan
+from opendalfs_arrow.blocks import Block
 from opendalfs_arrow.file_cache import FileCache
 from opendalfs_arrow.footer import Tail
-from opendalfs_arrow.scan import Scan, _Block
+from opendalfs_arrow.scan import Scan
 from tests.integrations.arrow.places import Place, numbers, s3_place
 from tests.waiting import eventually
 
@@ -229,20 +230,20 @@ class TestScans:
 
     def test_nothing_grows_with_the_number_of_files_that_were_read(self, place: Place) -> None:
         # Objects are counted: tracemalloc crashes Python 3.11 when OpenDAL's threads allocate meanwhile.
-        before, held = living(Scan, _Block, Tail), scan.BUDGET.held
+        before, held = living(Scan, Block, Tail), scan.BUDGET.held
         for _ in range(2):
             self.read(place)
-        assert eventually(lambda: added(before, Scan, _Block) == 0)
+        assert eventually(lambda: added(before, Scan, Block) == 0)
         assert eventually(lambda: added(before, Tail) <= 8)
         assert eventually(lambda: scan.BUDGET.held <= held)
         assert call_hints.running_calls() == []
 
     def test_a_scan_that_was_never_closed_gives_its_budget_back(self, place: Place) -> None:
-        before, held = living(Scan, _Block), scan.BUDGET.held
+        before, held = living(Scan, Block), scan.BUDGET.held
         place.fs.get_file_info(pafs.FileSelector(place.root))
         for i in range(FILES):
             opened = place.fs.open_input_file(place.path(f"{i:02}.parquet"))
             opened.read_at(100, 4)
             del opened
-        assert eventually(lambda: added(before, Scan, _Block) == 0)
+        assert eventually(lambda: added(before, Scan, Block) == 0)
         assert eventually(lambda: scan.BUDGET.held <= held)

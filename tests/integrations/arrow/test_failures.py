@@ -190,7 +190,7 @@ class TestRequestsInAdvance:
         assert tail.size == len(DATA)
         proxy.refuse(1, key="data.bin")
         scan = Scan(tail, plan=[Range(0, 1_000)], budget=budget)
-        assert eventually(lambda: proxy.refused == 1 and not scan._running)
+        assert eventually(lambda: proxy.refused == 1 and not scan._requests.in_flight)
         assert bytes(scan.read(0, 1_000)) == DATA[:1_000]
         assert budget.held == 0
         scan.close()

@@ -91,14 +91,14 @@ class TestScan:
         size = len(self.NOISE)
         tail = Tail(Reader(*MEMORY.locate(store(self.NOISE))), begin=False)
         scan = Scan(tail, plan=[Range(0, size)])
-        cover = scan._cover
+        require = scan._requests.require
 
         def late(wanted: Range) -> Any:
-            blocks = cover(wanted)
+            blocks = require(wanted)
             assert tail.get(Range(size - 1, size)) is not None
             return blocks
 
-        monkeypatch.setattr(scan, "_cover", late)
+        monkeypatch.setattr(scan._requests, "require", late)
         assert bytes(scan.read(size - 300, 250)) == self.NOISE[-300:-50]
         scan.close()
 
