@@ -139,6 +139,8 @@ class Scan:
             self._predict(wanted)
         # Once: another scan may have the end read meanwhile.
         end = self.tail.start
+        if wanted.start >= end:
+            return self.tail.get(wanted)
         blocks = self._requests.require(Range(wanted.start, min(wanted.stop, end)))
         # Requests ahead begin after the one that this read waits for, and before it waits.
         self._requests.begin_queued()

@@ -102,6 +102,15 @@ class TestScan:
         assert bytes(scan.read(size - 300, 250)) == self.NOISE[-300:-50]
         scan.close()
 
+    def test_a_plan_may_reach_into_an_end_that_is_read_later(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shrink(monkeypatch, tail=512, part=100, gap=64)
+        size = len(self.NOISE)
+        tail = Tail(Reader(*MEMORY.locate(store(self.NOISE))), begin=False)
+        scan = Scan(tail, plan=[Range(size - 300, size)], budget=Budget(0))
+        assert tail.get(Range(size - 1, size)) is not None
+        assert bytes(scan.read(size - 200, 100)) == self.NOISE[-200:-100]
+        scan.close()
+
     @pytest.mark.usefixtures("tiny")
     def test_a_read_of_a_closed_scan_is_refused(self) -> None:
         held = Budget(1 << 30)
