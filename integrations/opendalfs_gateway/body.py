@@ -1,4 +1,4 @@
-"""The body of an upload, as its client sent it: plain, or in the chunks that AWS's own clients use."""
+"""Bodies of uploads: plain, or in the chunks of AWS's own clients."""
 
 from __future__ import annotations
 
@@ -17,47 +17,51 @@ _PIECE: Final = 1 << 20
 
 
 def length(request: web.BaseRequest) -> int:
-    """Give the number of bytes that a body will decode to.
+    """Return the number of bytes of a decoded body.
 
     Raises
     ------
     S3Error
-        When the client does not tell it.
+        411 if the request does not state it.
     """
     text = request.headers.get("x-amz-decoded-content-length", request.headers.get("Content-Length", ""))
     size = parse_number(text)
     if size is None:
-        raise S3Error(411, "MissingContentLength", "an upload tells its length")
+        raise S3Error(
+            411,
+            "MissingContentLength",
+            "the request has no length: send Content-Length or x-amz-decoded-content-length",
+        )
     return size
 
 
 async def whole(request: web.BaseRequest) -> bytes:
-    """Read a body whole, which must have the length that was told."""
+    """Read a whole body. It must have the length that the request states."""
     return b"".join([piece async for piece in pieces(request)])
 
 
 async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """Read a body piece by piece.
+    """Read a body in pieces.
 
     Parameters
     ----------
     request : web.BaseRequest
-        Of an upload.
+        Request of an upload.
 
     Yields
     ------
     bytes
-        Decoded.
+        Decoded bytes, in order.
 
     Raises
     ------
     S3Error
-        When the body is not of the length that was told, or its chunks are malformed.
+        400 if the body has another length than the request states, or malformed chunks.
     """
     expected, total = length(request), 0
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # What counts as the answer has not begun.
+        # aiohttp counts these bytes as the beginning of the response, which they are not.
         request.writer.output_size = 0
     source = _chunks(request) if _is_chunked(request) else request.content.iter_any()
     try:
@@ -67,9 +71,15 @@ async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
                 break
             yield piece
     except (asyncio.IncompleteReadError, HttpProcessingError, ValueError):
-        raise S3Error(400, "IncompleteBody", "the body ends within a chunk, or is malformed") from None
+        raise S3Error(
+            400, "IncompleteBody", "the body ends within a chunk, or is malformed: send it again"
+        ) from None
     if total != expected:
-        raise S3Error(400, "IncompleteBody", f"the body has not the {expected} bytes that were told")
+        raise S3Error(
+            400,
+            "IncompleteBody",
+            f"the body does not have the {expected} bytes that the request states: send it again",
+        )
 
 
 def _is_chunked(request: web.BaseRequest) -> bool:
@@ -79,7 +89,7 @@ def _is_chunked(request: web.BaseRequest) -> bool:
 
 
 async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """Decode ``size[;chunk-signature=...]``, data, and so on, up to a chunk of no bytes and its trailers."""
+    """Decode chunks: ``size[;chunk-signature=...]``, then data; an empty chunk and trailers end the body."""
     content = request.content
     while True:
         size = int((await content.readline()).partition(b";")[0], 16)
@@ -94,5 +104,5 @@ async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
         if await content.readexactly(2) != b"\r\n":
             raise ValueError("a chunk without an end")
     async for _ in content.iter_any():
-        # Trailers hold checksums for a network, which a loopback is not.
+        # Trailers hold checksums against network errors, which the loopback interface does not have.
         pass

@@ -1,4 +1,4 @@
-"""The sockets of the gateway: who stays connected, and what a forked child closes."""
+"""The sockets of the gateway."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["Connections", "QuietLogger"]
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 1024
 _FIRST_REQUEST_SECONDS: Final = 10.0
-"""How long a connection may go without a request that holds the key."""
+"""How long a connection may exist without a request that holds the key."""
 
-_MOST_WITHOUT_KEY: Final = 256
-"""Connections without such a request; beyond it the oldest is closed. Clients send theirs at once."""
+_MAX_WITHOUT_KEY: Final = 256
+"""Connections without such a request. Beyond it the oldest is closed. Clients send a request at once."""
 
-_PAUSE_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 0.1
 
 
 class Connections:
-    """Listens on the loopback, and serves connections that soon show the key.
+    """Accepts connections on the loopback interface, and closes those that do not soon send the key.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class Connections:
     def __init__(self) -> None:
         self._listener = _listen()
         self.endpoint = f"http://{_HOST}:{self._listener.getsockname()[1]}"
-        # asyncio owns them; a forked child must close what it inherits.
+        # asyncio owns them. A forked child must close its copies.
         self._accepted: WeakSet[socket.socket] = WeakSet()
         self._without_key: dict[web.RequestHandler, asyncio.TimerHandle] = {}
 
@@ -53,25 +53,25 @@ class Connections:
             except OSError as exc:
                 if exc.errno == errno.EBADF:
                     return
-                # Such as no file descriptors left: others may close some.
-                await asyncio.sleep(_PAUSE_SECONDS)
+                # Such as too many open files: others may close some.
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
             self._accepted.add(accepted)
             handler = server()
             self._await_key(loop, handler)
             try:
-                await loop.connect_accepted_socket(partial(_same, handler), accepted)
+                await loop.connect_accepted_socket(partial(_identity, handler), accepted)
             except OSError:
-                # The client has gone already.
+                # The client has disconnected already.
                 accepted.close()
 
     def _await_key(self, loop: asyncio.AbstractEventLoop, handler: web.RequestHandler) -> None:
-        while len(self._without_key) >= _MOST_WITHOUT_KEY:
+        while len(self._without_key) >= _MAX_WITHOUT_KEY:
             self._drop(next(iter(self._without_key)))
         self._without_key[handler] = loop.call_later(_FIRST_REQUEST_SECONDS, self._drop, handler)
 
     def admit(self, handler: web.RequestHandler) -> None:
-        """Keep a connection, as a request on it held the key."""
+        """Keep a connection: a request on it held the key."""
         timer = self._without_key.pop(handler, None)
         if timer is not None:
             timer.cancel()
@@ -81,7 +81,7 @@ class Connections:
         transport = handler.transport
         handler.force_close()
         if isinstance(transport, asyncio.WriteTransport):
-            # A close alone would wait for a client that does not read.
+            # `close` would wait for a client that does not read.
             transport.abort()
 
     def close(self) -> None:
@@ -89,10 +89,10 @@ class Connections:
         self._listener.close()
 
     def close_inherited(self) -> None:
-        """Close the forked child's copies of all sockets.
+        """Close the copies of all sockets in a forked child.
 
-        The sockets themselves, past their transports: these would also take them off the poll of the parent's
-        event loop, which the two processes share.
+        Not with their transports: those would also remove the sockets from the selector of the parent's event
+        loop, which both processes share.
         """
         self.close()
         for accepted in list(self._accepted):
@@ -100,7 +100,7 @@ class Connections:
 
 
 class QuietLogger(logging.LoggerAdapter[logging.Logger]):
-    """Logs at the level DEBUG what aiohttp logs as errors: any program may send garbage to a port."""
+    """Logs aiohttp's errors at the level DEBUG: any program may send garbage to a port."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Return a message unchanged."""
@@ -113,7 +113,7 @@ class QuietLogger(logging.LoggerAdapter[logging.Logger]):
     error = exception
 
 
-def _same(handler: web.RequestHandler) -> web.RequestHandler:
+def _identity(handler: web.RequestHandler) -> web.RequestHandler:
     return handler
 
 

@@ -1,7 +1,7 @@
-"""Errors of storage that a client's own retries are answered with, so that only the core retries.
+"""Errors that a client's own retries get at once, so that only the core retries.
 
-Polars repeats each request that fails once, and follows a HEAD that fails by a GET of one byte, all within
-milliseconds. By then the core has retried as often as its options say, and would do so for each of them.
+Polars repeats each failed request once, and sends a GET of one byte after a failed HEAD, all within
+milliseconds. The core has already made its retries, and would make them again for each of these requests.
 """
 
 from __future__ import annotations
@@ -17,71 +17,71 @@ from .s3 import FAILED, S3Error, to_s3_error
 __all__ = ["Failures"]
 
 _SECONDS: Final = 1.0
-"""How long an error is replayed: a query that somebody runs again must ask storage again."""
+"""How long an error is replayed. A query that the user repeats must read from storage again."""
 
 _TIMES: Final = 3
-"""How often: Polars asks for a file four times in all."""
+"""How often an error is replayed: Polars requests a file four times in total."""
 
-_MOST: Final = 1024
+_MAX_ERRORS: Final = 1024
 
 
 class Failures:
-    """Errors after all retries, each replayed a few times within a second.
+    """Errors that the core raised after all retries; each is replayed up to three times within a second.
 
     Examples
     --------
     >>> failures = Failures()
     >>> failures.add("key", ConnectionError(111, "Cannot reach the server"))
-    >>> failures.raise_known("key")
+    >>> failures.raise_recent("key")
     Traceback (most recent call last):
     ...
     opendalfs_gateway.s3.S3Error: Cannot reach the server
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, tuple[float, int, S3Error]] = OrderedDict()
+        self._errors: OrderedDict[Hashable, tuple[float, int, S3Error]] = OrderedDict()
 
     @contextmanager
     def replayed(self, request: Hashable) -> Iterator[None]:
-        """Raise the error of the same request a moment ago, or run a block that asks storage.
+        """Raise the recent error of the same request; without one, run the block and keep its error.
 
         Raises
         ------
         S3Error
-            When an error is replayed.
+            If an error is replayed.
         """
-        self.raise_known(request)
+        self.raise_recent(request)
         try:
             yield
         except OSError as exc:
             self.add(request, exc)
             raise
 
-    def raise_known(self, request: Hashable) -> None:
-        """Raise the error of the same request a moment ago, if there is one.
+    def raise_recent(self, request: Hashable) -> None:
+        """Raise the recent error of the same request, if there is one.
 
         Raises
         ------
         S3Error
         """
-        until, left, error = self._known.pop(request, (0.0, 0, None))
+        until, left, error = self._errors.pop(request, (0.0, 0, None))
         if error is None or time.monotonic() > until:
             return
         if left > 1:
-            self._known[request] = until, left - 1, error
+            self._errors[request] = until, left - 1, error
         raise S3Error(error.status, error.code, error.message)
 
     def add(self, request: Hashable, exc: OSError) -> None:
-        """Remember an error that the core has raised after all retries; others are for the next request."""
+        """Keep an error if the core raised it after all retries."""
         error = to_s3_error(exc)
         if error.status != FAILED:
             return
-        self._known[request] = time.monotonic() + _SECONDS, _TIMES, error
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        self._errors[request] = time.monotonic() + _SECONDS, _TIMES, error
+        if len(self._errors) > _MAX_ERRORS:
+            self._errors.popitem(last=False)
 
     def expire(self) -> None:
-        """Forget errors that are replayed no more."""
+        """Drop errors that are too old to be replayed."""
         now = time.monotonic()
-        while self._known and next(iter(self._known.values()))[0] < now:
-            self._known.popitem(last=False)
+        while self._errors and next(iter(self._errors.values()))[0] < now:
+            self._errors.popitem(last=False)

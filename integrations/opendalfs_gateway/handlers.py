@@ -18,8 +18,9 @@ from opendalfs.storage.version import Version
 from . import s3
 from .failures import Failures
 from .listings import Listings
-from .mount import Mount, Source, etag
+from .mount import Mount, s3_etag
 from .mounts import Mounts
+from .object_reader import ObjectReader
 from .s3 import S3Error, S3Request
 from .uploads import Uploads
 from .write_requests import WriteRequests
@@ -27,15 +28,17 @@ from .write_requests import WriteRequests
 __all__ = ["Handlers"]
 
 _READ_AHEAD: Final = PROCESS.share(256 << 20, guaranteed=32 << 20)
-"""Bytes read ahead of the clients, of all requests together."""
+"""Bytes read ahead for clients, of all requests together."""
 
 _BLOCKS_AHEAD: Final = 7
 """Blocks of one request that are fetched while an earlier one is sent."""
 
-_ONE_PIECE: Final = 64 * 1024
-"""Bytes up to which head and body of an answer are copied together and sent as one packet."""
+_SMALL: Final = 64 * 1024
+"""Bytes of a body up to which headers and body are copied together and sent in one write."""
 
 _SLICE: Final = 512 * 1024
+"""Bytes that the socket accepts at once. A larger write would be copied twice."""
+
 _CONTENT_TYPE: Final = "application/octet-stream"
 _XML: Final = "application/xml"
 
@@ -92,7 +95,7 @@ class Handlers:
         if not parsed.key:
             return web.Response(status=200)
         version = await self._stat(mount, parsed.key)
-        headers = _described(version) | {"Content-Length": str(version.size)}
+        headers = _object_headers(version) | {"Content-Length": str(version.size)}
         return web.Response(headers=headers)
 
     async def _get(self, request: web.BaseRequest, mount: Mount, parsed: S3Request) -> web.StreamResponse:
@@ -103,13 +106,14 @@ class Handlers:
                 "MethodNotAllowed",
                 f"unsupported subresource of an object: {unknown}. The gateway serves object content only",
             )
-        begins = request.headers.get("Range", "bytes=-").startswith("bytes=-")
-        known = mount.known(parsed.key, begins=begins)
+        # A scan begins with the end of a file, or with all of it.
+        first = request.headers.get("Range", "bytes=-").startswith("bytes=-")
+        known = mount.pinned_version(parsed.key, first=first)
         if known is not None:
             try:
                 return await self._content(request, mount, parsed.key, known)
             except ChangedError:
-                if not begins:
+                if not first:
                     raise
         return await self._content(request, mount, parsed.key, await self._stat(mount, parsed.key))
 
@@ -120,7 +124,7 @@ class Handlers:
     async def _content(
         self, request: web.BaseRequest, mount: Mount, key: str, version: Version
     ) -> web.StreamResponse:
-        headers = _described(version)
+        headers = _object_headers(version)
         if request.headers.get("If-Match", headers["ETag"]) not in (headers["ETag"], "*"):
             raise S3Error(
                 412, "PreconditionFailed", "the object has another version than If-Match names: read it again"
@@ -130,43 +134,43 @@ class Handlers:
         if ends is not None:
             status, whole = 206, Range(*ends)
             headers["Content-Range"] = f"bytes {whole.start}-{whole.stop - 1}/{version.size}"
-        source = Source(mount, key, version)
-        # Polars repeats a read of the same range.
-        name = mount, key, whole
-        if whole.size <= _ONE_PIECE:
-            with self._failures.replayed(name):
+        source = ObjectReader(mount, key, version)
+        # Polars repeats a failed read with the same range.
+        failure_key = mount, key, whole
+        if whole.size <= _SMALL:
+            with self._failures.replayed(failure_key):
                 data = await source.fetch(whole) if whole.size else b""
             return web.Response(status=status, body=data, headers=headers)
-        self._failures.raise_known(name)
+        self._failures.raise_recent(failure_key)
         headers["Content-Length"] = str(whole.size)
         response = web.StreamResponse(status=status, headers=headers)
         error = await _stream(request, response, source, whole)
         if error is None:
             return response
-        self._failures.add(name, error)
+        self._failures.add(failure_key, error)
         if not response.prepared:
             raise error
-        # Too late for an error: only an answer cut short can tell that something is wrong.
-        _cut_off(request)
+        # The headers are sent: only closing the connection tells the client that the body is incomplete.
+        _close_connection(request)
         return response
 
     def expire(self) -> None:
-        """Forget old errors, and the rest of listings whose next page was not requested."""
+        """Drop old errors, and the rest of listings whose next page was not requested."""
         self._failures.expire()
         self.listings.expire()
 
 
 async def _stream(
-    request: web.BaseRequest, response: web.StreamResponse, source: Source, whole: Range
+    request: web.BaseRequest, response: web.StreamResponse, source: ObjectReader, whole: Range
 ) -> OSError | None:
-    """Send the blocks of a range while later ones are fetched.
+    """Send the blocks of a range, while later blocks are fetched.
 
     Returns
     -------
     OSError or None
         The error of storage, after which nothing more was sent.
     """
-    blocks = read_blocks(Blocks.even(whole, source.part), source.fetch, _BLOCKS_AHEAD, _READ_AHEAD)
+    blocks = read_blocks(Blocks.even(whole, source.block_size), source.fetch, _BLOCKS_AHEAD, _READ_AHEAD)
     async with aclosing(blocks):
         while True:
             try:
@@ -176,7 +180,7 @@ async def _stream(
             if data is None:
                 break
             if not response.prepared:
-                # Not before the first block has arrived, so that its error can be the answer.
+                # Only after the first block has arrived, so that its error can be the response.
                 await response.prepare(request)
             await _write(response, data)
     await response.write_eof()
@@ -184,19 +188,19 @@ async def _stream(
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
-    """Send bytes in slices that the socket takes at once, where one large write would be copied twice."""
+    """Send a body in slices."""
     view = memoryview(data)
     for start in range(0, len(view), _SLICE):
         await response.write(view[start : start + _SLICE])
 
 
-def _cut_off(request: web.BaseRequest) -> None:
+def _close_connection(request: web.BaseRequest) -> None:
     if isinstance(request.transport, asyncio.WriteTransport):
         request.transport.abort()
 
 
-def _described(version: Version) -> dict[str, str]:
-    headers = {"ETag": etag(version), "Accept-Ranges": "bytes", "Content-Type": _CONTENT_TYPE}
+def _object_headers(version: Version) -> dict[str, str]:
+    headers = {"ETag": s3_etag(version), "Accept-Ranges": "bytes", "Content-Type": _CONTENT_TYPE}
     if version.modified is not None:
         headers["Last-Modified"] = format_datetime(version.modified, usegmt=True)
     return headers

@@ -1,8 +1,7 @@
-"""A mount: the part of a filesystem that one bucket of the gateway shows."""
+"""A mount: the directory of a filesystem that a bucket of the gateway serves."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,18 +10,14 @@ from opendalfs import urls
 from opendalfs.errors import redact
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.listing import info as listing
-from opendalfs.read.async_reader import fetch
-from opendalfs.read.ranges import Range
-from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import CONDITIONAL, VersionCache
-from opendalfs.runtime import workers
 from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version, pin
 
 from .s3 import S3Error
 
-__all__ = ["ListedObject", "Mount", "Source", "etag"]
+__all__ = ["ListedObject", "Mount", "s3_etag"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +31,17 @@ class ListedObject:
 
 
 class Mount:
-    """A directory of a filesystem as a bucket, once for each scan.
+    """A directory of a filesystem as a bucket.
 
-    A key of the bucket is ``<scan>/<label>/<key in the directory>``. Reads under the name of one scan get one
-    version of each object; each other scan has versions of its own. The label is what Polars' errors show of
-    the place. And no scan begins at the bucket's root, from which Polars reads hive partitions wrongly.
+    A key of the bucket is ``<scan>/<label>/<key in the directory>``. The reads of one scan get one version of
+    each object; other scans keep their own pinned versions. The label makes Polars' errors readable. The two
+    folders also keep scans from beginning at the root of the bucket, from which Polars reads hive partitions
+    wrongly.
 
     Parameters
     ----------
     filesystem : ServiceFileSystem
-        Whose it is.
+        The filesystem.
     root : str
         The directory, as a path of the filesystem without a trailing slash.
     writable : bool
@@ -54,9 +50,9 @@ class Mount:
     Attributes
     ----------
     scans : dict
-        For the name of each scan the versions that its reads get, by key of the bucket.
-    used : float
-        When a scan last asked for something, in seconds of `time.monotonic`.
+        The pinned versions of each scan, by its name and by key of the bucket.
+    last_used : float
+        Time of the last request, in seconds of `time.monotonic`.
 
     Examples
     --------
@@ -74,7 +70,7 @@ class Mount:
         self.connection, base = filesystem.locate(root)
         self._base = f"{base}/" if base else ""
         self.scans: dict[str, dict[str, Version]] = {}
-        self.used = time.monotonic()
+        self.last_used = time.monotonic()
         self._latest = VersionCache(CONDITIONAL)
 
     def __repr__(self) -> str:
@@ -85,24 +81,28 @@ class Mount:
         """Number of versions in memory."""
         return len(self._latest) + sum(map(len, list(self.scans.values())))
 
-    def _cut(self, key: str) -> tuple[str, str]:
-        """Cut a key of the bucket into what names the scan and the key in the directory."""
+    def _split(self, key: str) -> tuple[str, str]:
+        """Split a key of the bucket into the beginning that names the scan, and the key in the directory."""
         scan, _, rest = key.partition("/")
         if not scan or not rest.startswith(f"{self.label}/"):
-            raise S3Error(404, "NoSuchKey", "the path is not within the mount")
+            raise S3Error(
+                404,
+                "NoSuchKey",
+                f"the path is not in the mount {self.label!r}: use the URLs that Gateway.mount returned",
+            )
         return f"{scan}/{self.label}/", rest[len(self.label) + 1 :]
 
     def locate(self, key: str) -> tuple[Connection, str]:
-        """Give the connection and the key behind a key of the bucket.
+        """Return the connection, and the key in it, of a key of the bucket.
 
         Raises
         ------
         S3Error
-            403 or 404 for a key that leaves the mount; 400 for one that OpenDAL would take for another.
+            403 or 404 for a key outside the mount; 400 for a key that OpenDAL would take for another one.
         """
         if ".." in key and ".." in key.split("/"):
-            raise S3Error(403, "AccessDenied", "the path leaves the mount")
-        found = self._base + self._cut(key)[1]
+            raise S3Error(403, "AccessDenied", "the path leaves the mount: use no '..' in it")
+        found = self._base + self._split(key)[1]
         try:
             urls.check_key(found.removesuffix("/"), found)
         except ValueError as exc:
@@ -110,40 +110,47 @@ class Mount:
         return self.connection, found
 
     async def stat(self, key: str) -> Version:
-        """Ask for the version of an object, and pin it for the reads that follow."""
+        """Get the version of an object from storage, and pin it for the reads that follow.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no object, or it is a directory.
+        OSError
+            If storage does not respond.
+        """
         connection, found = self.locate(key)
         if not found or found.endswith("/"):
-            raise FileNotFoundError(2, "a directory is no object", redact(key))
+            raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
         if connection.service.home is Home.PROCESS:
-            # A look into a table: quicker than to hand it to another thread.
+            # In-process: a lookup is faster than a thread switch.
             metadata = connection.stat_blocking(found)
         else:
             metadata = await connection.stat(found)
         if metadata.is_dir:
-            raise FileNotFoundError(2, "a directory is no object", redact(key))
+            raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
         version = Version.of(connection, found, metadata)
         self.pin(key, version)
         return version
 
-    def known(self, key: str, *, begins: bool) -> Version | None:
-        """Give the version of an object that a read gets without a question to storage.
+    def pinned_version(self, key: str, *, first: bool) -> Version | None:
+        """Return the version that a read gets without a request to storage.
 
         Parameters
         ----------
         key : str
-            Of the object.
-        begins : bool
-            Whether this read is the first of a scan, such as that of a Parquet footer. The others get the
-            version that the first one got, so that a scan reads one version; the first must get the one
-            there is now.
+            Key of the object.
+        first : bool
+            Whether this may be the first read of a scan, such as that of a Parquet footer. It must get the
+            current version; all later reads get the version of the first one.
 
         Returns
         -------
         Version or None
-            None when storage must be asked. It need not be for a first read where the read itself fails
-            when the object has changed.
+            None if the version must be read from storage. A first read gets the last known version if the
+            read itself fails when the object has changed.
         """
-        if not begins:
+        if not first:
             return self._pinned(key).get(key)
         found = self._latest.get(self.locate(key)[1])
         if found is None or "if_match" not in pin(self.connection, found):
@@ -156,16 +163,16 @@ class Mount:
         return self.scans.get(key.partition("/")[0], {})
 
     def pin(self, key: str, version: Version) -> None:
-        """Let the reads that follow get a version.
+        """Pin a version for the reads of the scan that a key names.
 
-        It stays when a read of it fails: Polars then tries again, and would take the bytes of a newer version
-        for those that the footer it holds tells of.
+        It stays pinned when a read of it fails: Polars then tries again, and would combine the bytes of a
+        newer version with the footer of the older one.
         """
         self._pinned(key)[key] = version
         self._latest.put(self.locate(key)[1], version)
 
     def wrote(self, key: str) -> None:
-        """Note that an object was written, so that the filesystem's own listings tell of it."""
+        """Invalidate the caches of the filesystem after an object was written."""
         self.filesystem.invalidate_cache(self.connection.name(self.locate(key)[1]))
 
     async def list(self, prefix: str, *, deep: bool) -> tuple[list[ListedObject], list[str]]:
@@ -174,91 +181,61 @@ class Mount:
         Parameters
         ----------
         prefix : str
-            Need not end at a slash.
+            Beginning of keys of the bucket; it may end within a name.
         deep : bool
-            Whether to go down into directories.
+            Whether to list all directories below.
 
         Returns
         -------
         list of ListedObject
-            Sorted by key.
+            The objects, sorted by key.
         list of str
-            Directories, each with its slash, sorted; none when `deep`.
+            The directories, each with a slash at its end, sorted; empty if `deep`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the service cannot list.
+        OSError
+            If it cannot be listed.
         """
-        word, _, rest = prefix.partition("/")
+        scan, _, rest = prefix.partition("/")
         if rest and f"{self.label}/".startswith(rest):
-            # Of a glob Polars tells what comes before its first special character, be it in the label.
-            prefix = f"{word}/{self.label}/"
-        above, slash, name = prefix.rpartition("/")
-        # Only the directory must be one that can be reached; what is listed there can.
-        connection, folder = self.locate(above + slash)
-        scan, start = self._cut(prefix)[0], folder + name
+            # For a glob Polars sends the part before its first special character, which may be in the label.
+            prefix = f"{scan}/{self.label}/"
+        parent, slash, name = prefix.rpartition("/")
+        # Only the path of the directory must be checked: storage itself lists the names in it.
+        connection, folder = self.locate(parent + slash)
+        base, start = self._split(prefix)[0], folder + name
         folder = folder.rstrip("/")
         connection.require("list", "list: name each file, without a glob")
         if deep:
             infos = await listing.tree(connection, folder, prefix=name)
         else:
             infos = await listing.children(connection, folder) or []
-        items: list[ListedObject] = []
+        objects: list[ListedObject] = []
         folders: list[str] = []
         for info in infos:
             path = urls.split(connection.service, info["name"])[1]
             if not path.startswith(start):
                 continue
-            shown = scan + path[len(self._base) :]
+            key = base + path[len(self._base) :]
             if info["type"] == "directory":
-                folders.append(f"{shown}/")
+                folders.append(f"{key}/")
             else:
-                items.append(self._item(shown, info))
-        items.sort(key=lambda item: item.key)
-        return items, [] if deep else sorted(folders)
+                objects.append(self._listed(key, info))
+        objects.sort(key=lambda found: found.key)
+        return objects, [] if deep else sorted(folders)
 
-    def _item(self, path: str, info: listing.Info) -> ListedObject:
+    def _listed(self, key: str, info: listing.Info) -> ListedObject:
         version = Version.from_info(info)
-        self.pin(path, version)
-        return ListedObject(path, version.size, etag(version), version.modified)
+        self.pin(key, version)
+        return ListedObject(key, version.size, s3_etag(version), version.modified)
 
 
-class Source:
-    """One version of one object, read in parts.
-
-    Parameters
-    ----------
-    mount : Mount
-        Where it is.
-    key : str
-        Its key in the mount.
-    version : Version
-        What is read.
-    """
-
-    def __init__(self, mount: Mount, key: str, version: Version) -> None:
-        self._connection, self._key = mount.locate(key)
-        self._version = version
-        self._home = self._connection.service.home
-
-    @property
-    def part(self) -> int:
-        """Largest part in bytes."""
-        return self._connection.tuning.read_chunk
-
-    async def fetch(self, part: Range) -> bytes:
-        """Read one part with one request.
-
-        What lives in this process is copied at once, which is quicker than any hand-over; a disk is read
-        in a thread, where the read and the look at the version that goes with it cost one hand-over.
-        """
-        if self._home is Home.REMOTE:
-            return (await fetch(self._connection, self._key, [part], self._version, gap=0))[0]
-        source = Reader(self._connection, self._key, self._version)
-        if self._home is Home.PROCESS:
-            return source.fetch(part)
-        return await asyncio.get_running_loop().run_in_executor(workers.executor(), source.fetch, part)
-
-
-def etag(version: Version) -> str:
-    """Give the quoted etag of a version; made up of size and time where the service has none."""
+def s3_etag(version: Version) -> str:
+    """Return the quoted etag of a version; made of its size and time if the service has none."""
     if version.etag:
         return version.etag if version.etag.startswith(('"', "W/")) else f'"{version.etag}"'
-    when: datetime | None = version.modified
+    when = version.modified
     return f'"{version.size:x}-{int(when.timestamp() * 1e6) if when else 0:x}"'

@@ -1,4 +1,4 @@
-"""The mounts of a gateway and the scans that use them: which are kept, and which are forgotten when."""
+"""The mounts of a gateway, the scans that use them, and how long both are kept."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from .s3 import S3Error
 
 __all__ = ["Mounts"]
 
-_MOST_SCANS: Final = 1 << 14
-"""Scans and lazy sinks that are kept, as no event says that the last LazyFrame of one is gone."""
+_MAX_SCANS: Final = 1 << 14
+"""Scans and lazy sinks that are kept. The end of a scan's last LazyFrame cannot be observed."""
 
-_MOST_VERSIONS: Final = 1 << 18
-"""Versions of objects that all of them keep, at some 500 bytes each."""
+_MAX_VERSIONS: Final = 1 << 18
+"""Pinned versions of all scans together, at some 500 bytes each."""
 
 _IDLE_MOUNTS: Final = 16
-"""Mounts without a scan that are kept, as the next scan there finds a client's connections open."""
+"""Mounts without a scan that are kept, so that the next scan can use the client's open connections."""
 
 _IDLE_SECONDS: Final = 600.0
-"""How long they are kept."""
+"""How long mounts without a scan are kept."""
 
-_OPENS: Final = 64
-"""Scans between two looks for what can be forgotten."""
+_EVICT_EVERY: Final = 64
+"""Scans between two evictions."""
 
 
 class Mounts:
     """Mounts by bucket, and the scans that use each.
 
-    A scan is kept until `close`, however old it is: a LazyFrame may be collected at any time. Only when there
-    are too many of them the one that was not used for the longest time is forgotten, and what it asks then is
-    an error. A mount that no scan uses goes after a while.
+    A scan is kept until `close`, whatever its age: a LazyFrame may be collected at any time. If there are too
+    many scans, the least recently used one is evicted, and its later requests fail. A mount without scans is
+    evicted after a while.
 
     Parameters
     ----------
-    forgotten : callable
-        Called with a mount and a scan's name when the scan is forgotten.
+    evicted : callable
+        Called with a mount and the name of a scan when the scan is evicted.
     """
 
-    def __init__(self, forgotten: Callable[[Mount, str], object]) -> None:
-        self._forgotten = forgotten
+    def __init__(self, evicted: Callable[[Mount, str], object]) -> None:
+        self._evicted = evicted
         self._lock = threading.Lock()
-        # Both with the one that was not used for the longest time first.
+        # Both ordered by use, the least recently used first.
         self._mounts: OrderedDict[str, Mount] = OrderedDict()
         self._scans: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._buckets: dict[tuple[object, ...], str] = {}
@@ -65,24 +65,24 @@ class Mounts:
     def open(
         self, filesystem: ServiceFileSystem, root: str, *, write: bool, keep: bool
     ) -> tuple[str, Mount, str]:
-        """Begin a scan or sink.
+        """Start a scan or sink.
 
         Parameters
         ----------
         filesystem, root, write
             As `Mount` takes them.
         keep : bool
-            Keep it until `close`, however many there are: its caller is sure to call that.
+            Never evict it: its caller always calls `close`.
 
         Returns
         -------
         str
-            The bucket, the same for the same directory.
+            Name of the bucket: always the same for a directory.
         Mount
         str
             The name of the scan.
         """
-        # Options compared as a filesystem compares them, secrets included.
+        # The options are compared with the secrets, like those of a filesystem.
         key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write)
         with self._lock:
             bucket = self._buckets.get(key)
@@ -96,10 +96,10 @@ class Mounts:
                 self._scans[bucket, scan] = None
             self._touch(bucket, scan)
             self._opened += 1
-            if len(self._scans) > _MOST_SCANS:
-                self._forget_oldest()
-            if self._opened % _OPENS == 0:
-                self._shrink()
+            if len(self._scans) > _MAX_SCANS:
+                self._evict_oldest()
+            if self._opened % _EVICT_EVERY == 0:
+                self._evict()
         return bucket, mount, scan
 
     def use(self, bucket: str, scan: str | None) -> Mount:
@@ -109,12 +109,12 @@ class Mounts:
         ----------
         bucket : str
         scan : str or None
-            The name of the scan that asks; None for what needs none.
+            Name of the scan; None for requests that need none.
 
         Raises
         ------
         S3Error
-            404 when there is no such mount or scan.
+            404 if there is no such mount or scan.
         """
         with self._lock:
             mount = self._mounts.get(bucket)
@@ -126,45 +126,45 @@ class Mounts:
             return mount
 
     def find(self, bucket: str) -> Mount | None:
-        """Return the mount of a bucket; None when there is none."""
+        """Return the mount of a bucket; None if there is none."""
         return self._mounts.get(bucket)
 
     def close(self, bucket: str, scan: str) -> None:
-        """End a scan; ending it twice is no error."""
+        """End a scan. A second call does nothing."""
         with self._lock:
             self._scans.pop((bucket, scan), None)
             mount = self._mounts.get(bucket)
             if mount is not None:
                 mount.scans.pop(scan, None)
 
-    def shrink(self) -> None:
-        """Forget mounts that no scan uses, and scans beyond the limits."""
+    def evict(self) -> None:
+        """Evict mounts without scans, and scans beyond the limits."""
         with self._lock:
-            self._shrink()
+            self._evict()
 
     def _touch(self, bucket: str, scan: str | None) -> None:
-        self._mounts[bucket].used = time.monotonic()
+        self._mounts[bucket].last_used = time.monotonic()
         self._mounts.move_to_end(bucket)
         if (bucket, scan) in self._scans:
             self._scans.move_to_end((bucket, scan or ""))
 
-    def _shrink(self) -> None:
+    def _evict(self) -> None:
         versions = sum(mount.versions for mount in self._mounts.values())
-        while versions > _MOST_VERSIONS and len(self._scans) > 1:
-            versions -= self._forget_oldest()
+        while versions > _MAX_VERSIONS and len(self._scans) > 1:
+            versions -= self._evict_oldest()
         idle = [bucket for bucket, mount in self._mounts.items() if not mount.scans]
         limit = time.monotonic() - _IDLE_SECONDS
         for i, bucket in enumerate(idle):
-            if len(idle) - i > _IDLE_MOUNTS or self._mounts[bucket].used < limit:
+            if len(idle) - i > _IDLE_MOUNTS or self._mounts[bucket].last_used < limit:
                 del self._mounts[bucket]
         if len(self._buckets) > len(self._mounts):
             self._buckets = {k: bucket for k, bucket in self._buckets.items() if bucket in self._mounts}
 
-    def _forget_oldest(self) -> int:
+    def _evict_oldest(self) -> int:
         (bucket, scan), _ = self._scans.popitem(last=False)
         mount = self._mounts[bucket]
-        self._forgotten(mount, scan)
+        self._evicted(mount, scan)
         return len(mount.scans.pop(scan, ()))
 
 
-_OVER: Final = f"This scan is over, or older than the {_MOST_SCANS} that are kept: scan the files again"
+_OVER: Final = f"this scan is over, or not one of the last {_MAX_SCANS}: scan the files again"

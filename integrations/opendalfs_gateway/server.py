@@ -1,11 +1,11 @@
-"""The gateway: an S3 server on the loopback, in a thread of its own, over any of OpenDAL's services.
+"""The gateway: an S3 server on the loopback interface, in a thread of its own.
 
-Polars has its own object store and takes no other, but it can be told where S3 is. So for it storage is S3 at
-``http://127.0.0.1:<port>``, and what it asks there is answered by the core's reader and writer. All that
-Polars can push down to storage it still does.
+To its client, storage is S3 at ``http://127.0.0.1:<port>``. The core's reader and writer do the work, so that
+the client can push down to storage what it pushes down to S3.
 
-Who may ask: whoever knows this process's access key id, which is random, in no URL and compared in constant
-time. A bucket is a mount, its name random too. A mount is read-only unless it was made for writing.
+Only clients that know the access key id of this process are served. The key is random, in no URL, and
+compared in constant time. A bucket is a mount, with a random name too. A mount is read-only unless it was
+made for writing.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ __all__ = ["Gateway", "gateway"]
 
 _REGION: Final = "us-east-1"
 _KEEP_ALIVE: Final = 3600.0
-"""Seconds. Longer than clients keep a connection, so that none is closed just when a request comes."""
+"""Seconds. Longer than clients keep a connection, so that none is closed while a request is being sent."""
 
 _READ_BUFFER: Final = 1 << 20
-_EXPIRY: Final = 3600.0
-_SWEEPS: Final = 10
-_SWEEP_SECONDS: Final = 30.0
-_DROP_SECONDS: Final = 0.5
-"""How long a stop waits for requests under way before it drops them."""
+_UPLOAD_EXPIRY: Final = 3600.0
+_CLEANUP_SECONDS: Final = 30.0
+_CLEANUPS_PER_EXPIRY: Final = 10
+_SHUTDOWN_SECONDS: Final = 0.5
+"""How long a stop waits for requests in progress before it cancels them."""
 
 _XML: Final = "application/xml"
 
@@ -55,12 +55,12 @@ _logger: Final = logging.getLogger("opendalfs.gateway")
 
 
 class Gateway:
-    """An S3 server on the loopback.
+    """An S3 server on the loopback interface.
 
     Parameters
     ----------
     upload_expiry : float
-        Seconds after which an upload that nobody adds to is given up.
+        Seconds after which an idle multipart upload is aborted.
 
     Attributes
     ----------
@@ -75,10 +75,10 @@ class Gateway:
     >>> server.stop()
     """
 
-    def __init__(self, upload_expiry: float = _EXPIRY) -> None:
+    def __init__(self, upload_expiry: float = _UPLOAD_EXPIRY) -> None:
         self.pid = os.getpid()
         self._key_id = secrets.token_hex(20)
-        # Clients need one to sign with; the signature tells nothing that the key id does not.
+        # Clients need a secret to sign with. The key id alone decides, so signatures are not checked.
         self._secret = secrets.token_hex(20)
         self._uploads = Uploads(upload_expiry)
         self._mounts = Mounts(self._uploads.sinks.close)
@@ -95,9 +95,9 @@ class Gateway:
 
     @property
     def storage_options(self) -> Mapping[str, Any]:
-        """What Polars, or another client of S3 on Rust's object_store, needs to ask here.
+        """Storage options for Polars, or another client that uses Rust's object_store.
 
-        Whatever the environment says of S3 or of proxies, as some of that would win over what is not given.
+        They override all variables of the environment that concern S3 or proxies.
         """
         return MappingProxyType(
             {
@@ -111,10 +111,10 @@ class Gateway:
                 "aws_skip_signature": "false",
                 "aws_s3_express": "false",
                 "aws_unsigned_payload": "true",
-                # A proxy that is given takes the place of the environment's, and this one is never asked.
+                # A given proxy replaces that of the environment, and this one is never used.
                 "aws_proxy_url": self.endpoint,
                 "aws_proxy_excludes": "127.0.0.1",
-                # The core retries. Where a connection breaks on the loopback Polars asks once more anyway.
+                # The core retries. After a broken connection Polars repeats the request anyway.
                 "max_retries": 0,
             }
         )
@@ -122,24 +122,24 @@ class Gateway:
     def mount(
         self, filesystem: ServiceFileSystem, root: str, *, write: bool = False, hold: bool = False
     ) -> str:
-        """Show a directory to one scan or sink, or several that belong together.
+        """Serve a directory to a scan or sink, or to several that belong together.
 
         Parameters
         ----------
         filesystem : ServiceFileSystem
-            Where it is.
+            The filesystem.
         root : str
             The directory, as a path of that filesystem.
         write : bool
             Whether objects may be written.
         hold : bool
-            Whether nothing of what is written is to be published before `publish`.
+            Whether to publish nothing before `publish` is called.
 
         Returns
         -------
         str
-            What the URLs of objects in it begin with. The bucket is the same for the same directory, so that
-            a client keeps its connections; what follows is another one each time.
+            Base of the URLs of its objects. The bucket is always the same for a directory, so that a client
+            keeps its connections. The rest differs for each scan.
         """
         interrupts.watch()
         bucket, mount, scan = self._mounts.open(filesystem, root, write=write, keep=hold)
@@ -148,24 +148,31 @@ class Gateway:
         return f"s3://{bucket}/{scan}/{mount.label}/"
 
     def release(self, base: str) -> None:
-        """End a scan that nobody will read through any more."""
+        """End a scan. Later reads with its base URL fail."""
         self._mounts.close(*_scan_of(base))
 
     def publish(self, base: str) -> None:
-        """Publish what is on hold under a base.
+        """Publish the held files of a sink, and end it.
+
+        Parameters
+        ----------
+        base : str
+            Base URL of the sink.
 
         Raises
         ------
         OSError
-            When storage refuses an object, when the sink is over already, and when the gateway was stopped.
+            If a file cannot be published, if the sink is over already, and if the gateway was stopped.
         """
         if not self._end_sink(self._uploads.publish, base):
             raise OSError(
-                errno.ECANCELED, "Not published: the gateway was stopped before the sink had ended", base
+                errno.ECANCELED,
+                "Not published: the gateway was stopped before the sink had ended. Write again",
+                base,
             )
 
     def end(self, base: str) -> None:
-        """Drop what is on hold or under way under a base; nothing of it is published."""
+        """End a sink: drop its held files and its uploads in progress. Nothing of them is published."""
         self._end_sink(self._uploads.end, base)
 
     def _end_sink(self, function: Callable[[Mount, str], Coroutine[Any, Any, None]], base: str) -> bool:
@@ -184,21 +191,21 @@ class Gateway:
 
     @property
     def uploads(self) -> int:
-        """Uploads under way."""
+        """Number of multipart uploads in progress."""
         return len(self._uploads)
 
     def stop(self) -> None:
-        """Stop; requests under way are dropped. Stopping twice is no error."""
+        """Stop the server, and cancel requests in progress. A second call does nothing."""
         process.remove_at_exit(self.stop)
         self._thread.stop()
 
-    def forget(self) -> None:
-        """Close what a forked child has inherited; the thread stayed with the parent."""
+    def close_inherited(self) -> None:
+        """Close the sockets that a forked child has inherited. The thread runs in the parent only."""
         process.remove_at_exit(self.stop)
         self._connections.close_inherited()
 
     def interrupt(self, before: float) -> bool:
-        """Drop the requests that began before a time of `time.monotonic`; return whether there was any."""
+        """Cancel the requests that began before a time of `time.monotonic`; return whether there were any."""
         found = [task for task, began in list(self._requests.items()) if began < before]
         for task in found:
             self._thread.call_soon(task.cancel)
@@ -207,15 +214,15 @@ class Gateway:
     @asynccontextmanager
     async def _serve(self) -> AsyncIterator[None]:
         server = web.Server(
-            self._answer,
+            self._respond,
             access_log=None,
             logger=QuietLogger(_logger),
-            # S3 stores what it is sent, also where it is told that it is compressed.
+            # S3 stores bodies as they are sent, compressed or not.
             auto_decompress=False,
             keepalive_timeout=_KEEP_ALIVE,
             read_bufsize=_READ_BUFFER,
         )
-        tasks = [asyncio.create_task(self._connections.serve(server)), asyncio.create_task(self._sweep())]
+        tasks = [asyncio.create_task(self._connections.serve(server)), asyncio.create_task(self._clean_up())]
         try:
             yield
         finally:
@@ -223,48 +230,53 @@ class Gateway:
                 task.cancel()
             self._connections.close()
             server.pre_shutdown()
-            await server.shutdown(_DROP_SECONDS)
+            await server.shutdown(_SHUTDOWN_SECONDS)
             self._uploads.close()
 
-    async def _sweep(self) -> None:
+    async def _clean_up(self) -> None:
         while True:
-            await asyncio.sleep(min(_SWEEP_SECONDS, self._uploads.expiry / _SWEEPS))
+            await asyncio.sleep(min(_CLEANUP_SECONDS, self._uploads.expiry / _CLEANUPS_PER_EXPIRY))
             await self._uploads.expire()
             self._handlers.expire()
-            self._mounts.shrink()
+            self._mounts.evict()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, whatever comes of it."""
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Respond to one request, also if it fails."""
         task = asyncio.current_task()
         assert task is not None
         self._requests[task] = time.monotonic()
         try:
-            return await self._try_to_answer(request)
+            return await self._try_to_respond(request)
         finally:
             del self._requests[task]
 
-    async def _try_to_answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _try_to_respond(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             given = s3.access_key_id(request.headers.get("Authorization", ""))
             if not s3.equal_in_constant_time(given, self._key_id):
-                raise S3Error(403, "InvalidAccessKeyId", "this is not the access key of this process")
+                raise S3Error(
+                    403, "InvalidAccessKeyId", "wrong access key: use Gateway.storage_options of this process"
+                )
             self._connections.admit(request.protocol)
             return await self._handlers.respond(request)
         except S3Error as exc:
-            return _refused(request, exc)
+            return _error_response(request, exc)
         except OSError as exc:
             error = s3.to_s3_error(exc)
             if request.method == "HEAD" and error.status != 404:
-                # The answer has no body, so Polars' own error cannot say why.
+                # The response has no body, so that Polars' error cannot show the reason.
                 _logger.warning("%s", error.message)
-            return _refused(request, error)
+            return _error_response(request, error)
         except RuntimeError as exc:
-            # The core and Python's own pools refuse work at exit in these words; a query may be under way.
+            # The core and Python's thread pools raise this at exit, when a query may still run.
             if "interpreter" not in str(exc):
-                return _unexpected(request)
-            return _refused(request, S3Error(s3.FAILED, "ServiceUnavailable", "this process is exiting"))
+                return _internal_error(request)
+            return _error_response(
+                request,
+                S3Error(s3.FAILED, "ServiceUnavailable", "storage cannot be used: this process is exiting"),
+            )
         except Exception:
-            return _unexpected(request)
+            return _internal_error(request)
 
 
 def _scan_of(base: str) -> tuple[str, str]:
@@ -273,20 +285,23 @@ def _scan_of(base: str) -> tuple[str, str]:
     return bucket, scan
 
 
-def _refused(request: web.BaseRequest, error: S3Error) -> web.Response:
+def _error_response(request: web.BaseRequest, error: S3Error) -> web.Response:
     if request.method == "HEAD":
         return web.Response(status=error.status)
     response = web.Response(status=error.status, body=error.body, content_type=_XML)
     if not request.content.at_eof():
-        # A client that was to be told to go on with its body will not send it, but its next request.
+        # After "Expect: 100-continue" the client sends no body now, but its next request.
         response.force_close()
     return response
 
 
-def _unexpected(request: web.BaseRequest) -> web.Response:
-    """Answer after a defect of ours, which is logged."""
+def _internal_error(request: web.BaseRequest) -> web.Response:
+    """Log an unexpected exception, and return a response."""
     _logger.exception("Unexpected error: %s %.200s", request.method, request.raw_path)
-    return _refused(request, S3Error(500, "InternalError", "unexpected error: see the log of this process"))
+    return _error_response(
+        request,
+        S3Error(500, "InternalError", "unexpected error: see the logger opendalfs.gateway of this process"),
+    )
 
 
 _gateway: Gateway | None = None
@@ -294,7 +309,7 @@ _lock = threading.Lock()
 
 
 def gateway() -> Gateway:
-    """Give the gateway of this process; started on first use.
+    """Return the gateway of this process. The first call starts it.
 
     Returns
     -------
@@ -303,7 +318,7 @@ def gateway() -> Gateway:
     Raises
     ------
     ForkError
-        In a forked child of a process that had used storage.
+        In a forked child of a process that has used storage.
     """
     global _gateway
     process.check_fork()
@@ -314,12 +329,12 @@ def gateway() -> Gateway:
 
 
 def _after_fork() -> None:
-    """Let a forked child start its own."""
+    """Make a forked child start a gateway of its own."""
     global _gateway, _lock
     _lock = threading.Lock()
     inherited, _gateway = _gateway, None
     if inherited is not None:
-        inherited.forget()
+        inherited.close_inherited()
 
 
 process.after_fork(_after_fork)

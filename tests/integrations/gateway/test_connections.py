@@ -102,7 +102,7 @@ def test_a_connection_with_the_key_stays_open(server: Gateway, monkeypatch: pyte
 def test_connections_without_the_key_are_bounded_in_number(
     server: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_MOST_WITHOUT_KEY", 8)
+    monkeypatch.setattr(connections, "_MAX_WITHOUT_KEY", 8)
     mounted = Mounted(server, "bounded")
     mounted.fs.pipe_file("bounded/a", b"12345")
     with ExitStack() as stack:

@@ -46,7 +46,7 @@ def test_reads_leave_no_scan_and_few_mounts(server: Gateway, urls: list[str]) ->
     for url in urls:
         op.read_parquet(url, backend="gateway")
     assert server._mounts.scans == 0
-    server._mounts.shrink()
+    server._mounts.evict()
     assert len(server._mounts) <= mounts._IDLE_MOUNTS
 
 
@@ -68,10 +68,10 @@ def test_mounts_that_no_scan_uses_are_forgotten_after_a_while(
     server: Gateway, urls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     op.read_parquet(urls[0], backend="gateway")
-    server._mounts.shrink()
+    server._mounts.evict()
     assert len(server._mounts) == 1
     monkeypatch.setattr(mounts, "_IDLE_SECONDS", 0.0)
-    server._mounts.shrink()
+    server._mounts.evict()
     assert len(server._mounts) == 0
     assert not server._mounts._buckets
 
@@ -89,7 +89,7 @@ def test_a_lazy_frame_is_collected_long_after_its_scan(
     monkeypatch.setattr(listings, "_KEPT_SECONDS", 0.0)
     for url in urls[1:]:
         op.read_parquet(url, backend="gateway")
-    server._mounts.shrink()
+    server._mounts.evict()
     server._handlers.expire()
     assert len(server._mounts) == 1
     assert again.collect().item() == 0
@@ -98,7 +98,7 @@ def test_a_lazy_frame_is_collected_long_after_its_scan(
 def test_the_scans_used_last_are_kept_and_an_older_one_says_that_it_is_over(
     server: Gateway, urls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mounts, "_MOST_SCANS", 5)
+    monkeypatch.setattr(mounts, "_MAX_SCANS", 5)
     queries = [scan(url) for url in urls[:5]]
     # The first one is used, so that the second is the oldest.
     assert queries[0].collect().item() == 0
@@ -116,8 +116,8 @@ def test_versions_of_objects_are_bounded_over_all_scans(
     queries = [scan(url) for url in urls]
     for query in queries:
         query.collect()
-    monkeypatch.setattr(mounts, "_MOST_VERSIONS", 20)
-    server._mounts.shrink()
+    monkeypatch.setattr(mounts, "_MAX_VERSIONS", 20)
+    server._mounts.evict()
     assert sum(mount.versions for mount in server._mounts._mounts.values()) <= 20 + FOLDERS
     assert server._mounts.scans < FOLDERS
     assert queries[-1].collect().item() == FOLDERS - 1
@@ -126,12 +126,12 @@ def test_versions_of_objects_are_bounded_over_all_scans(
 def test_a_scan_of_many_files_keeps_the_version_of_each(
     server: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mounts, "_MOST_VERSIONS", 10)
+    monkeypatch.setattr(mounts, "_MAX_VERSIONS", 10)
     fs = opendalfs.filesystem("memory")
     fs.pipe({f"many-versions/{i:02}": b"old" for i in range(30)})
     mounted = Mounted(server, "many-versions", write=False)
     mounted.s3.list_objects_v2(Bucket=mounted.bucket, Prefix=mounted.prefix)
-    server._mounts.shrink()
+    server._mounts.evict()
     fs.pipe({f"many-versions/{i:02}": b"newer" for i in range(30)})
     for i in range(30):
         with pytest.raises(ClientError) as error:
@@ -140,7 +140,7 @@ def test_a_scan_of_many_files_keeps_the_version_of_each(
 
 
 def test_lazy_sinks_are_bounded_in_number(server: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "_MOST_SCANS", 3)
+    monkeypatch.setattr(mounts, "_MAX_SCANS", 3)
     frame = pl.LazyFrame({"a": [1]})
     sinks = [op.sink_csv(frame, f"opendal+memory://lazy-sinks/{i}.csv", lazy=True) for i in range(4)]
     assert len(server._uploads.sinks) == 3

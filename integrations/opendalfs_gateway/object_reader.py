@@ -1,0 +1,60 @@
+"""Reads one version of one object."""
+
+from __future__ import annotations
+
+import asyncio
+
+from opendalfs.read.async_reader import fetch
+from opendalfs.read.ranges import Range
+from opendalfs.read.reader import Reader
+from opendalfs.runtime import workers
+from opendalfs.services import Home
+from opendalfs.storage.version import Version
+
+from .mount import Mount
+
+__all__ = ["ObjectReader"]
+
+
+class ObjectReader:
+    """Reads ranges of one version of one object.
+
+    Parameters
+    ----------
+    mount : Mount
+        The mount of the object.
+    key : str
+        Its key in the mount.
+    version : Version
+        The version to read.
+    """
+
+    def __init__(self, mount: Mount, key: str, version: Version) -> None:
+        self._connection, self._key = mount.locate(key)
+        self._version = version
+        self._home = self._connection.service.home
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a request to storage at most."""
+        return self._connection.tuning.read_chunk
+
+    async def fetch(self, block: Range) -> bytes:
+        """Read a range with one request.
+
+        In-process services are read synchronously: a copy is faster than a thread switch. A local disk is
+        read in a thread, together with the check of the version.
+
+        Raises
+        ------
+        ChangedError
+            If the object has another version now.
+        OSError
+            If it cannot be read.
+        """
+        if self._home is Home.REMOTE:
+            return (await fetch(self._connection, self._key, [block], self._version, gap=0))[0]
+        source = Reader(self._connection, self._key, self._version)
+        if self._home is Home.PROCESS:
+            return source.fetch(block)
+        return await asyncio.get_running_loop().run_in_executor(workers.executor(), source.fetch, block)
