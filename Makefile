@@ -19,7 +19,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## read real Parquet from a real S3 server on this machine, next to s3fs
-	@$(PY) -m examples.quickstart $(ARGS)
+	@$(PY) examples/quickstart.py $(ARGS)
 
 test: $(READY) ## all tests but the long soak tests
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

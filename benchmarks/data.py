@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +20,7 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from opendalfs.testing.server import find_program
+from opendalfs.testing import tpch_tables
 
 TABLES = ("lineitem", "orders")
 PARTS = 20
@@ -48,7 +47,7 @@ def tpch(scale: float, row_group: str = "64MB") -> dict[str, Path]:
     """
     directory = _kept(
         f"tpch-{scale:g}-{row_group}",
-        lambda fresh: _generate(fresh, scale, row_group, "--tables", ",".join(TABLES)),
+        lambda fresh: tpch_tables(fresh, scale, tables=TABLES, row_group=row_group),
     )
     return {table: directory / f"{table}.parquet" for table in TABLES}
 
@@ -68,10 +67,10 @@ def parts(scale: float) -> Path:
     """
 
     def make(fresh: Path) -> None:
-        _generate(fresh, scale, "16MB", "--tables", "lineitem", "--parts", str(PARTS))
-        for file in (fresh / "lineitem").iterdir():
+        made = tpch_tables(fresh, scale, tables=["lineitem"], row_group="16MB", parts=PARTS)["lineitem"]
+        for file in made.iterdir():
             file.rename(fresh / f"part-{int(file.stem.rpartition('.')[2]):02}.parquet")
-        (fresh / "lineitem").rmdir()
+        made.rmdir()
 
     return _kept(f"parts-{scale:g}", make)
 
@@ -204,7 +203,7 @@ def _orders(scale: float) -> pa.Table:
     return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
 
 
-def _kept(name: str, make: Callable[[Path], None]) -> Path:
+def _kept(name: str, make: Callable[[Path], object]) -> Path:
     """Return a directory of the cache, which a function creates if it is missing."""
     directory = _CACHE / name
     if directory.exists():
@@ -219,12 +218,3 @@ def _kept(name: str, make: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return directory
-
-
-def _generate(directory: Path, scale: float, row_group: str, *which: str) -> None:
-    generator = find_program("tpchgen-cli")
-    if generator is None:
-        raise RuntimeError("no `tpchgen-cli` here; pip install tpchgen-cli")
-    command = [generator, "parquet", "--scale-factor", f"{scale:g}", *which]
-    layout = ["--compression", "ZSTD(1)", "--row-group-bytes", row_group]
-    subprocess.run([*command, *layout, "--quiet", "--output-dir", directory], check=True)

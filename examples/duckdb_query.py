@@ -1,4 +1,4 @@
-"""DuckDB over any OpenDAL service: write, query, partition and attach, here on the service ``memory``.
+"""DuckDB over any OpenDAL service: write and query a partitioned table, here on the in-memory service.
 
 Against a real service only the line with ``register`` changes::
 
@@ -32,7 +32,7 @@ def main() -> None:
         print(con.sql(query))
     print(trace)
 
-    # A name of its own for a place: several accounts of one service side by side.
+    # `name` gives a location a scheme of its own, such as one for each of several accounts.
     opendalfs_duckdb.register(con, "opendal+memory://lake/sales/year=2025", name="last-year")
     print(con.execute("SELECT count(*) FROM 'opendal+last-year://**/*.parquet'").fetchall())
 

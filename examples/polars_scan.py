@@ -1,8 +1,8 @@
 """Query Parquet on any service with Polars, and write the result back.
 
-Runs as it is, on a store in this process. Give a URL and options to use your own:
+It runs on the in-memory service. Pass a URL and options to use your own storage::
 
-    python -m examples.polars_scan opendal+s3://my-bucket/demo key=... secret=... region=eu-west-1
+    python polars_scan.py opendal+s3://my-bucket/demo key=... secret=... region=eu-west-1
 """
 
 from __future__ import annotations

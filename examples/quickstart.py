@@ -1,21 +1,23 @@
-"""Read Parquet from object storage through opendalfs, and see what the storage was asked.
+"""Read Parquet from object storage through opendalfs, and count the requests.
 
-Without arguments everything runs on this machine: a real S3 server is started, TPC-H tables are
-made and uploaded, read back by ``pq.read_table``, next to s3fs doing the same, queried by DuckDB and
-Polars, and all of it is compared with the local files::
+Without arguments everything runs on this machine. The script starts an S3 server, uploads tables of TPC-H,
+reads them with ``pq.read_table`` through opendalfs and through s3fs, queries them with DuckDB and Polars, and
+compares all results with the local files::
 
-    python -m examples.quickstart
+    pip install "opendalfs[all,testing]" s3fs
+    python quickstart.py
 
-With a URL it runs on a storage of yours, and removes what it wrote there::
+With a URL it uses your storage, and removes the files that it wrote::
 
-    python -m examples.quickstart --url opendal+s3://bucket/prefix -o region=eu-central-1
-    python -m examples.quickstart --url opendal+fs:///tmp/lake
+    python quickstart.py --url opendal+s3://bucket/prefix -o region=eu-central-1
+    python quickstart.py --url opendal+fs:///tmp/lake
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,8 +35,7 @@ import pyarrow.parquet as pq
 
 import opendalfs
 import opendalfs_duckdb
-from benchmarks.data import tpch
-from opendalfs.testing import DelayProxy, SeaweedFS
+from opendalfs.testing import DelayProxy, s3_server, tpch_tables
 
 SCALE = 0.1
 COLUMNS = {
@@ -45,18 +46,18 @@ COLUMNS = {
 
 @dataclass
 class Storage:
-    """Where the tables go, as a URL and the options of its filesystem."""
+    """URL of the tables, and options of its filesystem."""
 
     url: str
     options: dict[str, Any] = field(default_factory=dict)
-    proxy: DelayProxy | None = None  # counts for every client; only on this machine
+    proxy: DelayProxy | None = None  # counts the requests of every client
 
 
 @contextmanager
 def local_s3() -> Iterator[Storage]:
-    """Start an S3 server, behind a proxy that only counts."""
-    with SeaweedFS() as server, DelayProxy(server.endpoint) as proxy:
-        # These are the names s3fs has for its options: key, secret, endpoint_url, ...
+    """Start an S3 server behind a proxy that counts requests."""
+    with s3_server() as server, DelayProxy(server.endpoint) as proxy:
+        # opendalfs accepts the option names of s3fs: key, secret, endpoint_url, ...
         options = proxy.through(server.options)
         yield Storage(f"opendal+s3://{server.bucket}/quickstart", options, proxy)
 
@@ -67,14 +68,14 @@ def read(table: str, filesystem: Any, path: str) -> pa.Table:
 
 
 def report(name: str, what: str, work: Callable[[], Any], proxy: DelayProxy | None) -> Any:
-    """Do some work and print what it asked of the storage."""
+    """Run `work`, and print its requests, bytes and seconds."""
     with opendalfs.trace() as trace:
         if proxy:
             proxy.reset()
         start = time.perf_counter()
         result = work()
         seconds = time.perf_counter() - start
-    # Not every client leaves a trace, so on this machine all are counted by the proxy.
+    # s3fs leaves no trace, so on this machine the proxy counts.
     requests, size = trace.requests, trace.bytes
     if proxy:
         seen = proxy.counters()
@@ -88,8 +89,8 @@ def read_tables(storage: Storage, fs: Any, paths: dict[str, str], files: dict[st
     print("\nTwo columns of each table, by pq.read_table:")
     print(f"  {'table':<10}{'client':<11}{'requests':>10}{'MB':>9}{'seconds':>10}")
     for table, path in paths.items():
-        # This is all it takes: a pyarrow filesystem over the storage.
-        read(table, opendalfs.arrow(fs), path)  # the first read imports and connects, too
+        # opendalfs.arrow returns a pyarrow filesystem over the storage.
+        read(table, opendalfs.arrow(fs), path)  # the first read also imports and connects
         result = report("opendalfs", table, partial(read, table, opendalfs.arrow(fs), path), storage.proxy)
         if result != pq.read_table(files[table], columns=COLUMNS[table]):
             raise SystemExit(f"{path} differs from {files[table]}")
@@ -103,7 +104,7 @@ def read_tables(storage: Storage, fs: Any, paths: dict[str, str], files: dict[st
 
 
 def query_engines(storage: Storage, url: str, file: Path) -> None:
-    """Ask DuckDB and Polars for one figure, and compare it with PyArrow's from the local file."""
+    """Sum a column with DuckDB and Polars, and compare it with PyArrow's sum of the local file."""
     con = duckdb.connect()
     opendalfs_duckdb.register(con, url.partition("://")[0], **storage.options)
     opendalfs.polars()
@@ -126,22 +127,23 @@ def query_engines(storage: Storage, url: str, file: Path) -> None:
 
 def run(storage: Storage) -> None:
     """Upload the tables, read and query them, and remove them."""
-    # Any fsspec URL that starts with "opendal+": the filesystem, and the path inside it.
+    # From a URL that starts with "opendal+": the filesystem, and the path in it.
     fs, root = fsspec.url_to_fs(storage.url, **storage.options)
     paths = {table: f"{root}/opendalfs-quickstart/{table}.parquet" for table in COLUMNS}
 
     print(f"TPC-H at scale {SCALE}, on {storage.url}")
-    files = tpch(SCALE, row_group="7MB")
-    try:
-        for table, path in paths.items():
-            fs.put_file(str(files[table]), path)
-            print(f"  uploaded {table}.parquet, {files[table].stat().st_size / 1e6:.1f} MB")
-        read_tables(storage, fs, paths, files)
-        query_engines(storage, fs.unstrip_protocol(paths["orders"]), files["orders"])
-    finally:
-        for path in paths.values():
-            if fs.exists(path):
-                fs.rm_file(path)
+    with tempfile.TemporaryDirectory() as directory:
+        files = tpch_tables(directory, SCALE, row_group="7MB")
+        try:
+            for table, path in paths.items():
+                fs.put_file(str(files[table]), path)
+                print(f"  uploaded {table}.parquet, {files[table].stat().st_size / 1e6:.1f} MB")
+            read_tables(storage, fs, paths, files)
+            query_engines(storage, fs.unstrip_protocol(paths["orders"]), files["orders"])
+        finally:
+            for path in paths.values():
+                if fs.exists(path):
+                    fs.rm_file(path)
 
 
 def main(arguments: list[str]) -> None:
@@ -149,7 +151,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--url", help="a storage of yours, such as opendal+s3://bucket/prefix")
+    parser.add_argument("--url", help="your storage, such as opendal+s3://bucket/prefix")
     parser.add_argument("-o", metavar="KEY=VALUE", action="append", default=[], dest="options")
     given = parser.parse_args(arguments)
     if given.url:

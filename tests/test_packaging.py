@@ -152,7 +152,7 @@ def test_core_needs_fsspec_and_opendal_alone(info: dict[str, bytes]) -> None:
 def test_extras(info: dict[str, bytes]) -> None:
     """One extra per engine, and `all` takes them together."""
     extras = message_from_bytes(info["METADATA"]).get_all("Provides-Extra", [])
-    assert set(extras) == {"arrow", "duckdb", "polars", "all", "test", "bench", "dev"}
+    assert set(extras) == {"arrow", "duckdb", "polars", "all", "testing", "test", "bench", "dev"}
 
     with (ROOT / "pyproject.toml").open("rb") as file:
         declared = tomllib.load(file)["project"]["optional-dependencies"]

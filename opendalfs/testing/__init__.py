@@ -5,6 +5,7 @@
 - `DelayProxy`: latency and bandwidth of a distant server, and the requests and bytes that passed.
 - `RefusingProxy`: refuses or cuts chosen requests to a real server.
 - `ScriptedServer`: an HTTP server whose responses a function makes; it records every request.
+- `tpch_tables`: the tables of TPC-H as Parquet files.
 
 Examples
 --------
@@ -21,6 +22,7 @@ Examples
 from __future__ import annotations
 
 from opendalfs.testing.azure import Azurite
+from opendalfs.testing.data import tpch_tables
 from opendalfs.testing.databases import MariaDB, Memcached, PostgreSQL, Redis
 from opendalfs.testing.delay_proxy import Counters, DelayProxy
 from opendalfs.testing.ftp import FtpServer, Pyftpdlib, Vsftpd, ftp_server
@@ -72,5 +74,6 @@ __all__ = [
     "gcs_server",
     "object_headers",
     "s3_server",
+    "tpch_tables",
     "webdav_server",
 ]
