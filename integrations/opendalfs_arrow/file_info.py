@@ -10,9 +10,9 @@ from typing import Final
 
 import pyarrow.fs as pafs
 
+from opendalfs import listing
 from opendalfs.errors import redact
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.runtime import tasks
 from opendalfs.runtime.tasks import gather
@@ -74,7 +74,7 @@ class FileInfoReader:
         directories = self._cache.directories
         invalidations = directories.invalidations
         stat, below = await asyncio.gather(
-            connection.stat(key), listing.page(connection, key), return_exceptions=True
+            connection.stat(key), listing.list_single_page(connection, key), return_exceptions=True
         )
         if not isinstance(stat, BaseException):
             return listing.stat_info(connection, key, stat)
@@ -83,7 +83,7 @@ class FileInfoReader:
             return await fs._info(stripped, refresh=True)
         if below is not None:
             directories.add_tree(self._paths.full_path(fs, stripped), below, invalidations)
-        return listing.directory(stripped)
+        return listing.directory_info(stripped)
 
     def add(self, fs: OpendalFileSystem, info: Info) -> pafs.FileInfo:
         """Keep an entry of a listing, and return it as pyarrow's."""

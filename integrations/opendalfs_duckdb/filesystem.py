@@ -15,11 +15,10 @@ from weakref import WeakValueDictionary
 
 from fsspec import AbstractFileSystem
 
-from opendalfs import urls
+from opendalfs import listing, urls
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move_object
-from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import QUERY, VersionCache
@@ -234,7 +233,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         asked = self._versions.now()
         _, connection, key = self.source.locate(path)
         connection.require("list", "list")
-        infos = tasks.run(listing.children, connection, key) or []
+        infos = tasks.run(listing.list_directory, connection, key) or []
         root = path.rstrip("/")
         found = [(f"{root}/{str(info['name']).rpartition('/')[2]}", info) for info in infos]
         files = [(url, Version.from_info(info)) for url, info in found if info["type"] == "file"]
@@ -377,9 +376,9 @@ async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
     if pattern.flat:
         base = f"{pattern.folder}/" if pattern.folder else ""
         entries = await connection.list(base + pattern.prefix or "/") or []
-        shown = listing.published(connection, entries)
+        shown = listing.exclude_staged(connection, entries)
         return [listing.entry_info(connection, e.path, e.metadata) for e in shown]
-    return await listing.tree(connection, pattern.folder, prefix=pattern.prefix)
+    return await listing.list_tree(connection, pattern.folder, prefix=pattern.prefix)
 
 
 def duckdb(

@@ -6,10 +6,9 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from opendalfs import urls
+from opendalfs import listing, urls
 from opendalfs.errors import redact
 from opendalfs.fs.service_filesystem import ServiceFileSystem
-from opendalfs.listing import info as listing
 from opendalfs.read.version_cache import CONDITIONAL, VersionCache
 from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
@@ -210,9 +209,9 @@ class Mount:
         folder = folder.rstrip("/")
         connection.require("list", "list: name each file, without a glob")
         if deep:
-            infos = await listing.tree(connection, folder, prefix=name)
+            infos = await listing.list_tree(connection, folder, prefix=name)
         else:
-            infos = await listing.children(connection, folder) or []
+            infos = await listing.list_directory(connection, folder) or []
         objects: list[ListedObject] = []
         folders: list[str] = []
         for info in infos:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from opendalfs import listing
 from opendalfs.errors import ChangedError, redact
-from opendalfs.listing import info as listing
 from opendalfs.read import async_reader
 from opendalfs.read.plan import group_by_path, restore_order
 from opendalfs.read.reader import Reader

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from opendalfs import listing
 from opendalfs.errors import NoContainerError, UnsupportedError, redact
-from opendalfs.listing import info as listing
 from opendalfs.storage.connection import Connection
 from opendalfs.write.staging import remove_leftovers
 
@@ -123,7 +123,7 @@ async def remove_directory(fs: BaseFileSystem, path: str) -> None:
             f"OpenDAL cannot remove {redact(path)!r}: remove it with the service's own tools"
         )
     connection.require("list", "find out whether a directory is empty")
-    children = await listing.children(connection, key)
+    children = await listing.list_directory(connection, key)
     if children:
         raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(path))
     # Some servers list a file as an empty directory, and delete the file by the name of a directory.

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from fsspec.implementations.local import make_path_posix, trailing_sep
 from fsspec.utils import check_contained, isfilelike, other_paths
 
+from opendalfs import listing
 from opendalfs.errors import redact
-from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.read.download import download, write_into
 from opendalfs.storage.version import Version
@@ -107,7 +107,7 @@ def _drop_markers(fs: BaseFileSystem, infos: dict[str, Info | None]) -> None:
         if info["size"]:
             text = "Is an object and a directory, which no disk can hold: use get_file() for the object"
             raise IsADirectoryError(errno.EISDIR, text, redact(folder))
-        infos[folder] = listing.directory(folder)
+        infos[folder] = listing.directory_info(folder)
 
 
 def _local_paths(paths: list[str], plain: Any, source: Any, target: Any) -> list[str]:

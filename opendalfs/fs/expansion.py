@@ -9,8 +9,8 @@ from typing import Any
 
 from fsspec.utils import stringify_path
 
+from opendalfs import listing
 from opendalfs.errors import redact
-from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.storage.local_disk import enter_link
 
@@ -109,7 +109,7 @@ async def list_tree(
     """
     connection, key = fs.locate(path)
     if not follow and connection.is_link(key):
-        return {path: {**listing.directory(path), "islink": True}}
+        return {path: {**listing.directory_info(path), "islink": True}}
     infos: dict[str, Info] = await fs._find(path, maxdepth=maxdepth, withdirs=True, detail=True)
     for link in [name for name, info in infos.items() if follow and info.get("islink")]:
         levels = link.removeprefix(path).strip("/").count("/") + 1

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from fsspec.utils import tokenize
 
+from opendalfs import listing
 from opendalfs.errors import UnsupportedError, redact
-from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.storage.connection import Connection
 
@@ -75,12 +75,12 @@ class LookupFileSystem(BaseFileSystem):
         except (FileNotFoundError, NotADirectoryError):
             if not await directory_exists(connection, key):
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path)) from None
-            return listing.directory(path)
+            return listing.directory_info(path)
         return listing.stat_info(connection, key, metadata)
 
     async def _root_info(self, connection: Connection, path: str) -> Info:
         """Return the info of the root of a container."""
-        return listing.directory(path)
+        return listing.directory_info(path)
 
     async def _object_version_info(self, path: str, **kwargs: Any) -> list[Info]:
         """Return the info of each version of a file, the newest first, as in s3fs.
@@ -102,7 +102,7 @@ class LookupFileSystem(BaseFileSystem):
         UnsupportedError
             If the service lists no versions.
         """
-        infos = await listing.versions(*self.locate(path))
+        infos = await listing.list_versions(*self.locate(path))
         if not infos:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
         return infos
@@ -191,7 +191,7 @@ class LookupFileSystem(BaseFileSystem):
         connection, key = self.locate(path)
         connection.require("list", "list directories")
         invalidations = self.dircache.invalidations
-        infos = await listing.children(connection, key)
+        infos = await listing.list_directory(connection, key)
         if infos is None:
             info = await self._info(path, refresh=True)
             if info["type"] == "file":
@@ -250,7 +250,7 @@ class LookupFileSystem(BaseFileSystem):
         connection, key = self.locate(path)
         connection.require("list", "list directories")
         invalidations = self.dircache.invalidations
-        listed = await listing.tree(connection, key, prefix=prefix or "", maxdepth=maxdepth)
+        listed = await listing.list_tree(connection, key, prefix=prefix or "", maxdepth=maxdepth)
         if maxdepth is None and not prefix:
             self._cache_tree(path, listed, invalidations)
         if not listed and not prefix and await self._isfile(path):
@@ -274,10 +274,10 @@ class LookupFileSystem(BaseFileSystem):
         for info in listed:
             name = info["name"]
             if name != path:
-                entry = listing.remembered(info) if "marker" in info else info
+                entry = listing.without_marker(info) if "marker" in info else info
                 folders.setdefault(self.parent_directory(name), []).append(entry)
         for folder, infos in folders.items():
-            listing.sort(infos)
+            listing.sort_infos(infos)
             self.dircache.put(folder, infos, invalidations)
 
     async def _expand_path(

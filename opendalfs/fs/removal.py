@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from opendalfs import listing
 from opendalfs.errors import redact
-from opendalfs.listing import info as listing
 from opendalfs.listing.info import Info
 from opendalfs.runtime.tasks import gather
 from opendalfs.services import Form, Home
@@ -173,7 +173,7 @@ async def _remove_rest(connection: Connection, key: str, path: str) -> None:
     """Remove what `remove_all` left of a directory: on FTP that is each directory that holds no file."""
     if not await directory_exists(connection, key):
         return
-    infos = await listing.tree(connection, key)
+    infos = await listing.list_tree(connection, key)
     folders = {f"{key}/"} | {f"{connection.key(i['name'])}/" for i in infos if i["type"] == "directory"}
     for info in infos:
         if info["type"] == "file":
@@ -222,7 +222,7 @@ async def remove_listed(fs: BaseFileSystem, listed: dict[str, Info | None], limi
 
 async def _can_remove(fs: BaseFileSystem, info: Info) -> bool:
     """Whether a directory is not implied by names of files only, and holds nothing."""
-    return info.get("marker", True) and not await listing.children(*fs.locate(info["name"]))
+    return info.get("marker", True) and not await listing.list_directory(*fs.locate(info["name"]))
 
 
 def topmost(paths: Iterable[str]) -> list[str]:

@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Final
 from fsspec.config import apply_config
 from fsspec.utils import stringify_path
 
-from opendalfs import urls
+from opendalfs import listing, urls
 from opendalfs.errors import NoContainerError, OptionError, UnsupportedError, redact
-from opendalfs.listing import info
 from opendalfs.listing.info import Info
 from opendalfs.options import is_secret
 from opendalfs.peer_options import class_options
@@ -141,7 +140,7 @@ class ServiceFileSystem(OpendalFileSystem):
         self, path: str, refresh: bool = False, version_id: str | None = None, **kwargs: Any
     ) -> Info:
         if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
-            return info.directory("")
+            return listing.directory_info("")
         return await super()._info(path, refresh, version_id, **kwargs)
 
     async def _isdir(self, path: str) -> bool:
@@ -162,7 +161,7 @@ class ServiceFileSystem(OpendalFileSystem):
                     f"{redact(path)!r} is meant to be a key ({connection.where})"
                 )
                 raise NoContainerError(errno.ENOENT, text, redact(path)) from exc.__cause__
-        return info.directory(path)
+        return listing.directory_info(path)
 
 
 def _check_configuration(cls: type[ServiceFileSystem], server: str) -> None:

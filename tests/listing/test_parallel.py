@@ -42,7 +42,7 @@ def bucket(request: pytest.FixtureRequest) -> str:
 
 
 def fill(fs: S3FileSystem, bucket: str, names: list[str], markers: tuple[str, ...] = ()) -> str:
-    root = f"{bucket}/sweep/{uuid4().hex}"
+    root = f"{bucket}/parallel/{uuid4().hex}"
     for name in markers:
         fs.mkdir(f"{root}/{name}")
     fs.pipe({f"{root}/{name}": b"" for name in names})
@@ -114,7 +114,7 @@ def test_a_part_of_a_name_is_swept_too(fs: S3FileSystem, bucket: str) -> None:
 def test_a_filesystem_with_a_root_is_swept_below_it(moto_server: Moto) -> None:
     options = {k: v for k, v in moto_server.options.items() if k != "bucket"}
     fs = opendalfs.OpendalFileSystem(
-        "s3", bucket=moto_server.bucket, root=f"/sweep/{uuid4().hex}", use_listings_cache=False, **options
+        "s3", bucket=moto_server.bucket, root=f"/parallel/{uuid4().hex}", use_listings_cache=False, **options
     )
     fs.pipe(dict.fromkeys(FOLDERS, b""))
     assert fs.find("") == FOLDERS

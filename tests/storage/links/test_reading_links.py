@@ -67,7 +67,7 @@ def test_a_deep_listing_cut_at_a_depth_goes_into_no_link(
     fs: FsFileSystem, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = fs.find(str(tree), withdirs=True, maxdepth=3)
-    monkeypatch.setattr("opendalfs.listing.info._MOST", 1)
+    monkeypatch.setattr("opendalfs.listing.tree._MAX_ENTRIES", 1)
     assert fs.find(str(tree), withdirs=True, maxdepth=3) == expected
 
 
