@@ -33,8 +33,8 @@ class PathCache(Generic[T]):
     Attributes
     ----------
     invalidations : int
-        Number of invalidations so far. Read it before storage is asked and pass it to `put`: an answer that
-        a change may have made out of date is then not kept.
+        Number of invalidations so far. Read it before a request and pass it to `put`: a response that may be
+        out of date because of a change is then not kept.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class PathCache(Generic[T]):
         seconds : float, optional
             How long it is kept, if not for the `seconds` of the cache.
         since : int, optional
-            The number of `invalidations` when storage was asked; nothing is set if there are more now.
+            The number of `invalidations` before the request; nothing is set if there are more now.
         """
         lasts = self.seconds if seconds is None else seconds
         now = time.monotonic()
@@ -146,7 +146,7 @@ class PathCache(Generic[T]):
             return entry[2]
 
     def invalidate(self, *paths: str) -> None:
-        """Remove some paths, and keep no answer to what storage was asked before."""
+        """Remove some paths, and keep no response to requests that were made before."""
         with self._lock:
             self.invalidations += 1
             for path in paths:
@@ -171,7 +171,7 @@ class PathCache(Generic[T]):
                 self.pop(node)
 
     def clear(self) -> None:
-        """Remove all paths, and keep no answer to what storage was asked before."""
+        """Remove all paths, and keep no response to requests that were made before."""
         with self._lock:
             self.invalidations += 1
             self._entries.clear()

@@ -84,7 +84,16 @@ _tasks: dict[asyncio.Task[object], int] = {}
 
 
 class ForkError(RuntimeError):
-    """Storage was used before this process was forked, so it cannot be used here."""
+    """Raised if storage is used in a forked process whose parent has used storage.
+
+    Threads of the parent do not exist in the child, so that calls would never end. Start processes with
+    "spawn" or "forkserver", or fork before storage is first used.
+
+    Examples
+    --------
+    >>> import multiprocessing
+    >>> context = multiprocessing.get_context("spawn")
+    """
 
 
 def used() -> bool:
