@@ -15,6 +15,7 @@ from opendalfs.listing.info import Info
 from opendalfs.read.async_reader import fetch
 from opendalfs.read.ranges import Range
 from opendalfs.runtime.tasks import gather
+from opendalfs.services import Home
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
@@ -39,8 +40,15 @@ _COPY_PARTS: Final = 4
 _LARGEST_SERVER_COPY: Final = 5_000_000_000
 """Largest object in bytes that S3 copies with one request (AWS API reference, "CopyObject")."""
 
-_FINAL: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, TimeoutError)
-"""Errors of a server's copy that the size of the object does not explain."""
+_NOT_OF_SIZE: Final = (
+    ConnectionError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+    TimeoutError,
+)
+"""Errors of a server's copy that the size of the object does not cause."""
 
 
 class CopyJob(NamedTuple):
@@ -78,7 +86,7 @@ async def copy_object(source: Connection, key: str, target: Connection, target_k
         try:
             await put_copy(source, key, target_key)
             return
-        except _FINAL:
+        except _NOT_OF_SIZE:
             raise
         except OSError:
             if not await _is_too_large(source, key):
@@ -87,7 +95,9 @@ async def copy_object(source: Connection, key: str, target: Connection, target_k
 
 
 async def _is_too_large(connection: Connection, key: str) -> bool:
-    """Whether an object has more bytes than a server copies with one request."""
+    """Whether an object is larger than its server copies with one request."""
+    if connection.service.home is not Home.REMOTE:
+        return False
     with suppress(OSError):
         return (await connection.stat(key)).content_length > _LARGEST_SERVER_COPY
     return False
