@@ -111,8 +111,8 @@ def polars(backend: Backend = "auto", **options: Any) -> Hooks:
     --------
     >>> import polars as pl
     >>> with polars():
-    ...     pl.DataFrame({"a": [1, 2]}).write_parquet("opendal+memory://doc/hooks.parquet")
-    ...     pl.scan_parquet("opendal+memory://doc/*.parquet").select(pl.len()).collect().item()
+    ...     pl.DataFrame({"a": [1, 2]}).write_parquet("opendal+memory://hooks/a.parquet")
+    ...     pl.scan_parquet("opendal+memory://hooks/*.parquet").select(pl.len()).collect().item()
     2
     """
     return Hooks(backend, options)
