@@ -257,6 +257,8 @@ class ReadAhead:
         self._lock = threading.RLock()
         self._window: RequestWindow[Future[bytes]] | None = None
         self._end = -1
+        # The block that a continued read began in: small reads within it need no look at the others.
+        self._current: tuple[Range, memoryview] | None = None
 
     def held(self, offset: int, size: int) -> memoryview | None:
         """Return bytes that have arrived, from any thread; None unless all of them are in one block.
@@ -311,6 +313,7 @@ class ReadAhead:
 
     def close(self) -> None:
         """Cancel what is requested, and forget what has arrived; from any thread."""
+        self._current = None
         if self._window is not None:
             self._window.cancel()
 
@@ -324,6 +327,11 @@ class ReadAhead:
     def _read(self, window: RequestWindow[Future[bytes]], offset: int, stop: int) -> Any:
         continues = offset == self._end
         self._end = stop
+        current = self._current
+        if continues and current is not None and stop < current[0].stop:
+            part, data = current
+            return data[offset - part.start : stop - part.start]
+        self._current = None
         if not continues and not self._settings.keep:
             window.seek(offset)
         pieces = []
@@ -335,6 +343,8 @@ class ReadAhead:
             block = window.blocks.at(offset)
             if block.stop <= stop:
                 self._finish(window, block, request)
+            elif continues:
+                self._current = Range(request.start, block.stop), data
             offset = block.stop
             continues = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
