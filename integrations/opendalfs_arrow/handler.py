@@ -46,8 +46,8 @@ _LIKELY_FILES: Final = 8
 _PREFETCHED_FILES: Final = 32
 """Files that are prefetched for a call that opens all of them."""
 
-
 _SHOWN_OPTIONS: Final = {"endpoint", "region", "root", *FSSPEC, *(field.name for field in fields(Tuning))}
+"""Options of URLs that a repr shows; any other may be a secret under the name of some library."""
 
 
 class Handler(pafs.FileSystemHandler):
@@ -77,7 +77,9 @@ class Handler(pafs.FileSystemHandler):
         self.columns = None if columns is None else tuple(columns)
         self.call_hints = call_hints
         if fs is None:
-            self.cache = FileCache(True, self.options.get("listings_expiry_time", LISTED.seconds))
+            self.cache = FileCache(
+                urls=True, seconds=self.options.get("listings_expiry_time", LISTED.seconds)
+            )
         else:
             self.cache = file_cache_of(fs)
         self.paths = PathResolver(fs, self.options, self.cache)
@@ -150,12 +152,12 @@ class Handler(pafs.FileSystemHandler):
         call = find_call(self, path) if self.call_hints else None
         if call is None:
             # The next file of the listing may be opened next.
-            self.begin_tails(self.cache.order.following(path, _LIKELY_FILES))
+            self.prefetch_tails(self.cache.order.following(path, _LIKELY_FILES))
             return self._scan(path, None)
         prefetch = self._prefetch(call)
         if prefetch is None:
             # Before a call has found its files, it opens one of them for the schema.
-            self.begin_tails(self.cache.order.following(path, _PREFETCHED_FILES, call.hint.may_read))
+            self.prefetch_tails(self.cache.order.following(path, _PREFETCHED_FILES, call.hint.may_read))
         scan = None if prefetch is None else prefetch.take(path)
         if scan is None:
             return self._scan(path, call.hint)
@@ -207,26 +209,26 @@ class Handler(pafs.FileSystemHandler):
         """Raise unless a path is a file; `stat` asks storage, unless the path is cached."""
         if self.cache.is_file(self.paths.normalize(path)):
             return
-        fs, inner = self.paths.resolve(path)
+        fs, stripped = self.paths.resolve(path)
         try:
-            if fs.locate(inner)[1]:
+            if fs.locate(stripped)[1]:
                 stat()
                 return
         except FileNotFoundError:
-            if not tasks.run(fs._isdir, inner):
+            if not tasks.run(fs._isdir, stripped):
                 raise
         raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
 
     def reader(self, path: str) -> Reader:
         """Return the reader of a file, of the cached version if there is one."""
-        fs, inner = self.paths.resolve(path)
+        fs, stripped = self.paths.resolve(path)
         # After a read that finds the file changed, the next open must not use the old version again.
-        changed = weak_callback(fs.invalidate_cache, inner)
-        connection, key = fs.locate(inner)
-        version = self.cache.version(self.paths.full_path(fs, inner), connection)
+        changed = weak_callback(fs.invalidate_cache, stripped)
+        connection, key = fs.locate(stripped)
+        version = self.cache.version(self.paths.full_path(fs, stripped), connection)
         return Reader(connection, key, version, changed)
 
-    def begin_tails(self, paths: Sequence[str]) -> None:
+    def prefetch_tails(self, paths: Sequence[str]) -> None:
         """Begin to read the ends of files that are expected to be opened."""
         for path in paths:
             self.cache.tails.get(path, self.reader(path), opened=False)
@@ -259,44 +261,44 @@ class Handler(pafs.FileSystemHandler):
         return self._open_output(path, "ab", metadata)
 
     def _open_output(self, path: str, mode: str, metadata: Any) -> pa.NativeFile:
-        fs, inner = self.paths.resolve(path)
-        options = write_options(fs.locate(inner)[0], metadata) if metadata else {}
-        return pa.PythonFile(fs.open(inner, mode, **options), mode="w")
+        fs, stripped = self.paths.resolve(path)
+        options = write_options(fs.locate(stripped)[0], metadata) if metadata else {}
+        return pa.PythonFile(fs.open(stripped, mode, **options), mode="w")
 
     # Changing
 
     def create_dir(self, path: str, recursive: bool) -> None:
         """Create a directory unless it exists."""
-        fs, inner = self.paths.resolve(path)
+        fs, stripped = self.paths.resolve(path)
         self.cache.invalidate(self.paths.normalize(path))
-        parent = inner.rpartition("/")[0]
+        parent = stripped.rpartition("/")[0]
         if not recursive and parent.strip("/") and not tasks.run(fs._isdir, parent):
             raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", redact(path))
-        tasks.run(fs._makedirs, inner, exist_ok=True)
+        tasks.run(fs._makedirs, stripped, exist_ok=True)
 
     def delete_dir(self, path: str) -> None:
         """Remove a directory and all below it."""
-        fs, inner = self._resolve_directory(path)
+        fs, stripped = self._resolve_directory(path)
         # pyarrow's paths are literal: `fs.rm` would take some names for patterns.
-        tasks.run(remove_tree, fs, inner)
+        tasks.run(remove_tree, fs, stripped)
         self.cache.invalidate_below(self.paths.normalize(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         """Remove all below a directory, and keep the directory."""
         try:
-            fs, inner = self._resolve_directory(path)
+            fs, stripped = self._resolve_directory(path)
         except FileNotFoundError:
             if missing_dir_ok:
                 return
             raise
-        tasks.run(remove_contents, fs, inner)
-        tasks.run(fs._makedirs, inner, exist_ok=True)
+        tasks.run(remove_contents, fs, stripped)
+        tasks.run(fs._makedirs, stripped, exist_ok=True)
         self.cache.invalidate_below(self.paths.normalize(path))
 
     def _resolve_directory(self, path: str) -> tuple[OpendalFileSystem, str]:
         """Resolve the path of a directory below the root; raise if it is anything else."""
-        fs, inner = self.paths.resolve(path)
-        if not inner.strip("/"):
+        fs, stripped = self.paths.resolve(path)
+        if not stripped.strip("/"):
             raise ValueError(
                 "refusing to empty the root: call delete_dir_contents('', accept_root_dir=True) to do so"
             )
@@ -305,7 +307,7 @@ class Handler(pafs.FileSystemHandler):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(path))
         if kind == pafs.FileType.NotFound:
             raise FileNotFoundError(errno.ENOENT, "No such directory", redact(path))
-        return fs, inner
+        return fs, stripped
 
     def delete_root_dir_contents(self) -> None:
         """Remove all below the root of the filesystem."""
@@ -318,8 +320,8 @@ class Handler(pafs.FileSystemHandler):
 
     def delete_file(self, path: str) -> None:
         """Remove a file."""
-        fs, inner = self.paths.resolve(path)
-        tasks.run(fs._rm_file, inner)
+        fs, stripped = self.paths.resolve(path)
+        tasks.run(fs._rm_file, stripped)
         self.cache.invalidate(self.paths.normalize(path))
 
     def move(self, src: str, dest: str) -> None:

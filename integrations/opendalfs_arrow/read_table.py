@@ -236,7 +236,7 @@ def _with_footers(handler: Handler, fragments: Sequence[Any]) -> Iterator[Any]:
     """Give fragments in order, with the ends of many files under way."""
     for i, fragment in enumerate(fragments):
         if i % _FOOTERS_AHEAD == 0:
-            handler.begin_tails([f.path for f in fragments[i : i + 2 * _FOOTERS_AHEAD]])
+            handler.prefetch_tails([f.path for f in fragments[i : i + 2 * _FOOTERS_AHEAD]])
         yield fragment
 
 

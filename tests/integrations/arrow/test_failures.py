@@ -109,7 +109,7 @@ class TestParquet:
         handler = place.fs.handler
         place.fs.get_file_info(path)
         proxy.refuse(1, key="t.parquet")
-        handler.begin_tails([path])
+        handler.prefetch_tails([path])
         assert eventually(lambda: proxy.refused == 1)
         assert eventually(lambda: all(tail.failed for tail in tails(handler, path)))
         assert pq.read_table(path, filesystem=place.fs).equals(TABLE)

@@ -104,8 +104,7 @@ class TestOthersWrites:
         core.pipe_file("x.bin", b"short")
         # As a service over HTTP whose listings have no entity tags: neither pinned nor compared.
         monkeypatch.setattr("opendalfs.storage.version.compares", lambda *_: False)
-        monkeypatch.setattr("opendalfs.read.reader.compares", lambda *_: False)
-        monkeypatch.setattr("opendalfs_arrow.file_cache.compares", lambda *_: False)
+        monkeypatch.setattr("opendalfs.read.plan.compares", lambda *_: False)
         arrow.get_file_info("x.bin")
         connection, key = core.locate("x.bin")
         connection.write_blocking(key, b"longer than before")
