@@ -23,11 +23,11 @@ class AsyncReadFile:
     Parameters
     ----------
     connection : Connection
-        Where it is.
+        The connection that stores the object.
     key : str
         Its key.
     version : Version
-        What is read.
+        The version to read.
     """
 
     def __init__(self, connection: Connection, key: str, version: Version) -> None:
@@ -43,29 +43,44 @@ class AsyncReadFile:
         return self._version.size
 
     def tell(self) -> int:
-        """Give the position in bytes."""
+        """Return the position in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move the position, as `io.IOBase.seek` does."""
+        """Change the position, as `io.IOBase.seek` does, and return it.
+
+        Raises
+        ------
+        ValueError
+            For a position before the start of the file.
+        """
         start = (0, self._position, self.size)[whence]
         if start + offset < 0:
-            raise ValueError("Seek before start of file")
+            raise ValueError(f"position {start + offset} is before the start of the file")
         self._position = start + offset
         return self._position
 
     async def read(self, length: int | None = -1) -> bytes:
-        """Read from the position on.
+        """Read bytes from the position.
 
         Parameters
         ----------
         length : int
-            Bytes at most; all of the rest for -1.
+            Bytes at most; all remaining bytes if negative or None.
 
         Returns
         -------
         bytes
-            Empty at the end.
+            Empty at the end of the file.
+
+        Raises
+        ------
+        ValueError
+            After a close.
+        ChangedError
+            If the object has another version now.
+        OSError
+            If it cannot be read.
         """
         if self.closed:
             raise ValueError("I/O operation on closed file.")
@@ -83,7 +98,7 @@ class AsyncReadFile:
         self.closed = True
 
     async def __aenter__(self) -> Self:
-        """Give the file."""
+        """Return the file."""
         return self
 
     async def __aexit__(self, *details: Any) -> None:
@@ -92,14 +107,14 @@ class AsyncReadFile:
 
 
 class AsyncWriteFile:
-    """A file open for writing in coroutines; `publication` tells what a close publishes.
+    """A file open for writing in coroutines. `publication` states what a close publishes.
 
     Parameters
     ----------
     writer : Writer
-        What takes the bytes; it works in a thread.
+        The writer of the object; it works in a thread.
     published : callable
-        Called when the file may be there.
+        Called when the file may have been published.
     """
 
     def __init__(self, writer: Writer, published: Callable[[], Any]) -> None:
@@ -110,25 +125,25 @@ class AsyncWriteFile:
         self.closed = False
 
     def tell(self) -> int:
-        """Return the bytes written so far."""
+        """Return the number of bytes written so far."""
         return self._writer.size
 
     async def write(self, data: bytes) -> int:
-        """Write bytes; waits while as many parts are in flight as may be.
+        """Write bytes; wait if the maximum number of parts is in flight.
 
         Raises
         ------
         ValueError
             After a close, a commit or a discard.
         OSError
-            When a part could not be written; nothing will be published then.
+            If a part could not be written. Nothing will be published.
         """
         if self.closed:
             raise ValueError("I/O operation on closed file.")
         try:
             return await asyncio.to_thread(self._writer.write, data)
         except asyncio.CancelledError:
-            # Its thread goes on, and may write these bytes or not.
+            # The thread continues, and may or may not write these bytes.
             self._cancelled = True
             raise
 
@@ -140,18 +155,19 @@ class AsyncWriteFile:
         ValueError
             After a commit or a discard, and after a write or a commit that failed or was cancelled.
         OSError
-            When it could not be published.
+            If it cannot be published.
         """
         try:
             if self._cancelled:
                 await asyncio.to_thread(self._writer.abort)
             await asyncio.to_thread(self._writer.commit)
         except asyncio.CancelledError:
-            # The thread may publish it or not; the writer lets nobody come in between.
+            # The thread continues, and may or may not publish it. The writer's lock makes the abort wait for
+            # it.
             await asyncio.to_thread(self._writer.abort)
             raise
         finally:
-            # After a cancellation too, when nobody can tell whether it is there.
+            # Also after a cancellation, when it may have been published.
             self._published()
 
     async def discard(self) -> None:
@@ -174,8 +190,8 @@ class AsyncWriteFile:
         Raises
         ------
         OSError
-            When it could not be published, when a write had failed or was cancelled, and in an ``except``
-            or ``finally`` block, where nothing tells whether the file is whole. Nothing is published then.
+            If it cannot be published, if a write has failed or was cancelled, and in an ``except`` or
+            ``finally`` block, as the exception may have cut the file short. Nothing is published.
         """
         await self._close(self._open_context.failure())
 
@@ -206,11 +222,11 @@ class AsyncWriteFile:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the file; when the block failed publish nothing."""
+        """Close the file; publish nothing if the block failed."""
         if exc is None:
             await self._close(None)
         elif isinstance(exc, GeneratorExit) and not self.closed:
-            # A coroutine that is being closed cannot wait.
+            # A coroutine that is being closed cannot await.
             self.closed = True
             if self._writer.abort():
                 raise_unless_propagating(exc, redact(self._writer.name))

@@ -1,6 +1,6 @@
-"""The file objects that ``open()`` returns for writing: of bytes, compressed, and of text.
+"""The file objects that ``open()`` returns for writing: for bytes, compressed bytes, and text.
 
-What they publish and when is told in `publication`.
+`opendalfs.write.publication` states what they publish and when.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class WriteFile(io.RawIOBase):
     Parameters
     ----------
     fs : OpendalFileSystem
-        Where it goes.
+        The filesystem.
     path : str
         Its path, stripped.
     mode : {"wb", "xb", "ab"}
         Replace, create, or append.
     writer : Writer
-        What takes the bytes.
+        The writer of the object.
     autocommit : bool
-        Publish at close; otherwise at `commit`, as in a transaction.
+        Publish at close; if False, only at `commit`, as in a transaction.
     """
 
     def __init__(
@@ -53,11 +53,10 @@ class WriteFile(io.RawIOBase):
         self._writer = writer
         self._base = writer.size
         self._open_context = OpenContext()
-        # A finalizer that opens a file and closes it means to publish it.
-        self._of_finalizer = in_finalizer(opens=True)
-        # Whoever dropped it knows; until then a close must not return as if all were well.
-        self._dropped = False
-        self._swallows = False
+        # A file that a finalizer opens and closes is published.
+        self._opened_in_finalizer = in_finalizer(opens=True)
+        self._discarded = False
+        self._ignores_writes = False
 
     @property
     def full_name(self) -> str:
@@ -70,44 +69,44 @@ class WriteFile(io.RawIOBase):
         return self.path
 
     def writable(self) -> bool:
-        """Whether it takes bytes: always."""
+        """Whether it can be written to: always True."""
         return True
 
     def tell(self) -> int:
-        """Return the bytes written so far; for "ab" those that were there included."""
+        """Return the position in bytes; with mode "ab" the old content counts."""
         return self._writer.size
 
     def write(self, data: Any) -> int:
-        """Write bytes; waits while as many parts are in flight as may be.
+        """Write bytes; wait if the maximum number of parts is in flight.
 
         Raises
         ------
         ValueError
             After a close, a commit or a discard.
         OSError
-            When a part could not be written; nothing will be published then.
+            If a part could not be written. Nothing will be published.
         """
         if self.closed:
             raise ValueError("I/O operation on closed file.")
-        if self._swallows:
+        if self._ignores_writes:
             return memoryview(data).nbytes
         return self._writer.write(data)
 
     @property
     def discarded(self) -> bool:
         """Whether it was discarded, so that nothing will be published."""
-        return self._dropped
+        return self._discarded
 
     @property
     def settled(self) -> bool:
-        """Whether it is published or was discarded, so that a close has nothing to decide."""
-        return self._dropped or self._writer.state is State.COMMITTED
+        """Whether it is published or was discarded, so that a close does nothing."""
+        return self._discarded or self._writer.state is State.COMMITTED
 
     def flush(self, force: bool = False) -> None:
-        """Do nothing: parts go up when they are full, the rest at close.
+        """Do nothing: full parts are uploaded at once, the rest at close.
 
-        fsspec's ZipFileSystem flushes its target at the end of its ``close()``, and never closes it: that is
-        taken for the close.
+        fsspec's ZipFileSystem flushes its target at the end of its ``close()`` and never closes it. So this
+        flush closes the file.
         """
         if not self.closed and in_archive_close():
             self.close()
@@ -118,22 +117,22 @@ class WriteFile(io.RawIOBase):
         Raises
         ------
         OSError
-            When it could not be published, when a write had failed, and in an ``except`` or ``finally``
-            block, where nothing tells whether the file is whole. Nothing is published then.
+            If it cannot be published, if a write has failed, and in an ``except`` or ``finally`` block, as
+            the exception may have cut the file short. Nothing is published.
         """
         self._close(self._open_context.failure)
 
-    def _close(self, failing: Callable[[], BaseException | None]) -> None:
+    def _close(self, get_failure: Callable[[], BaseException | None]) -> None:
         if self.closed:
             return
         try:
             if self.settled:
                 return
-            if not self._of_finalizer and in_finalizer():
+            if not self._opened_in_finalizer and in_finalizer():
                 logger.warning("%s was not published: a finalizer closed it, not the program", self.path)
                 self._drop()
                 return
-            failure = failing()
+            failure = get_failure()
             if failure is not None:
                 self._drop()
                 raise_unless_propagating(failure, redact(self.path))
@@ -153,7 +152,7 @@ class WriteFile(io.RawIOBase):
         ValueError
             After a commit or a discard, and after a write or a commit that failed.
         OSError
-            When it could not be published.
+            If it cannot be published.
         """
         try:
             self._writer.commit()
@@ -170,16 +169,16 @@ class WriteFile(io.RawIOBase):
         """
         if not self._writer.abort():
             raise ValueError(f"cannot discard {self.path!r}: it is published already. Remove it instead")
-        self._dropped = True
+        self._discarded = True
         if not self.autocommit:
-            # A transaction would try to commit it at its end.
+            # Otherwise the transaction would commit it at its end.
             with suppress(ValueError, AttributeError):
                 self.fs.transaction.files.remove(self)
 
     def _drop(self) -> None:
-        """Publish nothing, and take what wrappers still write, such as the trailer of a compressor."""
+        """Publish nothing, and ignore what wrappers still write, such as the trailer of a compressor."""
         self.discard()
-        self._swallows = True
+        self._ignores_writes = True
 
     def __enter__(self) -> Self:
         """Return the file."""
@@ -191,7 +190,7 @@ class WriteFile(io.RawIOBase):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close; when the block failed publish nothing."""
+        """Close; publish nothing if the block failed."""
         if exc is not None and not self.settled:
             self._drop()
             if isinstance(exc, GeneratorExit):
@@ -200,42 +199,42 @@ class WriteFile(io.RawIOBase):
         self._close(lambda: None)
 
     def _dealloc_warn(self, source: object) -> None:
-        """Drop what was written: CPython's text wrapper calls this before it closes a lost file."""
+        """Drop what was written. CPython's text wrapper calls this before it closes a collected file."""
         if self.autocommit:
-            self._lost()
+            self._drop_unclosed()
 
     def __del__(self) -> None:
-        """Publish nothing: a file that nobody closed may be half written."""
-        # One without autocommit may be closed, and then nobody has committed it.
-        if hasattr(self, "_dropped") and self.autocommit:
-            self._lost()
+        """Publish nothing: a file that was never closed may be incomplete."""
+        # Without autocommit a closed file may still be committed.
+        if hasattr(self, "_discarded") and self.autocommit:
+            self._drop_unclosed()
 
-    def _lost(self) -> None:
+    def _drop_unclosed(self) -> None:
         writer = self._writer
         if writer.state is not State.OPEN:
             return
         self._drop()
         if writer.size > self._base:
             warnings.warn(
-                f"{self.path} was never closed, so it was not published",
+                f"{self.path} was never closed, so it was not published: use a with block",
                 ResourceWarning,
                 stacklevel=2,
                 source=self,
             )
 
     def __reduce__(self) -> Any:
-        raise TypeError("a file open for writing cannot be pickled")
+        raise TypeError("a file open for writing cannot be pickled: pickle the filesystem and the path")
 
 
 class CompressedWriteFile(io.BufferedIOBase):
-    """A compressor over a `WriteFile`; closing it closes both, which fsspec's own compressors do not.
+    """A compressor over a `WriteFile`. Closing it closes both, unlike fsspec's own compressors.
 
     Parameters
     ----------
     compressor : file-like
-        Compresses into `target`.
+        Writes compressed bytes to `target`.
     target : WriteFile
-        Takes the compressed bytes.
+        The file of the compressed bytes.
     """
 
     def __init__(self, compressor: Any, target: WriteFile) -> None:
@@ -244,7 +243,7 @@ class CompressedWriteFile(io.BufferedIOBase):
         self._target = target
 
     def writable(self) -> bool:
-        """Whether it takes bytes: always."""
+        """Whether it can be written to: always True."""
         return True
 
     @property
@@ -292,7 +291,7 @@ class CompressedWriteFile(io.BufferedIOBase):
         self._target._drop()
 
     def __exit__(self, *details: Any) -> None:
-        """Close; when the block failed publish nothing."""
+        """Close; publish nothing if the block failed."""
         if details[1] is None:
             self._close(lambda: self._target.__exit__(*details))
             return
@@ -311,19 +310,19 @@ class CompressedWriteFile(io.BufferedIOBase):
         self._target._dealloc_warn(source)
 
     def __del__(self) -> None:
-        """Publish nothing; the base class would close the file."""
+        """Publish nothing. The base class would close the file."""
         target = getattr(self, "_target", None)
         if target is not None:
             target.__del__()
 
 
 class TextWriteFile(io.TextIOWrapper):
-    """Text over a `WriteFile`, compressed or not; it knows when its ``with`` block failed.
+    """Text over a `WriteFile`, compressed or not. A failed ``with`` block publishes nothing.
 
     Parameters
     ----------
     file : WriteFile or CompressedWriteFile
-        Takes the encoded bytes.
+        The file of the encoded bytes.
     **options
         ``encoding``, ``errors``, ``newline``, as `io.TextIOWrapper` takes them.
     """
@@ -344,13 +343,13 @@ class TextWriteFile(io.TextIOWrapper):
     def close(self) -> None:
         """Publish what was written, as `WriteFile.close` does."""
         if self._file.discarded:
-            # The base class would write what it still holds.
+            # The base class would write its buffer.
             self._file.close()
         else:
             super().close()
 
     def __exit__(self, *details: Any) -> None:
-        """Close; when the block failed publish nothing."""
+        """Close; publish nothing if the block failed."""
         if self.closed:
             return
         if details[1] is None:

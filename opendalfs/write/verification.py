@@ -1,14 +1,14 @@
-"""Checks of what a write has stored, for those who set ``verify_writes=True``.
+"""Checks of what a write has stored, with ``verify_writes=True``.
 
-OpenDAL's ``write`` returns nothing, and takes some failed writes for good ones: a PUT, for example, that S3
-answers with status 200 and an ``<Error>`` in its body. A stat after the write shows what is stored:
+OpenDAL's ``write`` returns nothing, and takes some failed writes for successful ones: for example a PUT that
+S3 answers with status 200 and an ``<Error>`` in the body. A stat after the write shows what is stored:
 
 - its size;
-- its etag, where that is the MD5 of the content: for an object of one PUT, without encryption by a key of
-  the user or
-  of KMS. AWS states this in "Checking object integrity". As a bucket may encrypt by default, which no
-  request shows, an etag that is not the MD5 leads to a read of the object. When the content is right, etags
-  are no MD5 there, and only sizes are compared from then on.
+- its etag, where that is the MD5 of the content: for an object of one PUT that is not encrypted with a key of
+the user
+  or of KMS (AWS, "Checking object integrity"). A bucket may encrypt by default, which no request shows. So if
+  an etag is not the MD5, the object is read. If its content is right, etags are not MD5 there, and only sizes
+  are compared from then on.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ async def verify(
     Parameters
     ----------
     connection : Connection
-        Where the object is; nothing is done unless its ``verify_writes`` is set.
+        The connection that stores the object. Nothing is done unless its ``verify_writes`` is set.
     key : str
         Its key.
     size : int
         Bytes that were written.
     data : bytes, optional
-        The content, when it was written with one request.
+        The content, if it was written with one request.
     grows : bool
-        Whether others may have appended to it since: it may be larger then.
+        Whether other writers may have appended to it since, so that it may be larger.
 
     Raises
     ------
     OSError
-        When something else is stored, such as the object of another writer that followed, or when that cannot
-        be told. The object must not be trusted.
+        If something else is stored, such as the object of a later writer, or if that cannot be checked. The
+        object must not be trusted.
     """
     if not connection.tuning.verify_writes:
         return
     found = await _stat(connection, key)
     if found.content_length < size or (found.content_length > size and not grows):
-        raise _doubt(connection, key, f"{found.content_length} bytes are stored, {size} were written")
+        raise _mismatch(connection, key, f"{found.content_length} bytes are stored, {size} were written")
     if data is not None:
 
         async def written() -> str:
@@ -72,20 +72,20 @@ async def verify_copy(connection: Connection, source: Metadata, source_key: str,
     Parameters
     ----------
     connection : Connection
-        Where both are.
+        The connection that stores both.
     source : Metadata
-        Of the source, from before the copy.
+        Metadata of the source, read before the copy.
     source_key, key : str
-        Of the source and of the copy.
+        Keys of the source and of the copy.
 
     Raises
     ------
     OSError
-        When something else is stored, or that cannot be told. The copy must not be trusted.
+        If something else is stored, or that cannot be checked. The copy must not be trusted.
     """
     found = await _stat(connection, key)
     if found.content_length != source.content_length:
-        raise _doubt(
+        raise _mismatch(
             connection, key, f"{found.content_length} bytes are stored, {source.content_length} were copied"
         )
     etag = _MD5.fullmatch(source.etag or "")
@@ -97,15 +97,15 @@ async def _stat(connection: Connection, key: str) -> Metadata:
     try:
         return await connection.stat(key)
     except FileNotFoundError:
-        raise _doubt(connection, key, "nothing is stored") from None
+        raise _mismatch(connection, key, "nothing is stored") from None
     except OSError as exc:
-        raise _doubt(connection, key, "the stat that would tell what is stored failed") from exc
+        raise _mismatch(connection, key, "it could not be checked what is stored") from exc
 
 
 async def _compare(
     connection: Connection, key: str, found: Metadata, written: Callable[[], Awaitable[str]]
 ) -> None:
-    """Compare content by the etag, and by a read of the object where the etag is another."""
+    """Compare the content by etag, and by a read of the object if the etags differ."""
     etag = _MD5.fullmatch(found.etag or "")
     if etag is None or not connection.etags_are_md5 or _encrypts(connection):
         return
@@ -113,7 +113,7 @@ async def _compare(
     if etag[1] == expected:
         return
     if await _md5_of(connection, key) != expected:
-        raise _doubt(connection, key, "other content is stored than was written")
+        raise _mismatch(connection, key, "other content is stored than was written")
     connection.etags_are_md5 = False
 
 
@@ -132,9 +132,9 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _doubt(connection: Connection, key: str, what: str) -> OSError:
+def _mismatch(connection: Connection, key: str, found: str) -> OSError:
     return OSError(
         errno.EIO,
-        f"Do not trust this object: {what}. Write it again",
+        f"Do not trust this object: {found}. Write it again",
         redact(connection.name(key)),
     )
