@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from opendalfs.errors import ChangedError
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
+from opendalfs.runtime.executor import submit
 from opendalfs.runtime.futures import failed
-from opendalfs.runtime.workers import result, submit
+from opendalfs.runtime.workers import result
 
 __all__ = ["Chunk", "Footer", "Tail"]
 

@@ -10,8 +10,9 @@ from typing import Final
 
 from opendalfs.budget import Reservation
 from opendalfs.read.ranges import Range
+from opendalfs.runtime.executor import submit
 from opendalfs.runtime.futures import failed
-from opendalfs.runtime.workers import result, submit
+from opendalfs.runtime.workers import result
 
 from .blocks import Block, BlockStore
 

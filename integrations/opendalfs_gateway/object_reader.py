@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from opendalfs.read.async_reader import fetch
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
-from opendalfs.runtime import workers
+from opendalfs.runtime import executor
 from opendalfs.services import Home
 from opendalfs.storage.version import Version
 
@@ -57,4 +55,4 @@ class ObjectReader:
         source = Reader(self._connection, self._key, self._version)
         if self._home is Home.PROCESS:
             return source.fetch(block)
-        return await asyncio.get_running_loop().run_in_executor(workers.executor(), source.fetch, block)
+        return await executor.to_thread(source.fetch, block)

@@ -10,7 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
-from opendalfs.runtime import interrupts, workers
+from opendalfs.runtime import interrupts
+from opendalfs.runtime.executor import BoundedExecutor
 from opendalfs.write.writer import Writer
 
 from .mount import Mount
@@ -27,7 +28,7 @@ class WriterThreads:
 
     def __init__(self) -> None:
         # Not a ThreadPoolExecutor: Python joins its threads at exit before anything can end their calls.
-        self._pool = workers.BoundedExecutor(_THREADS)
+        self._pool = BoundedExecutor(_THREADS)
         self._committing: set[int] = set()
 
     async def run(self, function: Callable[[], T]) -> T:

@@ -12,7 +12,7 @@ from opendalfs.errors import ChangedError, redact
 from opendalfs.read import async_reader
 from opendalfs.read.plan import group_by_path, restore_order
 from opendalfs.read.reader import Reader
-from opendalfs.runtime import workers
+from opendalfs.runtime import executor
 from opendalfs.runtime.tasks import gather
 from opendalfs.storage.version import Version
 
@@ -183,5 +183,5 @@ def cat_ranges_blocking(
     if len(groups) == 1:
         contents = [read_ranges(path) for path in groups]
     else:
-        contents = workers.each(read_ranges, groups)
+        contents = executor.each(read_ranges, groups)
     return restore_order(groups, contents, len(paths), on_error)

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from opendalfs import tracing
 from opendalfs.errors import ChangedError, RangeError
-from opendalfs.runtime.workers import submit, wait_for_all
+from opendalfs.runtime.executor import submit, wait_for_all
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 

@@ -15,7 +15,7 @@ necessary:
 At exit `drain` cancels awaited calls, gives the others a moment to end, fails those that still wait, refuses
 new ones, and waits until no engine has called for a while. `atexit` handlers that were registered before it
 run after it, and may use storage: the main thread is then marked with a context variable, which event loops
-and `workers.BoundedExecutor` pass on. Such a call waits by itself for OpenDAL's worker when it ends.
+and `executor.BoundedExecutor` pass on. Such a call waits by itself for OpenDAL's worker when it ends.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, ParamSpec, TypeVar
 
-from . import interrupts, process, workers
+from . import executor, interrupts, process, workers
 
 __all__ = ["finish_in_thread", "gather", "run"]
 
@@ -134,7 +134,8 @@ async def finish_in_thread(function: Callable[P, object], *args: P.args, **kwarg
     *args, **kwargs
         Its arguments.
     """
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    # A future and no task, as `asyncio.run` cancels all tasks at its end.
+    work = asyncio.wrap_future(executor.submit(function, *args, **kwargs))
     try:
         await asyncio.shield(work)
     finally:

@@ -5,51 +5,26 @@ for the worker; Ctrl-C and a deadline end the wait. A call whose caller has stop
 its result is dropped. Workers are daemon threads, so that none keeps the process from exiting, unlike the
 threads of a `ThreadPoolExecutor`, which Python joins at exit.
 
-- `run` makes one call and waits for it, and `start` does not wait.
-- `submit`, `wait_for_all` and `each` run tasks, at most `TASKS` of them at a time in the whole process. A
-  task may wait for other tasks: it runs those itself that have not begun.
-- `BoundedExecutor` is another limit on tasks, in the same threads.
+`run` makes one call and waits for it, and `start` does not wait. `executor` limits how many run at a time.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import nullcontext, suppress
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
 
 from . import interrupts, process
 
-__all__ = [
-    "MAX_ABANDONED",
-    "TASKS",
-    "WAIT_SECONDS",
-    "BoundedExecutor",
-    "abandoned",
-    "each",
-    "executor",
-    "result",
-    "run",
-    "start",
-    "submit",
-    "to_thread",
-    "wait_for_all",
-]
+__all__ = ["MAX_ABANDONED", "WAIT_SECONDS", "abandoned", "result", "run", "start"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
-U = TypeVar("U")
 
 MAX_ABANDONED: Final = 16
 """Abandoned calls at a time; see `abandoned`."""
-
-TASKS: Final = 64
-"""Tasks of `submit` at a time."""
 
 WAIT_SECONDS: Final = 0.25
 """Longest single wait of a thread. Once Polars is imported, Ctrl-C does not wake a thread that waits for a
@@ -60,7 +35,7 @@ _MAX_IDLE: Final = 128
 
 
 class _Job(Generic[T]):
-    """One call of a function, and its result or error."""
+    """One call of a function, and its result or error. `for_engine`: whether it runs in an engine scope."""
 
     __slots__ = (
         "_done",
@@ -73,12 +48,12 @@ class _Job(Generic[T]):
         "function",
     )
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    def __init__(self, function: Callable[[], T], for_engine: bool = False) -> None:
         self.function = function
         self.finished = False
         self._failed = False
         self._interrupted = False
-        self._for_engine = interrupts.in_engine_scope()
+        self._for_engine = for_engine
         self._result: T | None = None
         self._error: BaseException | None = None
         self._done = threading.Lock()
@@ -94,10 +69,6 @@ class _Job(Generic[T]):
                 self._result = self.function()
         except BaseException as exc:
             self._error = exc
-
-    def leave_scope(self) -> None:
-        """Run outside the caller's engine scope: the calls of several callers each set their own."""
-        self._for_engine = False
 
     def end(self) -> None:
         """Wake the caller."""
@@ -239,13 +210,13 @@ def run(function: Callable[[], T], seconds: float) -> T:
     TimeoutError
         When it takes longer; the worker then ends the call alone.
     """
-    job = _Job(function)
+    job = _Job(function, interrupts.in_engine_scope())
     _threads.start(job)
     return job.wait(seconds)
 
 
 def start(function: Callable[[], object]) -> None:
-    """Call a function in a worker, and do not wait for it; its result and its error are dropped."""
+    """Call a function in a worker outside of engine scopes, and do not wait; result and error are dropped."""
     _threads.start(_Job(function))
 
 
@@ -269,149 +240,7 @@ def abandoned() -> int:
     return len(_threads.abandoned)
 
 
-class BoundedExecutor(Executor):
-    """A `concurrent.futures.Executor` over the workers.
-
-    Parameters
-    ----------
-    limit : int
-        Tasks at a time.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._running = 0
-        self._queue: OrderedDict[Future[Any], Callable[[], None]] = OrderedDict()
-
-    def submit(self, function: Callable[P, U], /, *args: P.args, **kwargs: P.kwargs) -> Future[U]:
-        """Call a function in a worker, at the latest when the tasks before it have ended."""
-        future: Future[U] = Future()
-        context = contextvars.copy_context() if process.exiting() else None
-        scope = interrupts.EngineScope() if interrupts.in_engine_scope() else nullcontext()
-
-        def work() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                with scope:
-                    result = context.run(function, *args, **kwargs) if context else function(*args, **kwargs)
-            except BaseException as exc:
-                future.set_exception(exc)
-            else:
-                future.set_result(result)
-
-        with self._lock:
-            if self._running >= self._limit:
-                self._queue[future] = work
-                return future
-            self._running += 1
-        job = _Job(lambda: self._run_queued(work))
-        job.leave_scope()
-        _threads.start(job)
-        return future
-
-    def run_here(self, future: Future[Any]) -> None:
-        """Run a task in this thread, if it has not begun."""
-        with self._lock:
-            work = self._queue.pop(future, None)
-        if work is not None:
-            work()
-
-    def _run_queued(self, work: Callable[[], None] | None) -> None:
-        """Run a task, and then those that are queued."""
-        while work is not None:
-            work()
-            with self._lock:
-                work = self._queue.popitem(last=False)[1] if self._queue else None
-                if work is None:
-                    self._running -= 1
-
-
-def executor() -> BoundedExecutor:
-    """Return the executor of `submit`, for `asyncio` and other code that takes one."""
-    return _tasks
-
-
-def submit(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> Future[U]:
-    """Call a function in a worker, at most `TASKS` at a time."""
-    return _tasks.submit(function, *args, **kwargs)
-
-
-async def to_thread(function: Callable[P, U], *args: P.args, **kwargs: P.kwargs) -> U:
-    """Call a function in a worker and await its result, as `asyncio.to_thread` does in threads of its own."""
-    return await asyncio.wrap_future(submit(function, *args, **kwargs))
-
-
-def wait_for_all(futures: Sequence[Future[T]]) -> list[T]:
-    """Return the results of futures that `submit` has returned; a task may call this for other tasks.
-
-    Parameters
-    ----------
-    futures : sequence of Future
-        Those that have not begun run in this thread, so that tasks which wait for tasks end in any case.
-
-    Returns
-    -------
-    list
-        Results in the order of the futures.
-
-    Raises
-    ------
-    BaseException
-        The first error in that order, when all tasks that have begun have ended; the others are cancelled.
-        KeyboardInterrupt in this thread is raised at once.
-    """
-    results: list[T] = []
-    error: BaseException | None = None
-    for future in futures:
-        if error is not None and future.cancel():
-            continue
-        try:
-            _tasks.run_here(future)
-            results.append(result(future))
-        except BaseException as exc:
-            if error is None:
-                error = exc
-                for other in futures:
-                    other.cancel()
-                if not isinstance(exc, Exception):
-                    error = None
-                    raise
-    if error is not None:
-        try:
-            raise error
-        finally:
-            # The traceback holds this frame, which holds the error.
-            error = None
-    return results
-
-
-def each(function: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """Call a function for each item in workers, at most `TASKS` at a time.
-
-    Parameters
-    ----------
-    function : callable
-        May itself call `submit` and wait for its tasks with `wait_for_all`.
-    items : iterable
-        Its arguments.
-
-    Returns
-    -------
-    list
-        Results in the order of the items.
-
-    Raises
-    ------
-    BaseException
-        As `wait_for_all`.
-    """
-    return wait_for_all([submit(function, item) for item in items])
-
-
 _threads = _Threads()
-_tasks = BoundedExecutor(TASKS)
 
 
 def _fail_waiting() -> None:
@@ -421,8 +250,8 @@ def _fail_waiting() -> None:
 
 def _reset() -> None:
     """Begin without workers in a forked child: those of the parent do not run there."""
-    global _tasks, _threads
-    _threads, _tasks = _Threads(), BoundedExecutor(TASKS)
+    global _threads
+    _threads = _Threads()
 
 
 process.fail_at_exit(_fail_waiting)

@@ -18,7 +18,7 @@ from opendal.exceptions import NotFound
 from opendal.types import Entry, Metadata, PresignedRequest
 
 from opendalfs.errors import UnsupportedError
-from opendalfs.runtime import workers
+from opendalfs.runtime import executor, workers
 from opendalfs.runtime.tasks import run
 
 from . import local_disk
@@ -316,7 +316,7 @@ class Connection(OperatorPair):
         """
         with Call(self, "rename", target).in_task():
             if exclusive:
-                await workers.to_thread(self._rename_exclusively, stage, target)
+                await executor.to_thread(self._rename_exclusively, stage, target)
             else:
                 local_disk.copy_mode(self.local_path(target), self.local_path(stage))
                 await self.async_operator.rename(stage, target)

@@ -80,7 +80,7 @@ def test_an_upload_is_completed_once(place: Place) -> None:
     upload.write(b"x" * LARGE)
     upload.complete()
     for again in (upload.complete, lambda: upload.write(b"y")):
-        with pytest.raises(ValueError, match="was completed"):
+        with pytest.raises(ValueError, match="has ended: start another one"):
             again()
     assert place.fs.size(place.path) == LARGE
 
