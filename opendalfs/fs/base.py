@@ -27,7 +27,7 @@ from opendalfs.storage.connection import Connection
 from opendalfs.storage.operators import connect
 from opendalfs.storage.version import Version, detects_change
 
-__all__ = ["BaseFileSystem", "ChangeListener", "must_refresh"]
+__all__ = ["BaseFileSystem", "ChangeListener", "must_refresh", "parent_directory"]
 
 _listeners_lock: Final = threading.Lock()
 
@@ -262,10 +262,6 @@ class BaseFileSystem(AsyncFileSystem):
             raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
         return connection, key
 
-    def parent_directory(self, path: str) -> str:
-        """Return the directory that holds a stripped path; the root for the root itself."""
-        return path.rpartition("/")[0] or self.root_marker
-
     # Caches
 
     def cached_info(self, path: str) -> Info | None:
@@ -281,7 +277,7 @@ class BaseFileSystem(AsyncFileSystem):
         dict or None
             None when no listing is cached that shows the path.
         """
-        return self.dircache.lookup(self.parent_directory(path), path)
+        return self.dircache.lookup(parent_directory(self, path), path)
 
     def cached_version(self, path: str) -> Version | None:
         """Return the version of a file from a cached listing; None unless a read can be pinned to it.
@@ -323,7 +319,7 @@ class BaseFileSystem(AsyncFileSystem):
 
     def _parents(self, path: str) -> Iterator[str]:
         while path not in ("", self.root_marker):
-            path = self.parent_directory(path)
+            path = parent_directory(self, path)
             yield path
 
     def add_change_listener(self, listener: ChangeListener) -> None:
@@ -339,6 +335,11 @@ class BaseFileSystem(AsyncFileSystem):
             if all(ref() is not listener for ref in alive):
                 alive += (weakref.ref(listener),)
             self._listeners = alive
+
+
+def parent_directory(fs: BaseFileSystem, path: str) -> str:
+    """Return the directory that holds a stripped path; the root for the root itself."""
+    return path.rpartition("/")[0] or str(fs.root_marker)
 
 
 def must_refresh(fs: BaseFileSystem, path: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from opendalfs.errors import redact
 from opendalfs.runtime.tasks import gather
 
+from .base import parent_directory
 from .copies import copy_file, copy_listed, plan_copies
 from .directories import create_directory, not_recursive, remove_directory
 from .expansion import as_paths, expand
@@ -44,7 +45,7 @@ class ChangingFileSystem(LookupFileSystem):
         path = self._strip_protocol(path)
         if await self._exists(path, refresh=True):
             raise FileExistsError(errno.EEXIST, "File exists", redact(path))
-        if not create_parents and not await self._isdir(self.parent_directory(path)):
+        if not create_parents and not await self._isdir(parent_directory(self, path)):
             raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", redact(path))
         await create_directory(self, path)
 

@@ -21,7 +21,7 @@ from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
 from opendalfs.write.parts import part_ranges, part_size
 
-from .base import BaseFileSystem
+from .base import BaseFileSystem, parent_directory
 from .directories import create_directory, is_directory_only
 from .expansion import expand
 
@@ -253,7 +253,7 @@ async def copy_listed(
     OSError
         For the first copy that fails.
     """
-    parents = {fs.parent_directory(job.source) for job in jobs}
+    parents = {parent_directory(fs, job.source) for job in jobs}
 
     async def copy_one(job: CopyJob) -> None:
         try:

@@ -17,7 +17,7 @@ from opendalfs.listing.info import Info
 from opendalfs.read.download import download, write_into
 from opendalfs.storage.version import Version
 
-from .base import BaseFileSystem, must_refresh
+from .base import BaseFileSystem, must_refresh, parent_directory
 from .cat import read_newest
 from .expansion import expand
 
@@ -100,7 +100,7 @@ async def plan_download(
 
 def _drop_markers(fs: BaseFileSystem, infos: dict[str, Info | None]) -> None:
     """List empty files whose name is a directory too as directories; raise for those that are not empty."""
-    for folder in {fs.parent_directory(path) for path in infos}:
+    for folder in {parent_directory(fs, path) for path in infos}:
         info = infos.get(folder)
         if info is None or info["type"] != "file":
             continue

@@ -15,7 +15,7 @@ from opendalfs.errors import UnsupportedError, redact
 from opendalfs.listing.info import Info
 from opendalfs.storage.connection import Connection
 
-from .base import BaseFileSystem
+from .base import BaseFileSystem, parent_directory
 from .directories import directory_exists
 from .expansion import expand
 
@@ -275,7 +275,7 @@ class LookupFileSystem(BaseFileSystem):
             name = info["name"]
             if name != path:
                 entry = listing.without_marker(info) if "marker" in info else info
-                folders.setdefault(self.parent_directory(name), []).append(entry)
+                folders.setdefault(parent_directory(self, name), []).append(entry)
         for folder, infos in folders.items():
             listing.sort_infos(infos)
             self.dircache.put(folder, infos, invalidations)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
 
 from opendalfs import OpendalFileSystem, UnsupportedError
 
@@ -59,3 +60,32 @@ def test_a_batch_size_of_minus_one_is_no_limit() -> None:
     fs.cp(["a", "b"], ["c", "d"], batch_size=-1)
     fs.rm(["a", "b"], batch_size=-1)
     assert fs.find("") == ["c", "d"]
+
+
+def test_blocking_methods_are_documented_by_their_coroutines() -> None:
+    for name in (
+        "info",
+        "ls",
+        "find",
+        "cat_file",
+        "pipe_file",
+        "get_file",
+        "put_file",
+        "cp_file",
+        "mv",
+        "rm",
+    ):
+        method, coroutine = getattr(OpendalFileSystem, name), getattr(OpendalFileSystem, f"_{name}")
+        assert method.__name__ == name
+        assert "Raises\n" in method.__doc__
+        assert method.__doc__ == coroutine.__doc__
+        assert inspect.signature(method) == inspect.signature(coroutine)
+
+
+def test_few_public_names_are_added_to_those_of_fsspec(memory: OpendalFileSystem) -> None:
+    added = {name for name in dir(memory) if not name.startswith("_")} - set(dir(AsyncFileSystem()))
+    of_s3fs = {"getxattr", "metadata", "object_version_info", "url"}
+    options = {"endpoint", "native", "service", "tuning"}
+    paths = {"check_server", "locate", "locate_for_writing", "reader"}
+    caches = {"add_change_listener", "cached_info", "cached_version"}
+    assert added == of_s3fs | options | paths | caches
