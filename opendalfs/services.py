@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -354,6 +353,6 @@ def _config_options(scheme: str) -> Mapping[str, str]:
 
 def _option_type(annotation: object) -> str:
     text = getattr(annotation, "__forward_arg__", None) or str(annotation)
-    found = re.search(r"Required\[(.*)\]", text)
-    kind = found.group(1) if found else text
-    return "path" if "PathLike" in kind else kind
+    if text.startswith(("Required[", "NotRequired[")):
+        text = text.partition("[")[2].removesuffix("]")
+    return "path" if "PathLike" in text else text

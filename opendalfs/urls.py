@@ -106,8 +106,8 @@ def strip(service: Service, path: str) -> str:
 def no_container(service: Service, path: str) -> str:
     """Return the error message for a path without a container."""
     container = service.container or "repository"
-    place = service.container or "owner/name"
-    return f"{redact(path)!r} names no {container}: write '{service.protocols[0]}://{place}/key'"
+    example = f"{service.protocols[0]}://{service.container or 'owner/name'}/key"
+    return f"{redact(path)!r} names no {container}: write {example!r}"
 
 
 def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:

@@ -23,6 +23,7 @@ __all__ = ["ServiceFileSystem"]
 
 _WINDOWS: Final = os.name == "nt"
 
+_TYPES: Final = {"path": "str or path-like"}
 _PATHS: Final = {
     Form.CONTAINER: "{container}/key",
     Form.HUB: "datasets/owner/name/key",
@@ -183,10 +184,12 @@ def _check_configuration(cls: type[ServiceFileSystem], server: str) -> None:
 
 def _document(service: Service, summary: str) -> str:
     """Return the docstring of a service's class, which lists its options."""
-    options = []
-    for name, kind in sorted(class_options(service).items()):
-        names = [name, *(peer for peer, native in service.peers.items() if native == name)]
-        options.append(f"{', '.join(names)} : {'path-like' if kind == 'path' else kind}")
+    types = class_options(service)
+    names = {name: name for name in sorted(types)}
+    for peer, name in service.peers.items():
+        if name in names:
+            names[name] += f", {peer}"
+    options = [f"{names[name]} : {_TYPES.get(types[name], types[name])}" for name in names]
     path = _PATHS[service.form].format(container=service.container)
     host = "host/" if service.form is Form.ENDPOINT else ""
     return _DOCUMENTATION.format(
