@@ -191,11 +191,11 @@ class Connection(OperatorPair):
             page: list[Entry] = []
             ended = False
             while not ended:
-                count = paging.mark - len(page)
+                count = paging.next_check - len(page)
                 taken = await call.run_async(_take, lister, count)
                 page += taken
                 ended = len(taken) < count
-                if not ended and paging.fill(page):
+                if not ended and paging.check(page):
                     call.count(0, requests=len(paging.pages))
                     yield page
                     page = []

@@ -1,4 +1,4 @@
-"""Listings as pages: what a server repeats is noticed, and so is an end that comes after a full page."""
+"""Pages of a listing: detects a server that repeats keys, and a list that ends after a full page."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from opendalfs.services import Form, Service
 __all__ = ["PAGE", "Paging"]
 
 PAGE: Final = 1000
-"""Keys on a page of a listing: what S3 gives at most, and most others by default."""
+"""Keys on a page of a listing: the maximum of S3, and the default of most other services."""
 
-_EARLY: Final = 64
-"""Entries after which the first page is looked at before it is full: a server may repeat a single key."""
+_FIRST_CHECK: Final = 64
+"""Entries after which the first page is checked before it is full: a server may repeat a single key."""
 
-_FEW: Final = 4
-"""With fewer than one in so many entries distinct, a server repeats itself."""
+_MIN_DISTINCT_RATIO: Final = 4
+"""If fewer than one in this many entries is distinct, the server repeats keys."""
 
 
 class Paging:
-    """Cuts one list into pages and remembers them.
+    """Splits one list into pages, and keeps them.
 
-    OpenDAL does not show where a server's pages end, nor the token of the next one. A server that answers the
-    same token again and again would be listed for ever, and one that answers a later page with an error of
-    status 200 would seem to have no more keys.
+    OpenDAL shows neither the end of a server's page nor the token of the next one. The list of a server that
+    returns the same token each time would never end, and a server that returns an error of status 200 instead
+    of a later page would seem to have no more keys.
 
     Parameters
     ----------
     service : Service
-        What is listed. Services with containers never list a key twice; others may.
+        The service. Services with containers never list a key twice; others may.
     name : str
-        The path that is listed, for the error.
+        The listed path, for the error.
     options : Mapping
         OpenDAL's options of the list.
     size : int
@@ -46,25 +46,25 @@ class Paging:
         self.distinct = service.form in (Form.CONTAINER, Form.HUB) and not options.get("versions")
         self.size = size
         self.pages: list[list[Entry]] = []
-        self.mark = min(_EARLY, size) if self.distinct else size
+        self.next_check = min(_FIRST_CHECK, size) if self.distinct else size
         self._name = name
         self._paths: set[str] = set()
 
     @property
     def last(self) -> str | None:
-        """The last key listed, when the list ended on a full page and can be taken up after it."""
+        """The last listed key, when the list ended on a full page and can be continued after it."""
         return self.pages[-1][-1].path if self.pages and self.distinct else None
 
-    def fill(self, page: list[Entry]) -> bool:
-        """Look at a page that has grown to `mark` entries; return whether it is full.
+    def check(self, page: list[Entry]) -> bool:
+        """Check a page that has grown to `next_check` entries; return whether it is full.
 
         Raises
         ------
         OSError
-            When the server repeats what it listed before.
+            When the server repeats keys.
         """
         full = len(page) == self.size
-        if self.distinct and not self._brings_new(page):
+        if self.distinct and not self._has_new_keys(page):
             raise OSError(
                 errno.EIO,
                 "The server lists the same keys again and again: its listing has no end",
@@ -72,21 +72,21 @@ class Paging:
             )
         if full:
             self.pages.append(page)
-        self.mark = self.size
+        self.next_check = self.size
         return full
 
-    def _brings_new(self, page: list[Entry]) -> bool:
+    def _has_new_keys(self, page: list[Entry]) -> bool:
         before = self.pages[-1] if self.pages else None
-        # Most servers list in order, so that the last key tells.
+        # Most servers list in order, so that the last key is enough.
         if before is not None and page[-1].path > before[-1].path:
             return True
         paths = {entry.path for entry in page}
         if before is None:
-            return len(paths) * _FEW >= len(page)
+            return len(paths) * _MIN_DISTINCT_RATIO >= len(page)
         return not paths <= {entry.path for entry in before}
 
     def unseen(self, page: Sequence[Entry]) -> list[Entry]:
-        """Return the entries of a page that were not listed before."""
+        """Return the entries of a page that are on no earlier page."""
         if not self._paths:
             self._paths = {entry.path for kept in self.pages for entry in kept}
         fresh = [entry for entry in page if entry.path not in self._paths]

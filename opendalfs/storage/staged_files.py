@@ -1,21 +1,21 @@
-"""Staged files: where a write to a local disk goes until it is published by a rename.
+"""Staged files: the target of a write to a local disk until a rename publishes it.
 
 A staged file is ``.<name>.<20 hex digits>.part`` beside its target. The digits are a digest of the target's
-name (8), one of this machine's name (4) and a number (8). Listings leave these files out.
+name (8), one of this machine's name (4) and a number (8). Listings exclude these files.
 
 A writer holds a lock (``flock``) on its staged file from its creation to its publication. The next write of
-the same file takes the first free number, so it meets a file that a killed writer left behind and removes
-it. That is safe:
+the same file takes the first free number, so it finds a file that a killed writer has left, and removes it.
+That is safe:
 
 - It removes only a file whose lock it holds. The kernel releases a lock when the last process that holds it
   ends, and not before, so the lock of a live writer, or of a fork of it, is never free.
-- With the lock it checks that the name still leads to the file that it has locked. A published file has lost
-  that name before its lock is released.
+- With the lock it checks that the name is still that of the locked file. A published file has lost that name
+  before its lock is released.
 - Two machines never share a name, as locks may not reach across a network disk.
 - It removes only files of its own user.
 
-Where there are no locks nothing is removed, and the number is random. That holds for SMB too: its locks keep
-all other descriptors from writing, and OpenDAL writes with its own (flock(2), "CIFS details").
+Without locks nothing is removed, and the number is random. SMB counts as without: its locks keep all other
+descriptors from writing, and OpenDAL writes with its own (flock(2), "CIFS details").
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ except ImportError:  # pragma: no cover  # Windows
 
 __all__ = ["StagedFile", "is_staged_name", "remove_leftover", "stage_file"]
 
-_KEPT: Final = 50
-"""Characters of the target's name that are kept: of four bytes each, they leave room in the 255 of disks."""
+_MAX_NAME: Final = 50
+"""Characters of the target's name in that of the staged file: at four bytes each they fit into 255 bytes."""
 
 _STAGED: Final = re.compile(r"\.(?P<name>.{1,50})\.(?P<digest>[0-9a-f]{8})[0-9a-f]{12}\.part", re.DOTALL)
 
@@ -49,11 +49,11 @@ _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _usable: dict[int, bool] = {}
 """Whether locks can be used, by device."""
 
-_LOOK: Final = os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+_OPEN: Final = os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 def is_staged_name(name: str) -> bool:
-    """Whether a name is that of a staged file.
+    """Whether a name is the name of a staged file.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def is_staged_name(name: str) -> bool:
     Returns
     -------
     bool
-        False for names that only look similar: the digest must be that of the target's name. It cannot be
-        checked for names of 50 characters or more, which are kept in part.
+        False for names that only look similar: the digest must be that of the target's name. The digest of
+        names of 50 characters or more cannot be checked, as the staged file's name has only a part of them.
 
     Examples
     --------
@@ -76,7 +76,9 @@ def is_staged_name(name: str) -> bool:
     if not name.endswith(".part"):
         return False
     found = _STAGED.fullmatch(name)
-    return found is not None and (len(found["name"]) == _KEPT or found["digest"] == _digest(found["name"], 4))
+    if found is None:
+        return False
+    return len(found["name"]) == _MAX_NAME or found["digest"] == _digest(found["name"], 4)
 
 
 class StagedFile:
@@ -85,11 +87,11 @@ class StagedFile:
     Parameters
     ----------
     path : str
-        Where it is.
+        Its path.
     descriptor : int
         Open for reading and writing.
     locked : bool
-        Whether the lock is held.
+        Whether the descriptor holds the lock.
     """
 
     def __init__(self, path: str, descriptor: int, locked: bool) -> None:
@@ -101,7 +103,7 @@ class StagedFile:
 
     @property
     def name(self) -> str:
-        """Last part of the path."""
+        """The last part of the path."""
         return os.path.basename(self.path)
 
     def close(self) -> None:
@@ -110,16 +112,16 @@ class StagedFile:
             self._release()
 
     def is_there(self) -> bool:
-        """Whether the path still leads to this file, so that it may be published."""
-        return not self._locked or _leads_to(self.path, self.descriptor)
+        """Whether the path is still that of this file, so that it may be published."""
+        return not self._locked or _is_same_file(self.path, self.descriptor)
 
     def published(self) -> None:
-        """Release the lock, after the file has got its target's name."""
+        """Release the lock, after the rename to the target."""
         self._ended = True
         self._release()
 
     def remove(self) -> None:
-        """Remove the file; in a forked process only the copy of its descriptor is closed."""
+        """Remove the file; a forked child only closes its copy of the descriptor."""
         if self._ended:
             return
         self._ended = True
@@ -140,16 +142,16 @@ class StagedFile:
 
 
 def stage_file(target: str, *, parents: bool = False, lock: bool = True) -> StagedFile:
-    """Create a staged file, and remove those that killed writers of the same target left behind.
+    """Create a staged file, and remove those that killed writers of the same target have left.
 
     Parameters
     ----------
     target : str
-        Path of the file that it is to become.
+        Path of the file that it will replace.
     parents : bool
-        Make the directories above it that are missing.
+        Whether to create missing parent directories.
     lock : bool
-        False when another program is to replace the staged file, so that a lock on it would mean nothing.
+        False when another program replaces the staged file, so that a lock on it would have no effect.
 
     Returns
     -------
@@ -158,7 +160,7 @@ def stage_file(target: str, *, parents: bool = False, lock: bool = True) -> Stag
     Raises
     ------
     OSError
-        When the file cannot be created; its ``filename`` is that of the staged file or of a directory above.
+        When the file cannot be created; its ``filename`` is that of the staged file or of a parent directory.
     """
     folder, name = os.path.split(target)
     try:
@@ -179,9 +181,9 @@ def _stage(folder: str, name: str, lock: bool) -> StagedFile:
 
 
 def _locks_usable(folder: str) -> bool:
-    """Whether a locked file of this directory can be written with another descriptor, and told from others.
+    """Whether a locked file in a directory can be written with another descriptor, and identified.
 
-    A file is locked to find out, once for each device.
+    Locks a file to find out, once for each device.
     """
     if fcntl is None:
         return False
@@ -200,7 +202,7 @@ def _try_lock(path: str) -> bool:
         # Some disks report a refused write only when the file is closed.
         with open(path, "r+b", buffering=0) as other:
             other.write(b"x")
-        return _leads_to(path, descriptor)
+        return _is_same_file(path, descriptor)
     except OSError:
         return False
     finally:
@@ -210,7 +212,7 @@ def _try_lock(path: str) -> bool:
 
 
 def _stage_locked(folder: str, name: str) -> StagedFile | None:
-    """Create and lock the staged file of the first free number; None where the disk has no locks."""
+    """Create and lock the staged file with the first free number; None if the disk has no locks."""
     assert fcntl is not None
     for number in count():
         path = os.path.join(folder, _name(name, number))
@@ -221,9 +223,9 @@ def _stage_locked(folder: str, name: str) -> StagedFile | None:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            locked = _leads_to(path, descriptor)
+            locked = _is_same_file(path, descriptor)
         except BlockingIOError:
-            # Another writer has just taken this file for a leftover, and removes it.
+            # Another writer takes this file for a leftover, and removes it.
             locked = False
         except OSError:
             os.close(descriptor)
@@ -237,7 +239,7 @@ def _stage_locked(folder: str, name: str) -> StagedFile | None:
 
 
 def _create(path: str) -> int | None:
-    """Create a file; None when there is one of that name."""
+    """Create a file, and return its descriptor; None when the name is taken."""
     try:
         return os.open(path, _CREATE, 0o666)
     except FileExistsError:
@@ -245,7 +247,7 @@ def _create(path: str) -> int | None:
 
 
 def _remove_leftovers(folder: str, name: str, number: int) -> None:
-    """Remove what writers left behind under the numbers that follow, up to the first free one."""
+    """Remove the files of killed writers with the following numbers, up to the first free one."""
     for later in count(number):
         path = os.path.join(folder, _name(name, later))
         if not os.path.lexists(path):
@@ -259,17 +261,17 @@ def remove_leftover(path: str) -> bool:
     Parameters
     ----------
     path : str
-        Of the staged file.
+        Path of the staged file.
 
     Returns
     -------
     bool
-        False when its writer is alive, or nothing tells that it is dead.
+        False when its writer is alive, or may be.
     """
     try:
         if fcntl is None or not _locks_usable(os.path.dirname(path)):
             return False
-        descriptor = os.open(path, _LOOK)
+        descriptor = os.open(path, _OPEN)
     except FileNotFoundError:
         return True
     except OSError:
@@ -279,7 +281,7 @@ def remove_leftover(path: str) -> bool:
         found = os.fstat(descriptor)
         if not S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             return False
-        if _leads_to(path, descriptor):
+        if _is_same_file(path, descriptor):
             os.unlink(path)
     except OSError:
         return False
@@ -288,7 +290,7 @@ def remove_leftover(path: str) -> bool:
     return True
 
 
-def _leads_to(path: str, descriptor: int) -> bool:
+def _is_same_file(path: str, descriptor: int) -> bool:
     try:
         there, ours = os.lstat(path), os.fstat(descriptor)
     except OSError:
@@ -297,7 +299,7 @@ def _leads_to(path: str, descriptor: int) -> bool:
 
 
 def _name(name: str, number: int) -> str:
-    return f".{name[:_KEPT]}.{_digest(name, 4)}{_machine()}{number:08x}.part"
+    return f".{name[:_MAX_NAME]}.{_digest(name, 4)}{_machine()}{number:08x}.part"
 
 
 def _digest(text: str, size: int) -> str:

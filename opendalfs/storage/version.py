@@ -1,4 +1,4 @@
-"""Versions of objects: what tells them apart, and how a read is held to one."""
+"""Versions of objects, and reads that are pinned to one version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Version", "compare", "compares", "detects_change", "pin", "whole"]
 
 
 class Version(NamedTuple):
-    """The version of an object that a handle reads, as far as its service tells versions apart.
+    """The version of an object, as far as its service distinguishes versions.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Version(NamedTuple):
 
     @classmethod
     def of(cls, connection: Connection, key: str, metadata: Metadata) -> Version:
-        """Take the version from an object's metadata."""
+        """Return the version in an object's metadata."""
         return cls(
             metadata.content_length,
             metadata.etag,
@@ -50,15 +50,16 @@ class Version(NamedTuple):
 
     @classmethod
     def from_info(cls, info: dict[str, Any]) -> Version:
-        """Take the version from what ``info`` returned."""
+        """Return the version in the result of ``info``."""
         return cls(info["size"], info.get("ETag"), info.get("VersionId"), info.get("LastModified"))
 
 
 def pin(connection: Connection, version: Version | None) -> dict[str, str]:
-    """Give the options that make a read fail when the object is no longer that version.
+    """Return the options that make a read fail when the object has another version; empty if there are none.
 
-    A weak etag (``W/``) never matches (RFC 9110, 13.1.1), so it cannot pin. Nor can, over plain HTTP, one
-    without quotes, which is none (8.8.3): SeaweedFS's WebDAV makes such ones for large files.
+    A weak etag (``W/``) never matches (RFC 9110, 13.1.1), so it cannot pin a read. Over plain HTTP, an etag
+    without quotes cannot either, as it is not valid (8.8.3): SeaweedFS's WebDAV sends such etags for large
+    files.
     """
     if version is None:
         return {}
@@ -74,17 +75,17 @@ def pin(connection: Connection, version: Version | None) -> dict[str, str]:
 
 
 def compares(connection: Connection, version: Version | None) -> bool:
-    """Tell whether to compare size and time after a read, where that costs no request."""
+    """Whether to compare size and time after a read, as that costs no request."""
     return version is not None and connection.service.home is not Home.REMOTE
 
 
 def detects_change(connection: Connection, version: Version) -> bool:
-    """Whether a read of a version fails when the object has another one by then."""
+    """Whether a read of a version fails when the object has another version by then."""
     return compares(connection, version) or bool(pin(connection, version))
 
 
 def compare(connection: Connection, key: str, version: Version, metadata: Metadata) -> None:
-    """Raise when size or time are no longer those of the version."""
+    """Raise ChangedError unless the metadata has the size and time of the version."""
     now = Version.of(connection, key, metadata)
     if (now.size, now.modified) != (version.size, version.modified):
         raise _changed(connection, key)
@@ -92,7 +93,7 @@ def compare(connection: Connection, key: str, version: Version, metadata: Metada
 
 @contextmanager
 def whole(connection: Connection, key: str) -> Iterator[None]:
-    """Say what it means when an object ends before the size that was told."""
+    """Raise ChangedError in the block when the object ends before the end of its version."""
     try:
         yield
     except RangeError as exc:

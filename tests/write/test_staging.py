@@ -258,7 +258,7 @@ def smb_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def changing_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells whether a path still leads to an open file, as on some FUSE disks."""
-    monkeypatch.setattr(staged_files, "_leads_to", lambda *_: False)
+    monkeypatch.setattr(staged_files, "_is_same_file", lambda *_: False)
 
 
 @pytest.mark.parametrize("disk", [smb_locks, changing_inodes])
