@@ -44,28 +44,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """Give SeaweedFS, or the user's own server where the environment names one."""
+    """Yield SeaweedFS, or the server that the environment names."""
     with testing.s3_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[Moto]:
-    """Give moto's S3: the same protocol with flat keys."""
+    """Yield the S3 server of moto, which has flat keys."""
     with Moto() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def gcs_server() -> Iterator[GcsEmulator]:
-    """Give the emulator of Google Cloud Storage."""
+    """Yield the emulator of Google Cloud Storage."""
     with GcsEmulator() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def azure_server() -> Iterator[Azurite]:
-    """Give Azurite, which only npm can install."""
+    """Yield Azurite, which npm installs."""
     yield from _started(Azurite())
 
 
@@ -117,7 +117,7 @@ def _started(server: S) -> Iterator[S]:
 
 @pytest.fixture
 def prefix(s3_server: S3Server) -> Iterator[str]:
-    """Give a fresh ``bucket/prefix`` of the S3 server, emptied afterwards."""
+    """Yield an unused ``bucket/prefix`` of the S3 server, and empty it afterwards."""
     name = f"test-{uuid4().hex[:12]}"
     yield f"{s3_server.bucket}/{name}"
     s3_server.remove_prefix(f"{name}/")
@@ -125,7 +125,7 @@ def prefix(s3_server: S3Server) -> Iterator[str]:
 
 @pytest.fixture
 def bucket(s3_server: S3Server) -> Iterator[str]:
-    """Give a fresh bucket of the S3 server, removed afterwards."""
+    """Yield a new bucket of the S3 server, and remove it afterwards."""
     name = f"test-{uuid4().hex[:12]}"
     s3_server.make_bucket(name)
     yield name

@@ -31,7 +31,7 @@ from opendalfs.testing import S3Server
 
 @pytest.fixture
 def context() -> Context:
-    """Give a place where nothing is stored and nothing is counted."""
+    """Return a context without storage and without a counting proxy."""
     return Context(Settings(rounds=2), "memory", "bench", {}, {})
 
 

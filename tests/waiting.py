@@ -9,7 +9,7 @@ __all__ = ["eventually"]
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Tell whether a condition comes true in time; on a busy machine a thread may take its while."""
+    """Wait until `condition` returns True, at most `seconds` seconds; return whether it did."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -23,16 +23,16 @@ __all__ = ["Azurite"]
 
 
 class Azurite(Server):
-    """Azure Blob Storage by Microsoft's Azurite, where npm has put it on the PATH."""
+    """Azure Blob Storage by Microsoft's Azurite, which npm installs."""
 
     name = "Azurite"
     account_name = "devstoreaccount1"
-    # Not a secret: the account every Azurite has, printed in its manual.
+    # Not a secret: the default account of Azurite, from its manual.
     account_key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's azblob service, without the container."""
+        """Options of OpenDAL's service ``azblob``, without the container."""
         return {
             "endpoint": f"{self.endpoint}/{self.account_name}",
             "account_name": self.account_name,
@@ -52,11 +52,11 @@ class Azurite(Server):
         return True
 
     def _make_container(self) -> None:
-        """Send a signed request by hand, since nothing else here knows how to make containers."""
+        """Create the container by a signed request; OpenDAL creates none."""
         path = f"/{self.account_name}/{self.bucket}"
         fields = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
         signed = "".join(f"{name}:{value}\n" for name, value in fields.items())
-        empty = 12 * "\n"  # the headers that this request does without
+        empty = 12 * "\n"  # headers that this request lacks
         text = f"PUT{empty}{signed}/{self.account_name}{path}\nrestype:container"
         digest = hmac.digest(b64decode(self.account_key), text.encode(), "sha256")
         fields["Authorization"] = f"SharedKey {self.account_name}:{b64encode(digest).decode()}"
@@ -65,4 +65,4 @@ class Azurite(Server):
             connection.request("PUT", f"{path}?restype=container", headers=fields)
             status = connection.getresponse().status
         if status not in (http.client.CREATED, http.client.CONFLICT):
-            raise ServerError(f"Azurite: no container {self.bucket}, but HTTP status {status}")
+            raise ServerError(f"Azurite did not create the container {self.bucket!r}: HTTP status {status}")

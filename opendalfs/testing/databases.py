@@ -1,4 +1,4 @@
-"""Key-value servers and databases of the operating system, which tests skip where one is not installed."""
+"""Key-value servers and databases that the operating system installs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["MariaDB", "Memcached", "PostgreSQL", "Redis"]
 
 
 class _KeyValueServer(Server):
-    """A server that does not speak HTTP: it serves once it takes connections."""
+    """A server without HTTP: it is ready once it accepts connections."""
 
     program: str
     package: str
@@ -46,7 +46,7 @@ class Memcached(_KeyValueServer):
 
 
 class PostgreSQL(_KeyValueServer):
-    """PostgreSQL with a table ``objects``; run by the user ``postgres`` where this one is root."""
+    """PostgreSQL with a table ``objects``. Root runs it as the user ``postgres``."""
 
     name = "PostgreSQL"
     program = "initdb"
@@ -87,7 +87,7 @@ class PostgreSQL(_KeyValueServer):
 
 
 class MariaDB(_KeyValueServer):
-    """MariaDB with a table ``objects``, of the user ``root`` without a password."""
+    """MariaDB with a table ``objects``."""
 
     name = "MariaDB"
     program = "mariadbd"
@@ -129,7 +129,7 @@ class MariaDB(_KeyValueServer):
 
 
 class Redis(_KeyValueServer):
-    """``redis-server`` in memory, which wants a password."""
+    """``redis-server`` in memory, with a password."""
 
     name = "redis"
     program = "redis-server"
@@ -138,7 +138,7 @@ class Redis(_KeyValueServer):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's redis service."""
+        """Options of OpenDAL's service ``redis``."""
         return {"endpoint": f"redis://{HOST}:{self.port}", "password": self.password}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:

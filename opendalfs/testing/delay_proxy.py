@@ -1,4 +1,4 @@
-"""A storage server made as far away as a real one, and a count of what it is asked.
+"""A proxy that adds the latency and the bandwidth of a distant server, and counts requests.
 
 ::
 
@@ -23,13 +23,13 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 _ROOT = Path(__file__).parents[2]
-# A reader may leave requests under way that nobody waits for; they belong to its bill, too.
+# A reader may leave requests in flight that nobody waits for; they are counted too.
 SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What passed the proxy since the last reset, by HTTP method."""
+    """Requests and bytes that passed the proxy since the last reset, by HTTP method."""
 
     requests_by_method: Mapping[str, int]
     sent_by_method: Mapping[str, int]
@@ -46,28 +46,28 @@ class Counters:
 
     @property
     def sent(self) -> int:
-        """Bytes of all bodies the server sent."""
+        """Bytes of all bodies that the server sent."""
         return sum(self.sent_by_method.values())
 
     @property
     def received(self) -> int:
-        """Bytes of all bodies the server received."""
+        """Bytes of all bodies that the server received."""
         return sum(self.received_by_method.values())
 
 
 class DelayProxy:
-    """A proxy as a process of its own in front of an HTTP server; transparent until it is `set`.
+    """A proxy process in front of an HTTP server. Without latency and bandwidth it only counts.
 
     Parameters
     ----------
     endpoint : str
         URL of the server, ``http://`` only.
     latency : float
-        Seconds from a request's last byte to its response's first, at least.
+        Least number of seconds from the last byte of a request to the first byte of its response.
     bandwidth : float
-        Bytes a second that a connection carries at most; 0 is no limit.
+        Bytes per second that a connection carries at most; 0 is no limit.
     portable : bool
-        Copy and pace in Python, which costs more, rather than in the kernel as Linux can.
+        Copy and pace in Python instead of the Linux kernel. This uses more processor time.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class DelayProxy:
     ) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme != "http" or parts.hostname is None:
-            raise ValueError(f"the proxy speaks plain http only, not to {endpoint}")
-        way = "portable" if portable else "kernel"
-        self._arguments = [parts.hostname, str(parts.port or 80), way]
+            raise ValueError(f"unsupported endpoint {endpoint!r}: the proxy needs an http:// URL")
+        mode = "portable" if portable else "kernel"
+        self._arguments = [parts.hostname, str(parts.port or 80), mode]
         self._speed = (latency, bandwidth)
         self._process: subprocess.Popen[str] | None = None
         self.endpoint = ""
@@ -95,18 +95,18 @@ class DelayProxy:
             text=True,
             start_new_session=True,
         )
-        self.endpoint = f"http://127.0.0.1:{self._answer()['port']}"
+        self.endpoint = f"http://127.0.0.1:{self._read_result()['port']}"
         self.set(*self._speed)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.kill()  # it holds nothing that wants a clean end
+            self._process.kill()  # it has nothing to clean up
             self._process.communicate()
             self._process = None
 
     def through(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the options of a client that takes the way through the proxy.
+        """Return options of a client that connects through the proxy.
 
         Parameters
         ----------
@@ -116,40 +116,40 @@ class DelayProxy:
         Returns
         -------
         dict
-            The same with the proxy's address.
+            The options with the address of the proxy.
         """
         return {**options, "endpoint_url": self.endpoint}
 
     def set(self, latency: float, bandwidth: float) -> None:
-        """Move the server further away, from the next request on.
+        """Change latency and bandwidth, from the next request on.
 
         Parameters
         ----------
         latency : float
-            Seconds from a request's last byte to its response's first, at least.
+            Least number of seconds from the last byte of a request to the first byte of its response.
         bandwidth : float
-            Bytes a second that a connection carries at most; 0 is no limit.
+            Bytes per second that a connection carries at most; 0 is no limit.
         """
-        self._ask(do="set", latency=latency, bandwidth=bandwidth)
+        self._command(do="set", latency=latency, bandwidth=bandwidth)
 
     def reset(self) -> None:
-        """Count from zero."""
-        self._ask(do="reset")
+        """Set the counters to zero."""
+        self._command(do="reset")
 
     def counters(self, settle: float = SETTLE_SECONDS) -> Counters:
-        """Read the counters.
+        """Return the counters.
 
         Parameters
         ----------
         settle : float
-            Seconds to wait at most for requests still in flight.
+            Seconds to wait at most for requests in flight.
 
         Returns
         -------
         Counters
-            What passed since the last reset; ``cpu`` is the proxy's own since it started.
+            Counters since the last reset; ``cpu`` is the processor time of the proxy since its start.
         """
-        report = self._ask(do="report", settle=settle)
+        report = self._command(do="report", settle=settle)
         return Counters(
             requests_by_method=report["requests"],
             sent_by_method=report["sent"],
@@ -160,18 +160,18 @@ class DelayProxy:
             cpu=report["cpu"],
         )
 
-    def _ask(self, **order: Any) -> dict[str, Any]:
+    def _command(self, **command: Any) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        return self._read_result()
 
-    def _answer(self) -> dict[str, Any]:
+    def _read_result(self) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the proxy ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+            raise RuntimeError(f"the proxy ended: exit status {self._process.wait()}")
+        result: dict[str, Any] = json.loads(line)
+        return result

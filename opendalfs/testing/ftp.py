@@ -33,12 +33,12 @@ class FtpServer(Server):
 
     @property
     def endpoint(self) -> str:
-        """The server's URL."""
+        """URL of the server."""
         return f"ftp://{HOST}:{self.port}"
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's ftp service."""
+        """Options of OpenDAL's service ``ftp``."""
         return {"endpoint": self.endpoint, "user": self.user, "password": self.password}
 
     def _is_ready(self) -> bool:
@@ -65,7 +65,7 @@ class Pyftpdlib(FtpServer):
 
     @property
     def reader_options(self) -> dict[str, Any]:
-        """The options of a user who may change nothing."""
+        """Options of a user without write permission."""
         return {**self.options, "user": self.reader}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
@@ -77,7 +77,7 @@ class Pyftpdlib(FtpServer):
 
 
 class Vsftpd(FtpServer):
-    """vsftpd, which wants root's rights, with its anonymous user."""
+    """vsftpd, which needs root, with its anonymous user."""
 
     name = "vsftpd"
     user = "anonymous"
@@ -85,13 +85,13 @@ class Vsftpd(FtpServer):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's ftp service; vsftpd lets nobody write to its own root."""
+        """Options of OpenDAL's service ``ftp``; the root of vsftpd is read-only."""
         return {**super().options, "root": "/data"}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
         program = require_program("vsftpd", "apt-get install vsftpd")
         if os.geteuid() != 0:
-            raise ServerUnavailable("vsftpd: only root can start it")
+            raise ServerUnavailable("vsftpd needs root: run as root to start it")
         (self.port,) = free_ports(1)
         root, empty = directory / "root", directory / "empty"
         for made in (root, empty, root / "data"):

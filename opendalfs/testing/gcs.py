@@ -12,13 +12,13 @@ __all__ = ["GcsEmulator", "gcs_server"]
 
 
 class GcsEmulator(Server):
-    """Google Cloud Storage's JSON API in memory, by the PyPI package ``gcp-storage-emulator``."""
+    """The API of Google Cloud Storage in memory, by the PyPI package ``gcp-storage-emulator``."""
 
     name = "GCS"
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's gcs service, without the bucket."""
+        """Options of OpenDAL's service ``gcs``, without the bucket."""
         return {"endpoint": self.endpoint, "skip_signature": True, "disable_vm_metadata": True}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:

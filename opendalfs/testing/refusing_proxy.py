@@ -1,4 +1,4 @@
-"""A proxy that passes requests on to a server and refuses some of them."""
+"""A proxy that forwards requests to a server and refuses some of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADERS = {"Content-Type": "application/xml", "Content-Length": str(len(_DENIED
 
 
 class RefusingProxy:
-    """A proxy that can answer 403, or cut an answer short, in the server's place.
+    """A proxy that responds with 403, or cuts a response, instead of the server.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class RefusingProxy:
     Attributes
     ----------
     refuses : callable
-        Takes a request; returns None to pass it on, ``"403"`` or ``"cut"``.
+        Takes a request; returns None to forward it, ``"403"`` or ``"cut"``.
     refused : int
-        Requests refused so far.
+        Number of requests refused since `refuse`.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -45,20 +45,20 @@ class RefusingProxy:
         self._server.__exit__(*details)
 
     def through(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return options with the proxy's address in place of the server's ``endpoint_url``."""
+        """Return options of a client that connects through the proxy; they have an ``endpoint_url``."""
         return {**options, "endpoint_url": self._server.endpoint}
 
     def refuse(self, times: int, how: str = "403", method: str = "GET", key: str = "") -> None:
-        """Refuse the next requests of a method whose path contains `key`, and pass on all others.
+        """Refuse the next requests of a method whose path contains `key`, and forward all others.
 
         Parameters
         ----------
         times : int
-            How many.
+            Number of requests to refuse.
         how : {"403", "cut"}
-            What to do instead.
+            Status 403, or half of the body and a closed connection.
         method : str
-            Of the requests to refuse.
+            Method of the requests to refuse.
         key : str
             Part of the path of the requests to refuse.
         """
@@ -84,6 +84,6 @@ class RefusingProxy:
 
 
 def _half(body: bytes) -> Iterator[bytes]:
-    """Yield the first half of a body, and end the connection."""
+    """Yield the first half of a body, and close the connection."""
     yield body[: len(body) // 2]
     raise ConnectionAbortedError

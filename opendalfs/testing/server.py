@@ -1,4 +1,4 @@
-"""A server as a process of its own: ports, start, health, log, stop.
+"""The base class of all servers: a process with free ports, a health check, a log and an end.
 
 `processes/server_supervisor.py` stops the process when this one ends.
 """
@@ -19,7 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 HOST = "127.0.0.1"
 BUCKET = "test-bucket"
@@ -28,13 +28,13 @@ START_SECONDS = 30.0
 START_ATTEMPTS = 5
 PROCESSES = Path(__file__).with_name("processes")
 _SUPERVISOR = PROCESSES / "server_supervisor.py"
-# Below the range the kernel hands to outgoing connections, so that none of those takes a port
-# between our look and the server's bind; `free_ports` adds at most 10,000.
+# Below the range of outgoing connections, so that none of them takes a port between our check and the
+# server's bind. Servers add at most 10,000 to a port.
 _PORTS = range(10_240, 22_768)
 
 
 class ServerError(RuntimeError):
-    """A server did not start; the message holds the end of its log."""
+    """A server did not start; the message contains the end of its log."""
 
 
 class ServerUnavailable(ServerError):
@@ -80,7 +80,7 @@ def require_module(name: str, install: str) -> None:
 
 
 def change_owner(directory: Path, user: str) -> None:
-    """Let a server that drops root's privileges write to `directory`; without root nothing is done."""
+    """Make `user`, as whom a server runs, the owner of `directory`. Without root, do nothing."""
     if os.geteuid() == 0:
         directory.parent.chmod(0o755)
         shutil.chown(directory, user)
@@ -96,19 +96,24 @@ def _is_free(port: int) -> bool:
 
 
 def free_ports(count: int, offsets: tuple[int, ...] = (0,)) -> list[int]:
-    """Choose random ports such that each of them plus each offset is free.
+    """Return random free ports.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of ports.
     offsets : tuple of int
-        What a server adds to a port by itself, at most 10,000.
+        What the server itself adds to a port, at most 10,000: each port plus each offset is free.
 
     Returns
     -------
     list of int
         The ports, without the offsets.
+
+    Raises
+    ------
+    ServerError
+        There are not so many free ports.
     """
     chosen: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
@@ -120,19 +125,19 @@ def free_ports(count: int, offsets: tuple[int, ...] = (0,)) -> list[int]:
 
 
 def http_status(endpoint: str, path: str = "/") -> int | None:
-    """Ask a server for a path and give the status of its answer.
+    """Send a GET and return the HTTP status.
 
     Parameters
     ----------
     endpoint : str
         The server's URL.
     path : str
-        What to ask for.
+        The path.
 
     Returns
     -------
     int or None
-        The HTTP status; None while nobody answers.
+        The HTTP status; None if there is no response.
     """
     address = endpoint.removeprefix("http://")
     connection = http.client.HTTPConnection(address, timeout=2)
@@ -146,7 +151,15 @@ def http_status(endpoint: str, path: str = "/") -> int | None:
 
 
 class Server(ABC):
-    """A server as a process of its own that ends with this one, however this one ends."""
+    """A local server in a process of its own, which stops when this process ends, even when it is killed.
+
+    Attributes
+    ----------
+    bucket : str
+        The bucket or container that exists once the server has started, where the service has any.
+    port : int
+        The port; 0 before the start.
+    """
 
     name: ClassVar[str]
     bucket = BUCKET
@@ -161,8 +174,13 @@ class Server(ABC):
         """The server's URL."""
         return f"http://{HOST}:{self.port}"
 
+    @property
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """Options of `opendalfs.filesystem` for this server."""
+
     def start(self) -> Self:
-        """Start the server and wait until it serves; other ports are tried when one was taken.
+        """Start the server and wait until it responds. Other ports are tried when one was taken.
 
         Returns
         -------
@@ -174,22 +192,22 @@ class Server(ABC):
         ServerUnavailable
             The server's program is not installed.
         ServerError
-            It does not start; the message holds the end of its log.
+            It does not start; the message contains the end of its log.
         """
         for attempt in range(START_ATTEMPTS):
             try:
                 self._launch()
                 return self
-            except _Died as error:
+            except _EndedError as error:
                 if attempt + 1 == START_ATTEMPTS:
                     raise ServerError(str(error)) from None
         raise AssertionError("not reached")
 
     def stop(self) -> None:
-        """Stop the server and remove its data; a stopped server stays stopped."""
+        """Stop the server and remove its data. Stopping twice is no error."""
         process, self._process = self._process, None
         if process is not None:
-            # A forked child may hold a copy of this pipe: closing it alone might not end it.
+            # A forked child may hold a copy of this pipe, so closing it might not be enough.
             process.communicate(b"stop")
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -201,7 +219,7 @@ class Server(ABC):
         self.stop()
 
     def _launch(self) -> None:
-        # What was derived from the ports of an attempt that failed is of no use.
+        # The client of a failed attempt has its ports.
         self.__dict__.pop("client", None)
         self._directory = Path(tempfile.mkdtemp(prefix=f"opendalfs-{self.name.lower()}-"))
         try:
@@ -223,7 +241,7 @@ class Server(ABC):
                 bufsize=0,
                 cwd=directory,
                 env={**os.environ, **self._environment()},
-                start_new_session=True,  # Ctrl-C is ours to handle, not the server's
+                start_new_session=True,  # Ctrl-C must not stop the server first
             )
 
     def _wait_until_ready(self) -> None:
@@ -231,27 +249,27 @@ class Server(ABC):
         while not self._is_ready():
             assert self._process is not None
             if self._process.poll() is not None:
-                raise _Died(self._complaint("ended while it started"))
+                raise _EndedError(self._failure("ended while it started"))
             if time.monotonic() > deadline:
-                raise ServerError(self._complaint(f"does not answer after {START_SECONDS:.0f} s"))
+                raise ServerError(self._failure(f"does not answer after {START_SECONDS:.0f} s"))
             time.sleep(0.05)
 
-    def _complaint(self, what: str) -> str:
+    def _failure(self, what: str) -> str:
         assert self._directory is not None
         log = (self._directory / "server.log").read_text(errors="replace")
         return f"{self.name} {what}; the end of its log:\n" + "\n".join(log.splitlines()[-20:])
 
     @abstractmethod
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
-        """Choose ports; give the command and the files it leaves outside ``directory``."""
+        """Choose ports; return the command, and the files that it leaves outside ``directory``."""
 
     def _environment(self) -> Mapping[str, str]:
         return {}
 
     @abstractmethod
     def _is_ready(self) -> bool:
-        """Whether the server serves."""
+        """Whether the server responds."""
 
 
-class _Died(ServerError):
-    """The process ended while it started, most likely for a port somebody took meanwhile."""
+class _EndedError(ServerError):
+    """The process ended during its start, most likely because a port was taken."""

@@ -20,19 +20,19 @@ __all__ = ["Apache", "Nginx", "Rclone", "WebdavServer", "WsgiDav", "webdav_serve
 
 
 class WebdavServer(Server):
-    """A WebDAV server that lets anybody in."""
+    """A WebDAV server without a login."""
 
     concurrency: ClassVar[int | None] = None
-    """Requests in flight that the server can stand; None for as many as there are."""
+    """Limit of requests in flight; None for no limit."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options in the names of OpenDAL's webdav service."""
+        """Options of OpenDAL's service ``webdav``."""
         options: dict[str, Any] = {"endpoint": self.endpoint}
         return options if self.concurrency is None else {**options, "concurrency": self.concurrency}
 
     def _served(self, directory: Path) -> Path:
-        """Make the directory that is served, and choose the port."""
+        """Create the directory to serve, and choose a port."""
         (self.port,) = free_ports(1)
         served = directory / "served"
         served.mkdir()
@@ -43,7 +43,7 @@ class WebdavServer(Server):
 
 
 class WsgiDav(WebdavServer):
-    """WsgiDAV on cheroot, both from PyPI. Its ten threads starve when many more requests wait for them."""
+    """WsgiDAV on cheroot. It has ten threads, and fails with many more requests in flight."""
 
     name = "WsgiDAV"
     concurrency = 8

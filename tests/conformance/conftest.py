@@ -42,13 +42,13 @@ _PARAMS = [
 
 @pytest.fixture(params=_PARAMS, scope="class")
 def target(request: pytest.FixtureRequest) -> Target:
-    """Give each target in turn."""
+    """Return each target in turn."""
     return TARGETS[request.param]
 
 
 @pytest.fixture
 def place(target: Target, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Give a filesystem and a path in it that is this test's own, emptied afterwards."""
+    """Yield a filesystem and a path that no other test uses, and empty it afterwards."""
     fs, root = target.connect(request.getfixturevalue, tmp_path)
     yield Place(target, fs, root)
     if fs.locate(root)[0].can("list") and fs.exists(root, refresh=True):

@@ -69,7 +69,7 @@ class Place:
         return "/".join((self.root, *parts))
 
     def can(self, capability: str) -> bool:
-        """Tell whether the service has a capability, by OpenDAL's name for it."""
+        """Whether the service has a capability, by OpenDAL's name of it."""
         return self.fs.locate(self.root)[0].can(capability)
 
     def require(self, capability: str) -> None:

@@ -13,14 +13,14 @@ from tests.conformance.targets import Place
 
 @pytest.fixture
 def listed(place: Place) -> Place:
-    """Give a place on a service that lists."""
+    """Return a place on a service that can list."""
     place.require("list")
     return place
 
 
 @pytest.fixture
 def tree(listed: Place) -> Place:
-    """Give a small tree."""
+    """Write a small tree, and return its place."""
     names = ("a", "b.txt", "c/d", "c/e.txt", "c/f/g", "h/i/j/k.txt")
     listed.fs.pipe({listed.path(name): name.encode() for name in names})
     return listed

@@ -17,7 +17,7 @@ def setenv(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 
 def first_request(capture: ScriptedServer, scheme: str, **options: Any) -> Request:
-    """Ask for one object and return what the server was sent."""
+    """Read one object and return the first request that the server received."""
     fs = opendalfs.filesystem(scheme, retries=0, timeout=10, skip_instance_cache=True, **options)
     with suppress(OSError):
         fs.info("lake/key")

@@ -330,7 +330,7 @@ def test_a_webdavs_url_speaks_tls(capture: ScriptedServer) -> None:
 
 @pytest.fixture
 def memory() -> OpendalFileSystem:
-    """Give a memory of its own."""
+    """Return a memory service that no other test uses."""
     return OpendalFileSystem("memory", root=f"/{uuid4().hex}")
 
 
@@ -356,7 +356,7 @@ def test_no_error_about_what_a_url_names_shows_its_password(call: str) -> None:
 
 @pytest.fixture
 def s3(s3_server: S3Server) -> opendalfs.S3FileSystem:
-    """Give S3 with a listing cache of its own."""
+    """Return an S3 filesystem with its own listings cache."""
     return opendalfs.filesystem("s3", skip_instance_cache=True, **s3_server.options)
 
 

@@ -15,7 +15,7 @@ from opendalfs.testing import S3Server
 
 @pytest.fixture
 def s3(s3_server: S3Server) -> opendalfs.S3FileSystem:
-    """Give S3 with a listing cache of its own."""
+    """Return an S3 filesystem with its own listings cache."""
     return opendalfs.filesystem("s3", skip_instance_cache=True, **s3_server.options)
 
 

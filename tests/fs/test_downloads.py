@@ -18,7 +18,7 @@ from opendalfs.read import download
 
 @pytest.fixture
 def memory() -> OpendalFileSystem:
-    """Give a memory of its own."""
+    """Return a memory service that no other test uses."""
     return OpendalFileSystem("memory", root=f"/{uuid4().hex}")
 
 

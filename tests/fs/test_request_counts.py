@@ -20,26 +20,26 @@ from opendalfs.testing import DelayProxy, Moto
 
 @pytest.fixture(scope="module")
 def proxy(moto_server: Moto) -> Iterator[DelayProxy]:
-    """Give a proxy that counts."""
+    """Yield a proxy that counts requests."""
     with DelayProxy(moto_server.endpoint) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def fs(proxy: DelayProxy, moto_server: Moto) -> S3FileSystem:
-    """Give a filesystem that goes through it, with an empty listing cache."""
+    """Return a filesystem that connects through the proxy, with an empty listings cache."""
     return opendalfs.filesystem("s3", skip_instance_cache=True, **proxy.through(moto_server.options))
 
 
 @pytest.fixture
 def root(moto_server: Moto) -> str:
-    """Give an empty prefix; the server forgets it when it ends."""
+    """Return an unused prefix."""
     return f"{moto_server.bucket}/budgets/{uuid4().hex}"
 
 
 @pytest.fixture
 def tree(fs: S3FileSystem, root: str) -> str:
-    """Give 60 files in 20 directories."""
+    """Write 60 files in 20 directories, and return their root."""
     fs.pipe({f"{root}/dir-{i % 20:02}/file-{i:02}": b"x" * 100 for i in range(60)})
     fs.invalidate_cache()
     return root

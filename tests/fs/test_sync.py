@@ -15,7 +15,7 @@ from opendalfs import OpendalFileSystem, UnsupportedError
 
 @pytest.fixture
 def memory() -> OpendalFileSystem:
-    """Give a memory of its own."""
+    """Return a memory service that no other test uses."""
     return OpendalFileSystem("memory", root=f"/{uuid4().hex}")
 
 

@@ -19,7 +19,7 @@ PAGE = 10
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a few keys be a large tree."""
+    """Lower the limits, so that a few keys count as a large tree."""
     for module in (connection, parallel):
         monkeypatch.setattr(module, "PAGE", PAGE)
     pages = connection.Connection.pages

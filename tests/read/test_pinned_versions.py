@@ -17,12 +17,12 @@ from opendalfs.services import Home
 
 @pytest.fixture
 def disk(tmp_path: Path) -> OpendalFileSystem:
-    """Give a directory of its own."""
+    """Return a filesystem over an empty local directory."""
     return OpendalFileSystem("fs", root=str(tmp_path))
 
 
 def unpinned(fs: OpendalFileSystem) -> OpendalFileSystem:
-    """Let a disk pass for a remote service without etags or versions."""
+    """Return a local filesystem that is treated as a remote service without etags or versions."""
     connection, _ = fs.locate("a")
     connection.service = replace(connection.service, home=Home.REMOTE)
     return fs

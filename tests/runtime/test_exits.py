@@ -25,7 +25,7 @@ def test_a_process_that_exits_right_after_a_blocking_read_ends_well(runner: Runn
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """Give a server that takes connections and never answers."""
+    """Yield a server that accepts connections and never responds."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(50)

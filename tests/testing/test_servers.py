@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import opendal
 import pytest
@@ -166,6 +166,7 @@ class Broken(Server):
 
     name = "Broken"
     program = ""
+    options: ClassVar[dict[str, Any]] = {}
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
         return [sys.executable, "-u", "-c", self.program], []

@@ -17,13 +17,13 @@ from opendalfs import OpendalFileSystem
 
 @pytest.fixture
 def memory() -> OpendalFileSystem:
-    """Give a memory of its own."""
+    """Return a memory service that no other test uses."""
     return OpendalFileSystem("memory", root=f"/{uuid4().hex}")
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> OpendalFileSystem:
-    """Give a directory of its own."""
+    """Return a filesystem over an empty local directory."""
     return OpendalFileSystem("fs", root=str(tmp_path))
 
 

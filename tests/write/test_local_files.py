@@ -15,7 +15,7 @@ from opendalfs import OpendalFileSystem
 
 @pytest.fixture
 def disk(tmp_path: Path) -> OpendalFileSystem:
-    """Give a directory of its own."""
+    """Return a filesystem over an empty local directory."""
     return OpendalFileSystem("fs", root=str(tmp_path))
 
 

@@ -1,19 +1,16 @@
-"""The process behind `opendalfs.testing.delay_proxy`: relays HTTP/1.1, slower, and counts.
+"""The process of `opendalfs.testing.DelayProxy`: relays HTTP/1.1 with a delay, and counts.
 
-It stands in front of an S3 server on loopback and makes it as far away as a real one:
+* The first byte of a response leaves at least ``latency`` seconds after the last byte of its request.
+* A connection carries at most ``bandwidth`` bytes per second, in each direction.
+* Every request is counted, with the bytes of its body and of the body of its response.
 
-* a response's first byte leaves no earlier than ``latency`` seconds after the request's last;
-* a connection carries at most ``bandwidth`` bytes a second, in either direction;
-* every request is counted, with the bytes of its body and of its answer's.
+The proxy uses little processor time, which clients and server need. On Linux, `os.splice` moves bodies from
+socket to socket in the kernel, which also paces them (``SO_MAX_PACING_RATE``); a thread per connection only
+waits. Elsewhere bodies are copied, and paced by sleeping.
 
-The two cores that clients and server need stay theirs. On Linux bodies never enter Python:
-`os.splice` moves them from socket to socket in the kernel, and the kernel paces them, too
-(``SO_MAX_PACING_RATE``). A thread per connection then does nothing but wait. Elsewhere bodies are
-copied and paced by sleeping, which costs more and measures the same.
-
-Requests pass unchanged: the ``Host`` header is part of what S3 clients sign. Connecting costs
-nothing extra. Orders come as JSON lines on standard input, answers go to standard output, and the
-end of standard input ends the process, so that it never outlives whoever started it.
+Requests pass unchanged, because S3 clients sign the ``Host`` header. Connecting is not delayed. Commands are
+JSON lines on standard input, with one line on standard output for each. The end of standard input ends the
+process, so that it never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ import threading
 import time
 from typing import Any
 
-from opendalfs.testing.processes.proxy_connection import Gone, Head, Speed, Tally, Wire
+from opendalfs.testing.processes.proxy_connection import Connection, ConnectionClosed, Head, Speed, Traffic
 
 HOST = "127.0.0.1"
 BODILESS = {204, 304}
@@ -34,21 +31,23 @@ BODILESS = {204, 304}
 class Relay(threading.Thread):
     """Serves one client connection by one connection to the server."""
 
-    def __init__(self, client: socket.socket, server: tuple[str, int], speed: Speed, tally: Tally) -> None:
+    def __init__(
+        self, client: socket.socket, server: tuple[str, int], speed: Speed, traffic: Traffic
+    ) -> None:
         super().__init__(daemon=True)
         self._address = server
         self._speed = speed
-        self._tally = tally
-        self._client = Wire(client, speed)
-        self._server: Wire | None = None
+        self._traffic = traffic
+        self._client = Connection(client, speed)
+        self._server: Connection | None = None
 
     def run(self) -> None:
-        """Relay requests until either side is done."""
-        self._tally.connected()
+        """Relay requests until either end closes."""
+        self._traffic.connected()
         try:
             while self._relay_one():
                 pass
-        except (Gone, OSError):
+        except (ConnectionClosed, OSError):
             pass
         finally:
             self._client.close()
@@ -59,7 +58,7 @@ class Relay(threading.Thread):
         """Relay one request and its response; False when the connection ends with it."""
         request = Head.parse(self._client.read_until(b"\r\n\r\n"))
         method = request.first[0]
-        with self._tally.request(method):
+        with self._traffic.request(method):
             server = self._ready_server()
             self._client.pacer.prepare()
             server.pacer.prepare()
@@ -70,17 +69,17 @@ class Relay(threading.Thread):
             time.sleep(max(0.0, due - time.monotonic()))
             return self._relay_response(method, response, server) and not (refusal or request.closes)
 
-    def _ready_server(self) -> Wire:
-        """Give the connection to the server; a new one if it let the last one go."""
+    def _ready_server(self) -> Connection:
+        """Return the connection to the server; a new one if the server closed the last one."""
         if self._server is not None and not self._server.is_idle_and_open():
             self._server.close()
             self._server = None
         if self._server is None:
-            self._server = Wire(socket.create_connection(self._address), self._speed)
+            self._server = Connection(socket.create_connection(self._address), self._speed)
         return self._server
 
-    def _relay_request_body(self, request: Head, server: Wire) -> Head | None:
-        """Pass the body on; the answer, if the server refused before it saw the body."""
+    def _relay_request_body(self, request: Head, server: Connection) -> Head | None:
+        """Relay the body; return the response if the server refused before the body."""
         if not request.chunked and not request.length:
             return None
         if "100-continue" in request.fields.get("expect", ""):
@@ -90,70 +89,70 @@ class Relay(threading.Thread):
             self._client.send(answer.raw)
 
         def count(amount: int) -> None:
-            self._tally.add(self._tally.received, request.first[0], amount)
+            self._traffic.add(self._traffic.received, request.first[0], amount)
 
         if request.chunked:
-            self._client.pour_chunks(server, count)
+            self._client.relay_chunks(server, count)
         else:
-            self._client.pour(server, request.length or 0, count)
+            self._client.relay(server, request.length or 0, count)
         return None
 
-    def _read_response(self, server: Wire) -> Head:
+    def _read_response(self, server: Connection) -> Head:
         while True:
             response = Head.parse(server.read_until(b"\r\n\r\n"))
             if not response.first[1].startswith("1"):
                 return response
             self._client.send(response.raw)
 
-    def _relay_response(self, method: str, response: Head, server: Wire) -> bool:
+    def _relay_response(self, method: str, response: Head, server: Connection) -> bool:
         status = int(response.first[1])
         if status >= 400:
-            self._tally.add(self._tally.failures, str(status), 1)
+            self._traffic.add(self._traffic.failures, str(status), 1)
 
         def count(amount: int) -> None:
-            self._tally.add(self._tally.sent, method, amount)
+            self._traffic.add(self._traffic.sent, method, amount)
 
         self._client.send(response.raw)
         if method == "HEAD" or status in BODILESS:
             return not response.closes
         if response.chunked:
-            server.pour_chunks(self._client, count)
+            server.relay_chunks(self._client, count)
         elif response.length is None:
-            server.pour_all(self._client, count)
+            server.relay_to_end(self._client, count)
             return False
         else:
-            server.pour(self._client, response.length, count)
+            server.relay(self._client, response.length, count)
         return not response.closes
 
 
-def _accept(listener: socket.socket, server: tuple[str, int], speed: Speed, tally: Tally) -> None:
+def _accept(listener: socket.socket, server: tuple[str, int], speed: Speed, traffic: Traffic) -> None:
     while True:
         client, _ = listener.accept()
-        Relay(client, server, speed, tally).start()
+        Relay(client, server, speed, traffic).start()
 
 
-def _obey(order: dict[str, Any], speed: Speed, tally: Tally) -> dict[str, Any]:
-    """Carry out one order and give its answer."""
-    if order["do"] == "set":
-        speed.latency = order.get("latency", speed.latency)
-        speed.bandwidth = order.get("bandwidth", speed.bandwidth)
-    elif order["do"] == "reset":
-        tally.reset()
-    elif order["do"] == "report":
-        return tally.report(order["settle"])
+def _execute(command: dict[str, Any], speed: Speed, traffic: Traffic) -> dict[str, Any]:
+    """Execute one command and return its result."""
+    if command["do"] == "set":
+        speed.latency = command.get("latency", speed.latency)
+        speed.bandwidth = command.get("bandwidth", speed.bandwidth)
+    elif command["do"] == "reset":
+        traffic.reset()
+    elif command["do"] == "report":
+        return traffic.report(command["settle"])
     return {}
 
 
-def main(host: str, port: str, way: str) -> None:
-    """Serve on a port of our choice, told in the first line of output, until input ends."""
+def main(host: str, port: str, mode: str) -> None:
+    """Serve on a free port, which the first line of output names, until the input ends."""
     threading.stack_size(512 * 1024)  # a thread per connection, and there may be hundreds
-    speed, tally = Speed(0.0, 0.0, portable=way == "portable"), Tally()
+    speed, traffic = Speed(0.0, 0.0, portable=mode == "portable"), Traffic()
     listener = socket.create_server((HOST, 0), backlog=1024)
-    arguments = (listener, (host, int(port)), speed, tally)
+    arguments = (listener, (host, int(port)), speed, traffic)
     threading.Thread(target=_accept, args=arguments, daemon=True).start()
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(_obey(json.loads(line), speed, tally)), flush=True)
+        print(json.dumps(_execute(json.loads(line), speed, traffic)), flush=True)
 
 
 if __name__ == "__main__":

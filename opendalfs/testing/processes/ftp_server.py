@@ -1,6 +1,6 @@
-"""Start pyftpdlib's FTP server over a directory, for a user and a reader, who may change nothing.
+"""Run the FTP server of pyftpdlib over a directory, with a user, and a reader without write permission.
 
-It is run as a plain script: ``python ftp_server.py HOST PORT DIRECTORY USER READER PASSWORD``.
+It runs as a script: ``python ftp_server.py HOST PORT DIRECTORY USER READER PASSWORD``.
 """
 
 from __future__ import annotations

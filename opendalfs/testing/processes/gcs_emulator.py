@@ -1,11 +1,10 @@
-"""Start ``gcp-storage-emulator`` with what it lacks of the real service.
+"""Run ``gcp-storage-emulator``, extended by behaviour of the real service.
 
-Google Cloud Storage gives every object a content type, stores empty objects and names that end in
-a slash, creates an object only where none is if so asked, and has a multipart upload in its XML
-API, by which OpenDAL writes large objects. The emulator knows none of these. They are added here,
-to the emulator's own storage and routes.
+Google Cloud Storage has a default content type, stores empty objects and names that end in a slash, honours
+``ifGenerationMatch``, and has a multipart upload in its XML API, with which OpenDAL writes large objects.
+The emulator lacks these; they are added here to its storage and routes.
 
-It is run as a plain script: ``python gcs_emulator.py HOST PORT BUCKET``.
+It runs as a script: ``python gcs_emulator.py HOST PORT BUCKET``.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Parts = dict[int, bytes]
 
 
 def _add_content_type() -> None:
-    """Give every object the content type the service defaults to."""
+    """Store objects without a content type under the default of the real service."""
     make = objects._make_object_resource
 
     def with_type(base: str, bucket: str, name: str, kind: str | None, *rest: Any, **named: Any) -> Any:
@@ -35,7 +34,7 @@ def _add_content_type() -> None:
 
 
 def _accept_empty_bodies() -> None:
-    """Read a missing body as an empty one, as in an upload of nothing."""
+    """Read a missing body as an empty one, as in an upload of an empty object."""
     read = server._read_data
 
     def read_or_empty(handler: Any, query: dict[str, list[str]]) -> Any:
@@ -46,7 +45,7 @@ def _accept_empty_bodies() -> None:
 
 
 def _insert_if_absent(request: Any, response: Any, storage: Any) -> None:
-    """Store an object, unless it is there and the request wants it absent."""
+    """Store an object; fail if it exists and the request has ``ifGenerationMatch=0``."""
     if request.query.get("ifGenerationMatch") == ["0"]:
         found = storage.objects.get(request.params["bucket_name"], {})
         if request.query["name"][0] in found:
@@ -56,7 +55,7 @@ def _insert_if_absent(request: Any, response: Any, storage: Any) -> None:
 
 
 class MultipartUploads:
-    """The XML API's multipart upload: start, parts, and an end that makes the object."""
+    """The multipart upload of the XML API: start, parts, completion."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -77,7 +76,7 @@ class MultipartUploads:
         self._answer(response, "CompleteMultipartUploadResult", ETag='"complete"')
 
     def put(self, request: Any, response: Any, storage: Any) -> None:
-        """Keep a part, or store a whole object."""
+        """Store a part or a whole object."""
         if "uploadId" not in request.query:
             objects.xml_upload(request, response, storage)
             return
@@ -86,7 +85,7 @@ class MultipartUploads:
         response["ETag"] = f'"{number}"'
 
     def delete(self, request: Any, response: Any, storage: Any) -> None:
-        """Forget an upload."""
+        """Abort an upload."""
         self._uploads.pop(request.query["uploadId"][0], None)
 
     @staticmethod
@@ -98,8 +97,8 @@ class MultipartUploads:
         response._content = ElementTree.tostring(document)
 
 
-def _serve_connections_side_by_side() -> None:
-    """Give each connection a thread: a client may open one and send on it later, or never."""
+def _serve_connections_in_threads() -> None:
+    """Serve each connection in a thread: a client may open one and send on it later, or never."""
     http.server.HTTPServer = http.server.ThreadingHTTPServer  # type: ignore[misc]
 
 
@@ -117,7 +116,7 @@ def _add_routes() -> None:
 
 def main(host: str, port: str, bucket: str) -> None:
     """Serve until killed."""
-    _serve_connections_side_by_side()
+    _serve_connections_in_threads()
     _add_content_type()
     _accept_empty_bodies()
     _add_routes()

@@ -19,13 +19,13 @@ SO_MAX_PACING_RATE = 47
 UNLIMITED = 0xFFFFFFFF
 
 
-class Gone(Exception):
-    """One end closed its connection."""
+class ConnectionClosed(Exception):
+    """The other end closed its connection."""
 
 
 @dataclass
-class Tally:
-    """Counts what passes, from all connections."""
+class Traffic:
+    """Counters of all connections."""
 
     requests: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
@@ -38,7 +38,7 @@ class Tally:
 
     @contextlib.contextmanager
     def request(self, method: str) -> Iterator[None]:
-        """Count a request and hold it as one in flight."""
+        """Count a request, as in flight until the block ends."""
         with self._changed:
             self.requests[method] += 1
             self._in_flight += 1
@@ -56,12 +56,12 @@ class Tally:
             self.connections += 1
 
     def add(self, what: Counter[str], key: str, amount: int) -> None:
-        """Add to one of the counters."""
+        """Add an amount to one of the counters."""
         with self._changed:
             what[key] += amount
 
     def report(self, settle: float) -> dict[str, Any]:
-        """Give the figures once nothing is in flight, or after ``settle`` seconds."""
+        """Return the counters once no request is in flight, or after ``settle`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: not self._in_flight, timeout=settle)
             names = ("requests", "sent", "received", "failures", "connections", "peak")
@@ -69,7 +69,7 @@ class Tally:
             return {**figures, "cpu": time.process_time()}
 
     def reset(self) -> None:
-        """Count from zero; what is in flight stays in flight."""
+        """Set the counters to zero; requests in flight stay in flight."""
         with self._changed:
             for counter in (self.requests, self.sent, self.received, self.failures):
                 counter.clear()
@@ -78,7 +78,7 @@ class Tally:
 
 @dataclass
 class Speed:
-    """How far away the server shall seem, 0 meaning "as near as it is", and who sees to it."""
+    """Latency in seconds, bandwidth in bytes per second (0 for no limit), and whether Python paces."""
 
     latency: float
     bandwidth: float
@@ -86,7 +86,7 @@ class Speed:
 
 
 class Pacer:
-    """Keeps one direction of one connection to its bandwidth."""
+    """Limits the bandwidth of one direction of one connection."""
 
     def __init__(self, speed: Speed, target: socket.socket) -> None:
         self._speed = speed
@@ -96,7 +96,7 @@ class Pacer:
         self._due = 0.0
 
     def prepare(self) -> None:
-        """Take over the bandwidth as set now."""
+        """Apply the bandwidth that is set now."""
         if self._rate == self._speed.bandwidth:
             return
         self._rate = self._speed.bandwidth
@@ -106,7 +106,7 @@ class Pacer:
             self._target.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, packed)
 
     def sent(self, amount: int) -> None:
-        """Sleep for as long as ``amount`` bytes take, where the kernel does not see to it."""
+        """Sleep as long as ``amount`` bytes take, where the kernel does not pace."""
         if self._by_kernel or not self._rate:
             return
         now = time.monotonic()
@@ -124,7 +124,7 @@ class Head:
 
     @classmethod
     def parse(cls, raw: bytes) -> Head:
-        """Split the lines; of a repeated field the last counts."""
+        """Parse the lines; the last one of a repeated field counts."""
         first, *lines = raw.decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines if line)
         fields = {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
@@ -132,24 +132,24 @@ class Head:
 
     @property
     def length(self) -> int | None:
-        """The announced size of the body, if one is."""
+        """The ``Content-Length``, or None."""
         value = self.fields.get("content-length")
         return None if value is None else int(value)
 
     @property
     def chunked(self) -> bool:
-        """Whether the body comes in chunks."""
+        """Whether the body is chunked."""
         return "chunked" in self.fields.get("transfer-encoding", "")
 
     @property
     def closes(self) -> bool:
         """Whether the sender closes the connection afterwards."""
-        wish = self.fields.get("connection", "")
-        return "close" in wish or ("HTTP/1.0" in self.first and "keep-alive" not in wish)
+        value = self.fields.get("connection", "")
+        return "close" in value or ("HTTP/1.0" in self.first and "keep-alive" not in value)
 
 
-class Wire:
-    """One end: a socket, what was read from it too early, and a pipe to splice through."""
+class Connection:
+    """One end of a relayed connection: a socket, bytes read too early, and a pipe for `os.splice`."""
 
     def __init__(self, sock: socket.socket, speed: Speed) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -167,7 +167,7 @@ class Wire:
         self._pipe = None
 
     def is_idle_and_open(self) -> bool:
-        """Whether the other side neither closed nor said anything unasked."""
+        """Whether the other end has neither closed nor sent anything."""
         try:
             self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -182,11 +182,11 @@ class Wire:
         self.pacer.sent(len(data))
 
     def read_until(self, mark: bytes) -> bytes:
-        """Read up to and including ``mark``; raises `Gone` at the end of the stream."""
+        """Read up to and including ``mark``; raise `ConnectionClosed` at the end of the stream."""
         while (end := self._early.find(mark)) < 0:
             data = self.sock.recv(HEAD_PIECE)
             if not data:
-                raise Gone
+                raise ConnectionClosed
             self._early += data
         return bytes(self._take(end + len(mark)))
 
@@ -195,8 +195,8 @@ class Wire:
         del self._early[:size]
         return taken
 
-    def pour(self, target: Wire, size: int, count: Callable[[int], None]) -> None:
-        """Move the next ``size`` bytes to ``target``; each piece is counted before it goes."""
+    def relay(self, target: Connection, size: int, count: Callable[[int], None]) -> None:
+        """Send the next ``size`` bytes to ``target``; count each piece before it is sent."""
         early = self._take(size)
         if early:
             count(len(early))
@@ -205,42 +205,42 @@ class Wire:
         while left:
             left -= self._move(target, left, count)
 
-    def pour_all(self, target: Wire, count: Callable[[int], None]) -> None:
-        """Move everything until this end closes."""
-        self.pour(target, len(self._early), count)
-        with contextlib.suppress(Gone):
+    def relay_to_end(self, target: Connection, count: Callable[[int], None]) -> None:
+        """Send everything to ``target`` until this end closes."""
+        self.relay(target, len(self._early), count)
+        with contextlib.suppress(ConnectionClosed):
             while True:
                 self._copy(target, PIECE, count)
 
-    def pour_chunks(self, target: Wire, count: Callable[[int], None]) -> None:
-        """Move a chunked body with its trailers; only the payload counts."""
+    def relay_chunks(self, target: Connection, count: Callable[[int], None]) -> None:
+        """Send a chunked body with its trailers; count the payload only."""
         while True:
             line = self.read_until(b"\r\n")
             target.send(line)
             size = int(line.split(b";")[0], 16)
             if not size:
                 break
-            self.pour(target, size, count)
+            self.relay(target, size, count)
             target.send(self.read_until(b"\r\n"))
         while (line := self.read_until(b"\r\n")) != b"\r\n":
             target.send(line)
         target.send(line)
 
-    def _copy(self, target: Wire, limit: int, count: Callable[[int], None]) -> int:
+    def _copy(self, target: Connection, limit: int, count: Callable[[int], None]) -> int:
         data = self.sock.recv(min(limit, PIECE))
         if not data:
-            raise Gone
+            raise ConnectionClosed
         count(len(data))
         target.send(data)
         return len(data)
 
-    def _splice(self, target: Wire, limit: int, count: Callable[[int], None]) -> int:
+    def _splice(self, target: Connection, limit: int, count: Callable[[int], None]) -> int:
         if self._pipe is None:
             self._pipe = _open_pipe()
         outlet, inlet = self._pipe
         moved = os.splice(self.sock.fileno(), inlet, min(limit, PIECE))
         if not moved:
-            raise Gone
+            raise ConnectionClosed
         count(moved)
         left = moved
         while left:
@@ -253,6 +253,6 @@ def _open_pipe() -> tuple[int, int]:
     import fcntl  # not on Windows
 
     outlet, inlet = os.pipe()
-    with contextlib.suppress(OSError):  # the user's share of pipe memory is used up
+    with contextlib.suppress(OSError):  # the limit of pipe memory of this user is reached
         fcntl.fcntl(inlet, fcntl.F_SETPIPE_SZ, PIECE)
     return outlet, inlet

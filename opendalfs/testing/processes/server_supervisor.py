@@ -1,11 +1,11 @@
-"""Run one command for as long as the process that started us lives.
+"""Run one command until the process that started this script ends.
 
-A server of a test run must not outlive the run, however it ends. ``PR_SET_PDEATHSIG`` alone is no
-answer: it exists on Linux only, and fires when the *thread* that forked the server ends. So the
-server's parent is this small script, and what ties it to the test run is its standard input: a
-byte or its end, which the kernel sends even for a killed process, means "stop and clean up".
+A server must not outlive the process that started it, even when that process is killed.
+``PR_SET_PDEATHSIG`` is not enough: it exists on Linux only, and fires when the *thread* that forked the
+server ends. So this script is the parent of the server, and reads its standard input: a byte, or the end
+that follows when the other process ends, means "stop and clean up".
 
-It is run as a plain script, with the standard library alone, so that it starts in 20 ms::
+It runs as a script with the standard library alone, so that it starts in 20 ms::
 
     python -I -S supervisor.py '{"argv": [...], "remove": [...]}'
 """
@@ -28,19 +28,19 @@ PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to end the server with this script, should somebody kill the script itself."""
-    # This process has one thread, so "the thread that forked" is the process.
+    """Make Linux kill the server when this script is killed."""
+    # This process has one thread, so the thread that forked ends with the process.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _told_to_stop() -> bool:
-    """Wait a moment for a byte or the end of standard input."""
+def _is_stop_requested() -> bool:
+    """Whether a byte or the end of standard input arrives within a moment."""
     ready, _, _ = select.select([0], [], [], POLL_SECONDS)
     return bool(ready)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the server: politely first, then for certain."""
+    """Terminate the server; kill it if it does not end in time."""
     child.terminate()
     try:
         child.wait(GRACE_SECONDS)
@@ -50,7 +50,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _remove(paths: list[str]) -> None:
-    """Remove what the server leaves behind."""
+    """Remove the files of the server."""
     for path in paths:
         if os.path.isdir(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -60,7 +60,7 @@ def _remove(paths: list[str]) -> None:
 
 
 def main(arguments: str) -> int:
-    """Run ``argv`` until told to stop, then remove ``remove``; see the module's text."""
+    """Run ``argv`` until a stop is requested, then remove the files in ``remove``."""
     order = json.loads(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     child = subprocess.Popen(
@@ -70,10 +70,10 @@ def main(arguments: str) -> int:
     )
     try:
         while child.poll() is None:
-            if _told_to_stop():
+            if _is_stop_requested():
                 break
         else:
-            # It ended by itself. Its log must stay for the one who asks why.
+            # The server ended by itself: keep its log for the error message.
             return child.returncode or 1
     finally:
         if child.poll() is None:

@@ -76,7 +76,7 @@ class Wide:
         self.chosen = chunk_bytes(self.metadata, self.NAMES)
 
     def put(self) -> str:
-        """Give the file in a directory that nothing is remembered of."""
+        """Return the path of a copy of the file that no cache knows."""
         path = self.place.path(uuid.uuid4().hex, "wide.parquet")
         self.place.core.pipe_file(path, self.data)
         return path

@@ -96,7 +96,7 @@ PLACES: dict[str, Callable[[Lookup, Path], Place]] = {
 
 
 def s3_place(server: Any, **options: Any) -> Place:
-    """Give a fresh directory of the S3 server."""
+    """Return a new directory of the S3 server."""
     fs = opendalfs.arrow("s3", **{**server.options, **options})
     return Place("s3", fs, f"{server.bucket}/arrow/{uuid4().hex}")
 
@@ -125,7 +125,7 @@ def chunk_bytes(
 
 
 def data_reads(trace: Trace, size: int) -> list[Request]:
-    """Give the reads of a file of some size that are not the one of its end."""
+    """Return the reads of a file of `size` bytes, without the read of its end."""
     return [r for r in trace.records if r.operation == "read" and r.offset + r.bytes < size]
 
 

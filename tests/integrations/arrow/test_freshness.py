@@ -36,7 +36,7 @@ def parquet(value: int) -> bytes:
 
 @pytest.fixture(params=["bound", "urls"])
 def at(request: pytest.FixtureRequest) -> tuple[OpendalFileSystem, pafs.PyFileSystem, str, str]:
-    """Give a filesystem, a view of it for pyarrow, and the same directory for each."""
+    """Return a filesystem, its pyarrow filesystem, and the path of one directory in each."""
     core = opendalfs.filesystem("memory")
     folder = uuid4().hex
     if request.param == "bound":

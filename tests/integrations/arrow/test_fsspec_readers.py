@@ -30,7 +30,7 @@ NAMES = ["c1", "c5", "c6", "c11"]
 
 @pytest.fixture(scope="module")
 def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
-    """Give the options of the S3 server as from far away, where round trips show on a busy machine too."""
+    """Yield options of the S3 server behind a delay that shows round trips on a busy machine too."""
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
         yield proxy.through(s3_server.options)
 
@@ -47,7 +47,7 @@ def table() -> pa.Table:
 
 @pytest.fixture
 def file(s3: Place, table: pa.Table) -> str:
-    """Give a file of 25 MB and 8 row groups in a directory that nothing is remembered of."""
+    """Return a file of 25 MB and 8 row groups in a directory that no cache knows."""
     path = s3.path(uuid.uuid4().hex, "wide.parquet")
     pq.write_table(
         table, path, filesystem=s3.fs, row_group_size=25_000, compression="none", use_dictionary=False

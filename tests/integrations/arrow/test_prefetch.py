@@ -29,7 +29,7 @@ TABLE = numbers(FILES * ROWS, 12)
 
 @pytest.fixture(scope="module")
 def far(s3_server: S3Server) -> Iterator[Place]:
-    """Give a filesystem as far away that round trips show on a busy machine too."""
+    """Yield a filesystem behind a delay that shows round trips on a busy machine too."""
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
         yield s3_place(s3_server, **proxy.through(s3_server.options))
 
@@ -56,7 +56,7 @@ def tree(far: Place) -> str:
 
 @pytest.fixture
 def fs(far: Place) -> Any:
-    """Give a filesystem that remembers nothing of any file."""
+    """Return a filesystem with empty caches."""
     return opendalfs.arrow(
         type(far.core)(**far.core.storage_options, listings_expiry_time=uuid.uuid4().int % 1_000 + 60)
     )

@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
-    """Give the options of the S3 server as from far away, where round trips show on a busy machine too."""
+    """Yield options of the S3 server behind a delay that shows round trips on a busy machine too."""
     with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
         yield proxy.through(s3_server.options)
 

@@ -65,7 +65,7 @@ def answer(con: duckdb.DuckDBPyConnection, shape: str, root: str) -> Any:
 
 
 def answers(folder: Path) -> dict[str, Any]:
-    """Give the answers of DuckDB on the local files."""
+    """Return the results of DuckDB on the local files."""
     con = duckdb.connect()
     found = {shape: answer(con, shape, str(folder)) for shape in SHAPES}
     con.close()
@@ -74,7 +74,7 @@ def answers(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def busy_thread() -> Iterator[None]:
-    """Let threads take turns as often as they can, with a Python thread that always wants one."""
+    """Switch threads as often as possible, with a Python thread that never waits."""
     interval = sys.getswitchinterval()
     stop = threading.Event()
 
@@ -95,7 +95,7 @@ def busy_thread() -> Iterator[None]:
 
 
 def empty_the_cache(con: duckdb.DuckDBPyConnection) -> None:
-    """Let DuckDB forget the blocks of files: those of ``s3://`` it keeps unasked."""
+    """Empty the external file cache of DuckDB, which holds blocks of ``s3://`` files by default."""
     for value in ("false", "true"):
         con.execute(f"SET GLOBAL enable_external_file_cache = {value}")
 
@@ -119,7 +119,7 @@ def wrong(
 
 
 def connect(options: dict[str, Any], setting: str) -> duckdb.DuckDBPyConnection | None:
-    """Give a connection that serves ``opendal+s3://`` and ``s3://``; None where DuckDB lacks the setting."""
+    """Return a connection with ``opendal+s3://`` and ``s3://``, or None if DuckDB lacks the setting."""
     con = duckdb.connect()
     opendalfs_duckdb.register(con, "s3", schemes=("s3",), cache=setting == "cache", **options)
     known = {name for (name,) in con.execute("SELECT name FROM duckdb_settings()").fetchall()}

@@ -36,7 +36,7 @@ def lake(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def older_duckdb() -> Path:
-    """Give a folder that holds DuckDB 1.5; fetched from PyPI when it is not there yet."""
+    """Return a folder with DuckDB 1.5, downloaded from PyPI once."""
     if OLDER.exists():
         return OLDER
     OLDER.parent.mkdir(exist_ok=True)

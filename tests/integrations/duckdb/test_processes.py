@@ -35,7 +35,7 @@ def connect():
 
 @pytest.fixture(scope="module")
 def big(s3_server: S3Server) -> Iterator[dict[str, Any]]:
-    """Give a file that is read in many pieces."""
+    """Return a file that DuckDB reads in many pieces."""
     name = f"duckdb-life-{uuid4().hex[:12]}"
     options = s3_server.options
     con = duckdb.connect()

@@ -66,7 +66,7 @@ def test_a_request_without_a_signature_is_403(mounted: Mounted) -> None:
 def raw_get(
     mounted: Mounted, path: str, method: str = "GET", *headers: tuple[str, str], data: bytes = b""
 ) -> int:
-    """Ask for a path as it stands; clients resolve dots by themselves."""
+    """Send a GET of a path unchanged: S3 clients resolve dots themselves."""
     port = int(mounted.server.endpoint.rpartition(":")[2])
     key = mounted.server.storage_options["aws_access_key_id"]
     connection = http.client.HTTPConnection("127.0.0.1", port)

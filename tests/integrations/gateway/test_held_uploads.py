@@ -31,7 +31,7 @@ def server() -> Iterator[Gateway]:
 
 @pytest.fixture
 def held(server: Gateway, tmp_path: Path) -> Mounted:
-    """Give a sink's mount where the name ``refused`` cannot be written: it is a directory with a file."""
+    """Return the mount of a sink in which ``refused`` cannot be written: it is a directory with a file."""
     (tmp_path / "refused").mkdir()
     (tmp_path / "refused" / "file").write_bytes(b"1")
     return Mounted(server, str(tmp_path), hold=True, fs=opendalfs.filesystem("fs"))

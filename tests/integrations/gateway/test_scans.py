@@ -21,7 +21,7 @@ FOLDERS = 40
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """Give a fresh gateway, which the functions of Polars use."""
+    """Yield a new gateway, which the functions of Polars use."""
     found = Gateway()
     monkeypatch.setattr(gateway_module, "_gateway", found)
     yield found
@@ -30,7 +30,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Give files in folders of their own, each of which is a mount."""
+    """Return URLs of files in different folders, each of which becomes a mount."""
     root = tmp_path_factory.mktemp("folders")
     for i in range(FOLDERS):
         (root / str(i)).mkdir()

@@ -45,7 +45,7 @@ class Place:
 
 @contextmanager
 def place_on(name: str, server: S3Server, folder: Path) -> Iterator[Place]:
-    """Give a fresh place on a service."""
+    """Yield a new folder on a service."""
     fresh = f"polars-{uuid4().hex[:12]}"
     if name == "s3":
         yield Place(name, f"opendal+s3://{server.bucket}/{fresh}", server.options)

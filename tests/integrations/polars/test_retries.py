@@ -30,14 +30,14 @@ REASON = "The service Unexpected response"
 
 @pytest.fixture
 def failing() -> Iterator[ScriptedServer]:
-    """Give an S3 server that answers every request with 503."""
+    """Yield an S3 server that responds to every request with status 503."""
     with ScriptedServer(lambda request: Response(503)) as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy machine take its time between a failure and Polars' next request."""
+    """Keep failures long enough for a busy machine to repeat the request of Polars."""
     monkeypatch.setattr(failures, "_SECONDS", 60.0)
 
 

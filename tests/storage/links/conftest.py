@@ -14,13 +14,13 @@ from tests.storage.links.trees import LINKS, OUTSIDE, TREE
 
 @pytest.fixture
 def fs() -> FsFileSystem:
-    """Give the local disk."""
+    """Return a filesystem of local files."""
     return opendalfs.filesystem("fs", skip_instance_cache=True)
 
 
 @pytest.fixture
 def local() -> LocalFileSystem:
-    """Give fsspec's own, to compare with."""
+    """Return fsspec's own filesystem of local files."""
     return LocalFileSystem()
 
 

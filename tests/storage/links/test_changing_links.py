@@ -111,7 +111,7 @@ def test_rm_of_a_tree_leaves_what_its_links_lead_to(
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Any:
-    """Give a directory on another disk than tmp_path's."""
+    """Yield a directory on another disk than that of tmp_path."""
     place = Path("/dev/shm") / uuid4().hex
     if not place.parent.is_dir() or place.parent.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second disk")
