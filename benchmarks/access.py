@@ -94,6 +94,10 @@ class Access:
 
     def pyarrow(self) -> pyarrow.fs.S3FileSystem:
         """Return the native S3 client of Arrow, which has no cache."""
+        return pyarrow.fs.S3FileSystem(**self.pyarrow_options())  # type: ignore[arg-type]
+
+    def pyarrow_options(self) -> dict[str, str]:
+        """Return the options of the native S3 client of Arrow."""
         names = {
             "access_key": self.key,
             "secret_key": self.secret,
@@ -101,7 +105,7 @@ class Access:
             "region": self.region,
             "endpoint_override": self.endpoint,
         }
-        return pyarrow.fs.S3FileSystem(**{k: v for k, v in names.items() if v})  # type: ignore[arg-type]
+        return {k: v for k, v in names.items() if v}
 
     def polars(self) -> dict[str, str]:
         """Return the options of the native store of Polars."""
