@@ -55,7 +55,7 @@ def test_denied_access(con: duckdb.DuckDBPyConnection, query: str) -> None:
 @pytest.mark.parametrize(
     ("query", "starts"),
     [
-        ("FROM 'opendal+s3://a b/a.parquet'", "ValueError: 'a b' is no name"),
+        ("FROM 'opendal+s3://a b/a.parquet'", "ValueError: 'a b' is no valid name"),
         ("FROM 'opendal+s3:///a.parquet'", "ValueError: 'opendal+s3:///a.parquet' names no bucket"),
         ("FROM 'opendal+azblob://lake/a.parquet'", "OptionError: "),
         ("FROM 'opendal://lake/a.parquet'", "ValueError: 'opendal://lake/a.parquet' names no service"),

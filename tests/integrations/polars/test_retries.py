@@ -25,7 +25,7 @@ from tests.integrations.gateway.client import Mounted, status_of
 
 RETRIES = 3
 FILES = 10
-REASON = "The service Unexpected response"
+REASON = "Unexpected response of the service"
 
 
 @pytest.fixture
