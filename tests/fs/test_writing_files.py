@@ -119,7 +119,7 @@ def test_a_write_replaces_only_the_version_that_it_names(s3_server: S3Server, pr
     fs.pipe_file(path, b"first")
     first = fs.info(path, refresh=True)["ETag"]
     fs.pipe_file(path, b"second", if_match=first)
-    with pytest.raises(FileExistsError, match="not the one that was expected"):
+    with pytest.raises(FileExistsError, match="exists or has changed"):
         fs.pipe_file(path, b"third", if_match=first)
     with pytest.raises(FileExistsError), fs.open(path, "wb", if_match=first) as file:
         file.write(b"third")
