@@ -1,7 +1,7 @@
-"""The filesystem that DuckDB calls: synchronous, in DuckDB's own threads, with few requests.
+"""The filesystem that DuckDB calls: blocking, in DuckDB's own threads, with few requests.
 
-DuckDB calls from its worker threads, several at a time, and now and then from a thread on which an event
-loop runs, so nothing here waits for an event loop of the caller's or of fsspec.
+DuckDB calls from several worker threads at a time, and sometimes from a thread on which an event loop runs.
+So nothing here waits for the event loop of the caller or of fsspec.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, ClassVar, Final
+from functools import cache, partial
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from fsspec import AbstractFileSystem
@@ -24,19 +24,17 @@ from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import QUERY, VersionCache
 from opendalfs.runtime import tasks
 from opendalfs.services import Form
-from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.writer import Writer, appending
 
 from .callbacks import callback, watch_process
-from .glob import Pattern, is_pattern
-from .locator import Source
+from .file_search import ABSENT, find_matches, stat_file
+from .glob import is_pattern
+from .locator import Locator
 from .read_handle import ReadHandle
 from .write_handle import WriteHandle
 
-__all__ = ["DuckDBFileSystem", "duckdb"]
-
-_ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+__all__ = ["DuckDBFileSystem"]
 
 
 class DuckDBFileSystem(AbstractFileSystem):
@@ -47,23 +45,23 @@ class DuckDBFileSystem(AbstractFileSystem):
     source : str, OpendalFileSystem or None
         A service (``"s3"``), a URL, or a filesystem of opendalfs; None for every service.
     name : str, optional
-        Serve ``opendal+<name>://`` instead of ``opendal+<service>://``: several accounts of one service
-        can be registered so. What follows ``://`` is a path of the source.
+        Serve ``opendal+<name>://`` instead of ``opendal+<service>://``, so that several accounts of one
+        service can be registered. The rest of the URL is a path of the source.
     schemes : iterable of str
-        URL schemes to serve besides, such as ``"s3"``: then ``s3://`` URLs come here, not to httpfs.
+        More URL schemes to serve. With ``"s3"``, this filesystem reads ``s3://`` URLs instead of httpfs.
     **options
-        Of the service, as ``opendalfs.filesystem`` takes them.
+        Options of the service, as for ``opendalfs.filesystem``.
 
     Raises
     ------
     OptionError
-        For an unknown option, naming the nearest known one.
+        For an unknown option; the error names the nearest known one.
+    ValueError
+        For an unknown service, and for a name or scheme that is no URL scheme.
 
-    Notes
-    -----
-    Sizes, times and etags are remembered for two seconds. Each query asks anew about the files that it
-    names, so it sees what others wrote before; `size`, `modified`, `isfile` and `open` by themselves may be
-    two seconds behind. A read of a file that changed meanwhile raises `ChangedError`.
+    Notes ----- Sizes, times and etags are cached for two seconds. Each query requests them again for the
+    files that it names, so it sees earlier writes of others. `size`, `modified`, `isfile` and `open` alone
+    may be two seconds out of date. A read of a file that has changed raises `ChangedError`.
 
     Examples
     --------
@@ -85,89 +83,78 @@ class DuckDBFileSystem(AbstractFileSystem):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.source = Source(source, name=name, schemes=schemes, **options)
-        self.protocol = self.source.protocols
+        self.locator = Locator(source, name=name, schemes=schemes, **options)
+        self.protocol = self.locator.protocols
         self._versions = VersionCache(QUERY)
-        self._under_way: WeakValueDictionary[str, WriteHandle] = WeakValueDictionary()
+        self._open_writes: WeakValueDictionary[str, WriteHandle] = WeakValueDictionary()
         watch_process()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.source!r}, {self.protocol[0]}://)"
+        return f"{type(self).__name__}({self.locator!r}, {self.protocol[0]}://)"
 
-    # What is there
+    # Lookup
 
     @callback
     def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> list[str]:
-        """Find files: one stat for a plain URL, one list for a pattern, recursive where it is deep.
+        """List the files that match a URL: by one stat, or for a pattern by one list.
 
         Parameters
         ----------
         path : str
             A URL, with DuckDB's wildcards.
         maxdepth : int, optional
-            Not used: the pattern says how deep it goes.
+            Not used: the pattern determines the depth.
 
         Returns
         -------
         list of str
-            URLs, sorted; empty where nothing is, for which DuckDB has a good message.
+            URLs in order; empty if no file matches, for which DuckDB has an error of its own.
+
+        Raises
+        ------
+        UnsupportedError
+            For a pattern if the service cannot list.
         """
-        asked = self._versions.now()
-        _, connection, key = self.source.locate(path)
-        found = self._match(path, connection, key) if is_pattern(key) else []
-        if not found and ("**" not in key or not is_pattern(key)):
-            # Names may hold brackets, which only this finds.
-            version = self._ask(connection, key)
-            found = [(path, version)] if version is not None else []
-        self._versions.put_all(found, asked)
-        return [url for url, _ in found]
-
-    def _match(self, url: str, connection: Connection, key: str) -> list[tuple[str, Version]]:
-        connection.require("list", f"list: name the files of {url} one by one")
-        pattern = Pattern.parse(key)
-        # A name given with `name=` may stand for the first part of the key, so only the rest is in the URL.
-        start = len(pattern.folder)
-        root = url[: len(url) - len(key[start:])]
-        found = tasks.run(_list, connection, pattern)
-        cut = len(urls.join(connection.service, connection.container, "x")) - 1
-        files = [
-            (root + name[start:], Version.from_info(info))
-            for info in found
-            if info["type"] == "file" and pattern.matches(name := info["name"][cut:])
-        ]
-        files.sort(key=lambda file: file[0])
-        return files
-
-    def _ask(self, connection: Connection, key: str) -> Version | None:
-        """Stat a file; None when there is none."""
-        if not key:
-            return None
-        try:
-            metadata = connection.stat_blocking(key)
-        except _ABSENT:
-            return None
-        return Version.of(connection, key, metadata) if metadata.is_file else None
+        before = self._versions.now()
+        _, connection, key = self.locator.locate(path)
+        matches = find_matches(path, connection, key) if is_pattern(key) else []
+        if not matches and ("**" not in key or not is_pattern(key)):
+            # A key may contain brackets, which do not match as a pattern.
+            version = stat_file(connection, key)
+            matches = [(path, version)] if version is not None else []
+        self._versions.put_all(matches, before)
+        return [url for url, _ in matches]
 
     def _version(self, url: str) -> Version:
-        known = self._versions.get(url)
-        if known is not None:
-            return known
-        asked = self._versions.now()
-        _, connection, key = self.source.locate(url)
-        version = self._ask(connection, key)
+        cached = self._versions.get(url)
+        if cached is not None:
+            return cached
+        before = self._versions.now()
+        _, connection, key = self.locator.locate(url)
+        version = stat_file(connection, key)
         if version is None:
             raise FileNotFoundError(errno.ENOENT, "No such file", redact(url))
-        self._versions.put(url, version, asked)
+        self._versions.put(url, version, before)
         return version
 
     @callback
     def info(self, path: str, **kwargs: Any) -> Info:
-        """Describe a file or directory.
+        """Return the info dict of a file or directory.
+
+        Parameters
+        ----------
+        path : str
+            Its URL.
 
         Returns
         -------
         dict
             ``name`` (URL), ``size`` (bytes), ``type``, and for a file ``LastModified``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is neither a file nor a directory.
         """
         try:
             version = self._version(path)
@@ -179,71 +166,84 @@ class DuckDBFileSystem(AbstractFileSystem):
 
     @callback
     def size(self, path: str) -> int:
-        """Give a file's size in bytes; of a new one that is being written, what was written so far."""
+        """Return the bytes of a file; of a new file that is open for writing, the bytes written so far."""
         try:
             return self._version(path).size
         except FileNotFoundError:
-            writing = self._under_way.get(path)
-            if writing is None or writing.closed:
+            handle = self._open_writes.get(path)
+            if handle is None or handle.closed:
                 raise
-            return writing.tell()
+            return handle.tell()
 
     @callback
     def modified(self, path: str) -> datetime:
-        """Give the time of a file's last write, with its time zone.
+        """Return the time of the last write of a file, with a time zone.
 
-        Where the service keeps none it is now, so that DuckDB's caches never take the file for unchanged.
+        If the service stores no time, return the present: DuckDB's caches then never use a file again that
+        may have changed.
         """
         return self._version(path).modified or datetime.now(UTC)
 
     @callback
     def isfile(self, path: str) -> bool:
-        """Tell whether there is a file."""
+        """Whether a file exists."""
         if self._versions.get(path) is not None:
             return True
-        _, connection, key = self.source.locate(path)
-        return self._ask(connection, key) is not None
+        _, connection, key = self.locator.locate(path)
+        return stat_file(connection, key) is not None
 
     @callback
     def isdir(self, path: str) -> bool:
-        """Tell whether there is a directory; a container's root counts as one unasked."""
-        _, connection, key = self.source.locate(path)
+        """Whether a directory exists; True for the root of any container, without a request."""
+        _, connection, key = self.locator.locate(path)
         if not key:
             return True
         if not connection.can("list") and not connection.can("create_dir"):
             return False
         try:
             return connection.stat_blocking(f"{key}/").is_dir
-        except _ABSENT:
+        except ABSENT:
             return False
 
     def exists(self, path: str, **kwargs: Any) -> bool:
-        """Tell whether there is a file or a directory."""
+        """Whether a file or a directory exists."""
         return self.isfile(path) or self.isdir(path)
 
     @callback
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        """List a directory; a missing one is empty, as DuckDB asks right after a mkdir that needs none.
+        """List a directory. A missing one is empty: DuckDB lists it after a mkdir that does nothing.
+
+        Parameters
+        ----------
+        path : str
+            Its URL.
+        detail : bool
+            Whether to return dicts, or URLs only.
 
         Returns
         -------
         list of dict, or of str
-            ``name`` (URL), ``size`` (bytes) and ``type``; only names without `detail`.
+            ``name`` (URL), ``size`` (bytes) and ``type``.
+
+        Raises
+        ------
+        UnsupportedError
+            If the service cannot list.
         """
-        asked = self._versions.now()
-        _, connection, key = self.source.locate(path)
+        before = self._versions.now()
+        _, connection, key = self.locator.locate(path)
         connection.require("list", "list")
         infos = tasks.run(listing.list_directory, connection, key) or []
         root = path.rstrip("/")
-        found = [(f"{root}/{str(info['name']).rpartition('/')[2]}", info) for info in infos]
-        files = [(url, Version.from_info(info)) for url, info in found if info["type"] == "file"]
-        self._versions.put_all(files, asked)
+        entries = [(f"{root}/{str(info['name']).rpartition('/')[2]}", info) for info in infos]
+        files = [(url, Version.from_info(info)) for url, info in entries if info["type"] == "file"]
+        self._versions.put_all(files, before)
         if not detail:
-            return [url for url, _ in found]
-        return [{"name": url, "size": info["size"], "type": info["type"]} for url, info in found]
+            return [url for url, _ in entries]
+        return [{"name": url, "size": info["size"], "type": info["type"]} for url, info in entries]
 
     def unstrip_protocol(self, name: str) -> str:
-        """Give the URL of a path, which it is already."""
+        """Return the URL of a path; paths are URLs."""
         return name
 
     # Opening
@@ -265,22 +265,25 @@ class DuckDBFileSystem(AbstractFileSystem):
 
         Raises
         ------
+        FileNotFoundError
+            If there is no file to read.
+        IsADirectoryError
+            If the URL names a whole container.
         UnsupportedError
             For modes that change a file in place.
         """
         if mode == "rb":
-            _, connection, key = self.source.locate(path)
+            _, connection, key = self.locator.locate(path)
             return ReadHandle(Reader(connection, key, self._version(path)), path)
         if mode not in ("wb", "xb", "ab"):
             raise UnsupportedError(
-                f"{path} cannot be changed in place (mode {mode!r}), as objects are written whole. To use a "
-                "database file that is there: ATTACH '...' (READ_ONLY). To make one: write it to a local "
-                "file and upload that."
+                f"{redact(path)}: objects cannot be changed in place (mode {mode!r}). ATTACH databases with "
+                "READ_ONLY.\nTo create one, write it to a local file and upload that."
             )
-        return self._writing(path, mode)
+        return self._open_write(path, mode)
 
-    def _writing(self, path: str, mode: str) -> WriteHandle:
-        _, connection, key = self.source.locate(path)
+    def _open_write(self, path: str, mode: str) -> WriteHandle:
+        _, connection, key = self.locator.locate(path)
         if not key:
             raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
         if mode == "ab":
@@ -290,130 +293,97 @@ class DuckDBFileSystem(AbstractFileSystem):
         handle = WriteHandle(
             writer,
             path,
-            exists=cache(lambda: self._ask(connection, key) is not None),
-            closed=lambda: self._forget(path),
+            exists=cache(lambda: stat_file(connection, key) is not None),
+            on_close=partial(self._invalidate, path),
         )
-        self._under_way[path] = handle
+        self._open_writes[path] = handle
         return handle
 
-    def _forget(self, url: str) -> None:
+    def _invalidate(self, url: str) -> None:
         self._versions.invalidate(url)
-        # The same filesystem may be in use elsewhere, with listings of its own.
-        fs, connection, key = self.source.locate(url)
+        # Other code may use the same filesystem, with cached listings.
+        fs, connection, key = self.locator.locate(url)
         fs.invalidate_cache(urls.join(connection.service, connection.container, key))
 
-    # Changing
+    # Changes
 
     @callback
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
-        """Make a directory, where the service keeps any; object stores need none."""
-        _, connection, key = self.source.locate(path)
+        """Create a directory; do nothing on object stores, which have none."""
+        _, connection, key = self.locator.locate(path)
         if key and connection.service.form is not Form.CONTAINER and connection.can("create_dir"):
             tasks.run(connection.create_dir, f"{key}/")
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make a directory and those above it."""
+        """Create a directory and its parents."""
         self.mkdir(path)
 
     @callback
     def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
-        """Make an empty file; one that exists is emptied, unless `truncate` is false."""
+        """Create an empty file; with `truncate`, replace an existing one."""
         if not truncate and self.isfile(path):
             return
-        _, connection, key = self.source.locate(path)
+        _, connection, key = self.locator.locate(path)
         connection.write_blocking(key, b"")
-        self._forget(path)
+        self._invalidate(path)
 
     @callback
     def rm_file(self, path: str) -> None:
-        """Remove a file; a missing one is no error.
+        """Remove a file; do nothing if it is missing.
 
-        While it is being written, that write is given up instead, and what was there before stays: so does
-        DuckDB 1.5 clean up after a COPY that failed, before it closes the file or without it.
+        If the file is open for writing, only that write is discarded, and an existing file stays: DuckDB 1.5
+        removes files after a failed COPY while they are still open.
+
+        Raises
+        ------
+        IsADirectoryError
+            If the URL names a whole container.
         """
-        writing = self._under_way.get(path)
-        if writing is not None and writing.give_up():
+        handle = self._open_writes.get(path)
+        if handle is not None and handle.discard():
             return
-        _, connection, key = self.source.locate(path)
+        _, connection, key = self.locator.locate(path)
         if not key:
-            raise IsADirectoryError(errno.EISDIR, "Refused: this is a whole container", path)
+            raise IsADirectoryError(
+                errno.EISDIR, "Not removed: the URL names a whole container", redact(path)
+            )
         connection.delete_blocking(key)
-        self._forget(path)
+        self._invalidate(path)
 
     @callback
     def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Remove a file, or with `recursive` a directory and all that is below it."""
+        """Remove a file; with `recursive`, a directory and all files below it.
+
+        Raises
+        ------
+        IsADirectoryError, PermissionError
+            If the URL names a whole container.
+        """
         if recursive:
-            _, connection, key = self.source.locate(path)
+            _, connection, key = self.locator.locate(path)
             if not key:
-                raise PermissionError(errno.EPERM, "Refused: this would empty the whole container", path)
+                raise PermissionError(
+                    errno.EPERM, "Not removed: the URL names a whole container", redact(path)
+                )
             tasks.run(connection.remove_all, f"{key}/")
             self._versions.clear()
-            self._forget(path)
+            self._invalidate(path)
             if not self.isfile(path):
                 return
         self.rm_file(path)
 
     @callback
     def rmdir(self, path: str) -> None:
-        """Remove an empty directory, where the service keeps any."""
-        _, connection, key = self.source.locate(path)
+        """Remove an empty directory; do nothing on object stores, which have none."""
+        _, connection, key = self.locator.locate(path)
         if key and connection.service.form is not Form.CONTAINER:
             connection.delete_blocking(f"{key}/")
 
     @callback
     def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
-        """Move a file over another: by a rename, a copy on the server, or through this process."""
-        _, source, key1 = self.source.locate(path1)
-        _, target, key2 = self.source.locate(path2)
+        """Move a file over another one: by a rename, a copy on the server, or a read and a write."""
+        _, source, key1 = self.locator.locate(path1)
+        _, target, key2 = self.locator.locate(path2)
         tasks.run(move_object, source, key1, target, key2)
-        self._forget(path1)
-        self._forget(path2)
-
-
-async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
-    """List what a pattern can match, with one list."""
-    if pattern.flat:
-        base = f"{pattern.folder}/" if pattern.folder else ""
-        entries = await connection.list(base + pattern.prefix or "/") or []
-        shown = listing.exclude_staged(connection, entries)
-        return [listing.entry_info(connection, e.path, e.metadata) for e in shown]
-    return await listing.list_tree(connection, pattern.folder, prefix=pattern.prefix)
-
-
-def duckdb(
-    source: str | OpendalFileSystem | None = None,
-    *,
-    name: str | None = None,
-    schemes: Iterable[str] = (),
-    **options: Any,
-) -> DuckDBFileSystem:
-    """Make a filesystem for DuckDB.
-
-    Parameters
-    ----------
-    source, name, schemes, **options
-        As `DuckDBFileSystem` takes them.
-
-    Returns
-    -------
-    DuckDBFileSystem
-
-    Raises
-    ------
-    OptionError
-        For an unknown option, naming the nearest known one.
-    ValueError
-        For an unknown service, naming the nearest known ones.
-
-    Examples
-    --------
-    >>> import duckdb, opendalfs
-    >>> fs = opendalfs.duckdb("memory")
-    >>> con = duckdb.connect()
-    >>> con.register_filesystem(fs)
-    >>> _ = con.execute("COPY (SELECT 42 AS x) TO 'opendal+memory://answers/a.parquet'")
-    >>> con.execute("SELECT x FROM 'opendal+memory://answers/*.parquet'").fetchall()
-    [(42,)]
-    """
-    return DuckDBFileSystem(source, name=name, schemes=schemes, **options)
+        self._invalidate(path1)
+        self._invalidate(path2)

@@ -1,4 +1,4 @@
-"""DuckDB's glob patterns: what to list for one, and which keys match it. Pure functions."""
+"""DuckDB's glob patterns: what to list for a pattern, and which keys match it. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ _WILD: Final = re.compile(r"[*?\[\\]")
 
 
 def is_pattern(key: str) -> bool:
-    """Tell whether a key holds a wildcard."""
+    """Whether a key contains a wildcard."""
     return _WILD.search(key) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    r"""A glob as DuckDB writes them.
+    r"""A glob pattern with DuckDB's wildcards.
 
-    ``*`` and ``?`` stay within a name, ``**`` as a name stands for any number of directories, ``[a-c]`` and
-    ``[!a-c]`` for one character, and a backslash takes the next character for itself.
+    ``*`` and ``?`` match within a name, ``**`` as a whole name matches any number of directories, ``[a-c]``
+    and ``[!a-c]`` match one character, and a backslash escapes the next character.
 
     Parameters
     ----------
     folder : str
-        Directory, without a trailing slash, below which all matches lie; empty for the root.
+        Directory of all matches, without a trailing slash; empty for the root.
     prefix : str
-        What the names in `folder` that lead to matches start with.
+        Beginning of the names in `folder` that can match.
     flat : bool
         Whether all matches are directly in `folder`.
     regex : re.Pattern
-        Matches whole keys.
+        Regular expression for whole keys.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Pattern:
 
     @classmethod
     def parse(cls, key: str) -> Pattern:
-        """Read a key that holds wildcards."""
+        """Parse a key that contains wildcards."""
         names = key.split("/")
         first = next(i for i, name in enumerate(names) if is_pattern(name))
         literal = _WILD.split(names[first], maxsplit=1)[0]
@@ -59,7 +59,7 @@ class Pattern:
         return cls("/".join(names[:first]), literal, flat, re.compile(regex, re.DOTALL))
 
     def matches(self, key: str) -> bool:
-        """Whether a key is a match."""
+        """Whether a key matches."""
         return self.regex.fullmatch(key) is not None
 
 
@@ -90,7 +90,7 @@ def _characters(name: str) -> str:
 
 
 def _one_of(inside: str) -> str:
-    """Translate what stands between brackets."""
+    """Return the regular expression for the text between brackets."""
     negated = inside.startswith("!") and len(inside) > 1
     chars = inside[1:] if negated else inside
     out, i = [], 0

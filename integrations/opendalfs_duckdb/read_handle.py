@@ -1,8 +1,8 @@
 """The read handle that DuckDB shares among its threads.
 
 DuckDB 2 reads one handle from many threads at once, each time with two calls, ``seek`` and ``read``, and
-other threads may run between the two. A handle with one position, which is every ordinary file object, then
-returns bytes of another place, and the query a wrong result.
+other threads may run between the two. With one position, as ordinary file objects have, such a read would
+return bytes of another offset, and the query a wrong result.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ READ_AHEAD: Final = Settings(
 dialect, which may take it to the end of the file, and then for the query."""
 
 
-class _Mark(threading.local):
-    """Where this thread's last seek went, and in which epoch."""
+class _LastSeek(threading.local):
+    """The position and the epoch of this thread's last seek; position -1 after a read."""
 
     position = -1
     epoch = -1
@@ -36,18 +36,18 @@ class _Mark(threading.local):
 class ReadHandle:
     """A file open for reading, for any number of threads.
 
-    A ``seek`` leaves a mark for its own thread, which the thread's next ``read`` uses up: such a pair is
-    one positioned read, without a lock, whatever other threads do meanwhile. A ``read`` without a seek of
-    its thread goes on where the file's one common position is, which is how DuckDB streams compressed
-    files, even from changing threads. It opens a new epoch, in which older marks count no more: a thread
-    whose seek lies before another's streaming read has handed the stream over.
+    A ``seek`` stores the position for its own thread, and the thread's next ``read`` uses it once: such a
+    pair is one positioned read, without a lock, whatever other threads do meanwhile. A ``read`` without a
+    seek in its thread continues at the common position of the file: so DuckDB streams compressed files, even
+    from changing threads. It begins a new epoch, and seeks of an older epoch are ignored: a thread that
+    called ``seek`` before the streaming read of another thread has handed the stream over to it.
 
-    Nothing needs a close, which DuckDB mostly does not call.
+    The handle works without a close, which DuckDB mostly does not call.
 
     Parameters
     ----------
     reader : Reader
-        Of one version of the file.
+        Reader of one version of the file.
     name : str
         Its URL.
     """
@@ -60,7 +60,7 @@ class ReadHandle:
         self._reader = reader
         self._ahead = ReadAhead(reader, READ_AHEAD)
         self._lock = threading.Lock()
-        self._mark = _Mark()
+        self._mark = _LastSeek()
         self._epoch = 0
         self._position = 0
 
@@ -70,19 +70,24 @@ class ReadHandle:
         return self._reader.size
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Set where this thread's next read begins.
+        """Set the position of this thread's next read.
 
         Parameters
         ----------
         offset : int
-            Bytes from the place that `whence` tells.
+            Bytes from the start that `whence` names.
         whence : {0, 1, 2}
-            The beginning, the position, or the end.
+            The beginning of the file, the common position, or the end of the file.
 
         Returns
         -------
         int
-            The position, from the beginning.
+            The position in bytes from the beginning.
+
+        Raises
+        ------
+        ValueError
+            If the position is negative.
         """
         base = (0, self._position, self.size)[whence] if whence else 0
         if base + offset < 0:
@@ -94,21 +99,22 @@ class ReadHandle:
         return position
 
     def read(self, size: int = -1) -> bytes:
-        """Read from where this thread sought, or go on at the common position.
+        """Read at the position of this thread's last seek, or else at the common position.
 
         Parameters
         ----------
         size : int
-            Bytes; all of the rest for a negative number. Fewer come only at the end of the file.
+            Bytes; if negative, up to the end of the file.
 
         Returns
         -------
         bytes
+            Fewer than `size` only at the end of the file.
 
         Raises
         ------
         ChangedError
-            When the file is no longer the one that was opened.
+            If the file is no longer the version that was opened.
         """
         with callback:
             return self._read(size)
@@ -124,10 +130,10 @@ class ReadHandle:
             position = self._position
             size = self._clamp(position, size)
             if not size:
-                # At the end a loop asks once more; that takes no stream over.
+                # A loop reads once more at the end; that must not begin a new epoch.
                 return b""
             self._epoch += 1
-            data = self._whole(bytes(self._ahead.read(position, size)), size)
+            data = self._checked(bytes(self._ahead.read(position, size)), size)
             self._position = position + size
             return data
 
@@ -139,31 +145,33 @@ class ReadHandle:
         if not size:
             return b""
         held = self._ahead.held(position, size)
-        return bytes(held) if held is not None else self._whole(self._reader.read(position, size), size)
+        return bytes(held) if held is not None else self._checked(self._reader.read(position, size), size)
 
-    def _whole(self, data: bytes, size: int) -> bytes:
+    def _checked(self, data: bytes, size: int) -> bytes:
         if len(data) != size:
-            raise OSError(errno.EIO, f"The service sent {len(data)} of {size} bytes", redact(self.name))
+            raise OSError(
+                errno.EIO, f"The service sent {len(data)} of {size} bytes: try again", redact(self.name)
+            )
         return data
 
     def tell(self) -> int:
-        """Give the common position."""
+        """Return the common position in bytes."""
         return self._position
 
     def readable(self) -> bool:
-        """Tell that it reads."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it seeks."""
+        """Return True."""
         return True
 
     def writable(self) -> bool:
-        """Tell that it does not write."""
+        """Return False."""
         return False
 
     def flush(self) -> None:
         """Do nothing."""
 
     def close(self) -> None:
-        """Do nothing: threads may still read, and nothing is held."""
+        """Do nothing: other threads may still read."""

@@ -1,4 +1,4 @@
-"""Registers the filesystem with a DuckDB database, and takes care of its caches and its end."""
+"""Makes the filesystem, registers it with a DuckDB database, and turns on its caches."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .locator import ANY
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["register", "unregister"]
+__all__ = ["duckdb", "register", "unregister"]
 
 _BLOCK: Final = 2 << 20
-"""Bytes of a block in DuckDB's cache: its default for http and s3; for all else that is 16 KiB."""
+"""Bytes of a block in DuckDB's cache: its default for http and s3, where it is 16 KiB for other files."""
 
 _CACHES: Final = {
     "enable_external_file_cache": "true",
@@ -28,6 +28,44 @@ _CACHES: Final = {
 }
 
 _filesystems: weakref.WeakSet[DuckDBFileSystem] = weakref.WeakSet()
+
+
+def duckdb(
+    source: str | OpendalFileSystem | None = None,
+    *,
+    name: str | None = None,
+    schemes: Iterable[str] = (),
+    **options: Any,
+) -> DuckDBFileSystem:
+    """Return a filesystem for DuckDB.
+
+    Parameters
+    ----------
+    source, name, schemes, **options
+        As for `DuckDBFileSystem`.
+
+    Returns
+    -------
+    DuckDBFileSystem
+
+    Raises
+    ------
+    OptionError
+        For an unknown option, naming the nearest known one.
+    ValueError
+        For an unknown service, naming the nearest known ones.
+
+    Examples
+    --------
+    >>> import duckdb, opendalfs
+    >>> fs = opendalfs.duckdb("memory")
+    >>> con = duckdb.connect()
+    >>> con.register_filesystem(fs)
+    >>> _ = con.execute("COPY (SELECT 42 AS x) TO 'opendal+memory://answers/a.parquet'")
+    >>> con.execute("SELECT x FROM 'opendal+memory://answers/*.parquet'").fetchall()
+    [(42,)]
+    """
+    return DuckDBFileSystem(source, name=name, schemes=schemes, **options)
 
 
 def register(
@@ -40,50 +78,48 @@ def register(
     replace: bool = False,
     **options: Any,
 ) -> DuckDBFileSystem:
-    """Serve a service's URLs in a DuckDB database.
+    """Register a filesystem for a service's URLs in a DuckDB database.
 
     Parameters
     ----------
     con : DuckDBPyConnection
-        Any connection; all connections to the same database, such as its cursors, are served. When the
-        interpreter exits, what still runs on this one is interrupted and it is closed.
+        Any connection to the database; its other connections, such as cursors, are served too. When the
+        interpreter exits, queries of this one are interrupted, and it is closed.
     source : str, OpendalFileSystem or None
         A service (``"s3"``), a URL, or a filesystem of opendalfs; None for every service.
     name : str, optional
-        Serve ``opendal+<name>://`` instead of ``opendal+<service>://``: for several accounts of a service.
+        Serve ``opendal+<name>://`` instead of ``opendal+<service>://``, for several accounts of a service.
     schemes : iterable of str
-        URL schemes to serve besides, such as ``"s3"``; needs no httpfs. Read by them, but replace CSV and
-        JSON by ``opendal+s3://``: over an existing object DuckDB writes beside it there, in place here, where
-        a COPY raises an error when it cannot be told from one that has failed (`write_handle`).
+        More URL schemes to serve, such as ``"s3"``; httpfs is not needed. Use them to read. To replace CSV
+        and JSON, write to ``opendal+s3://``: there DuckDB writes beside an existing object and renames. Under
+        ``s3://`` it writes in place, and a COPY raises if it may have failed (`write_handle`).
     cache : bool
-        Turn on DuckDB's own caches of file blocks and of Parquet metadata. These settings are of the whole
-        database and of everything it reads, local files too: ``cache_local_files``,
-        ``external_file_cache_local_max_block_size`` (2 MiB), ``parquet_metadata_cache``. A cached file
-        is asked for its time at each query, and read anew when that has changed. CSV and JSON are cached
-        only under schemes that DuckDB itself counts as remote, such as ``s3://``.
+        Turn on DuckDB's own caches of file blocks and of Parquet metadata. The settings apply to everything
+        that the database reads, local files too: ``cache_local_files``,
+        ``external_file_cache_local_max_block_size`` (2 MiB), ``parquet_metadata_cache``. Each query
+        requests the time of a cached file, and reads the file again if it has changed. CSV and JSON are
+        cached only under schemes that DuckDB itself counts as remote, such as ``s3://``.
     replace : bool
-        Take the place of what is registered under the same name; otherwise that is an error.
+        Replace the filesystem that is registered under the same name; otherwise that is an error.
     **options
-        Of the service, as ``opendalfs.filesystem`` takes them. For services whose URLs name a server,
-        credentials need ``endpoint`` beside them: a URL in a query does not choose who is sent them.
+        Options of the service, as for ``opendalfs.filesystem``. For services whose URLs name a server,
+        credentials need ``endpoint``, so that a URL in a query cannot choose who receives them.
 
     Returns
     -------
     DuckDBFileSystem
-        What was registered; its ``protocol`` holds the URL schemes.
+        The filesystem; its ``protocol`` lists the URL schemes.
 
     Raises
     ------
     ValueError
-        When the name or a URL scheme is served already.
+        If the name or a URL scheme is registered already; for an unknown service.
     OptionError
         For an unknown option.
 
-    Notes
-    -----
-    Ctrl-C ends a query that waits for storage, with an error of DuckDB's. It takes up to ``io_timeout`` when
-    SIGINT has a handler other than Python's own, when `register` was not called in the main thread, and when
-    trio or an event loop with handlers of signals uses `signal.set_wakeup_fd`.
+    Notes ----- Ctrl-C ends a query that waits for storage, with an error of DuckDB. It takes up to
+    ``io_timeout`` if SIGINT has another handler than Python's own, if `register` was not called in the main
+    thread, and if trio or an event loop with signal handlers uses `signal.set_wakeup_fd`.
 
     Examples
     --------
@@ -97,11 +133,11 @@ def register(
     """
     fs = DuckDBFileSystem(source, name=name, schemes=schemes, **options)
     first = fs.protocol[0]
-    _refuse_clashes(con, fs, replace)
+    _check_clashes(con, fs, replace)
     if first in con.list_filesystems():
         unregister(con, first)
     if cache:
-        _turn_caches_on(con)
+        _enable_caches(con)
     con.register_filesystem(fs)
     _filesystems.add(fs)
     interrupt_at_exit(con)
@@ -109,19 +145,19 @@ def register(
 
 
 def unregister(con: DuckDBPyConnection, name: str) -> None:
-    """Stop serving what `register` began.
+    """Remove the registration of a filesystem.
 
     Parameters
     ----------
     con : DuckDBPyConnection
         A connection to the same database.
     name : str
-        The name it was registered with, or its service; ``"opendal"`` for the one of every service.
+        The name or the service of the registration; ``"opendal"`` for that of every service.
 
     Raises
     ------
     ValueError
-        When nothing of that name is registered.
+        If no filesystem of that name is registered.
 
     Examples
     --------
@@ -137,11 +173,11 @@ def unregister(con: DuckDBPyConnection, name: str) -> None:
             for fs in [fs for fs in _filesystems if fs.protocol[0] == candidate]:
                 _filesystems.discard(fs)
             return
-    raise ValueError(f"no filesystem {name!r} is registered; these are: {', '.join(known) or 'none'}")
+    raise ValueError(f"no filesystem {name!r} is registered: use one of {', '.join(known) or 'none'}")
 
 
-def _refuse_clashes(con: DuckDBPyConnection, fs: DuckDBFileSystem, replace: bool) -> None:
-    """Raise when a URL scheme is served already: DuckDB would silently go on with the first."""
+def _check_clashes(con: DuckDBPyConnection, fs: DuckDBFileSystem, replace: bool) -> None:
+    """Raise if a URL scheme is registered already: DuckDB would silently use the first registration."""
     known = set(con.list_filesystems())
     first = fs.protocol[0]
     if first in known and not replace:
@@ -149,25 +185,25 @@ def _refuse_clashes(con: DuckDBPyConnection, fs: DuckDBFileSystem, replace: bool
             f"{first!r} is registered already: pass replace=True, or name= for a name of its own"
         )
     if first == ANY:
-        # What was registered before keeps its own URLs; this one serves the rest.
+        # Earlier registrations keep their own URLs; this one serves the others.
         return
     served = known - {first}
     if ANY in known:
         served |= set(DuckDBFileSystem().protocol)
     for other in _filesystems:
-        # A database cannot be asked which schemes go with a name.
+        # DuckDB lists names only, not their schemes.
         if other.protocol[0] in served and not replace:
             served |= set(other.protocol)
     clash = [p for p in fs.protocol if p in served]
     if clash:
         raise ValueError(
-            f"{clash[0]}:// is served already, and DuckDB would go on with that: unregister it first "
-            f"({', '.join(sorted(known))}), or leave the scheme out"
+            f"{clash[0]}:// is registered already, and DuckDB would use that: unregister or leave it out\n"
+            f"(registered: {', '.join(sorted(known))})"
         )
 
 
-def _turn_caches_on(con: DuckDBPyConnection) -> None:
-    # On a cursor, as the connection's own result may still be read.
+def _enable_caches(con: DuckDBPyConnection) -> None:
+    # On a cursor, as the last result of the connection may still be read.
     with con.cursor() as cursor:
         known = {n for (n,) in cursor.execute("SELECT name FROM duckdb_settings()").fetchall()}
         for setting, value in _CACHES.items():

@@ -1,22 +1,20 @@
-"""The write handle: what DuckDB writes is published when it is whole, and only then.
+"""The write handle: it publishes what DuckDB writes only if that is complete.
 
-When a COPY fails, DuckDB closes the file that it has begun like any other and then removes it, so a close
-alone does not mean success. What tells:
+When a COPY fails, DuckDB closes the file like any other and removes it afterwards, so a close alone does not
+mean success. Nothing is published, and the close raises, if
 
-- *a write of ours failed*, or the file is removed before it is closed: nothing is published.
-- *Parquet*: a whole file ends with its magic; anything else is not published.
-- *text over an object that exists, whose end is missing or uncertain*: see `text.TextEnd`. Text in zstd is
-  always uncertain, and so is now and then a whole file that several threads wrote.
-- *nothing was written over an object that exists*: so most failed copies of CSV and JSON end (DuckDB writes
-  8 MiB at a time).
+- a write failed, or the file was removed before the close;
+- a Parquet file does not end with its magic bytes;
+- text replaces an existing object, and its end is missing or uncertain (`text_end.TextEnd`). Text in zstd is
+  always uncertain, and so is sometimes a complete file that several threads wrote;
+- nothing was written, and the file replaces an existing object: most failed copies of CSV and JSON end so, as
+  DuckDB writes 8 MiB at a time.
 
-In each case nothing is published and the close raises as well: DuckDB ignores that while it cleans up, and
-reports it if it believes the file to be good.
+DuckDB ignores an error of the close while it cleans up, and reports it otherwise.
 
-Where no object exists DuckDB itself helps: it removes a new file again after a failure, and over an existing
-one it writes to ``tmp_<name>`` first and renames. But it writes in place under schemes that it counts as
-remote, such as ``s3://``, and into folders (PARTITION_BY, PER_THREAD_OUTPUT). With OVERWRITE it removes
-what is in the folder before it begins.
+If no object exists, DuckDB removes the new file after a failure. Over an existing one it writes to
+``tmp_<name>`` first and renames, except under schemes that it counts as remote, such as ``s3://``, and in
+folders (PARTITION_BY, PER_THREAD_OUTPUT). With OVERWRITE it empties the folder first.
 """
 
 from __future__ import annotations
@@ -32,40 +30,40 @@ from opendalfs.write.writer import Writer
 from .callbacks import callback
 from .text_end import TextEnd
 
-__all__ = ["WriteHandle", "parquet_is_whole"]
+__all__ = ["WriteHandle", "is_parquet_complete"]
 
 _NEVER_CLOSED: Final = ("/schema.sql", "/load.sql")
-"""What EXPORT DATABASE writes beside the tables: each with one write, after which it lets go of the file."""
+"""Files that EXPORT DATABASE writes beside the tables, each with one write and without a close."""
 
 _MAGIC: Final = (b"PAR1", b"PARE")
 _SMALLEST: Final = 12
-"""Bytes of a Parquet file without any content: magic, length of the footer, magic."""
+"""Bytes of a Parquet file without content: magic, length of the footer, magic."""
 
 _SUFFIXES: Final = (".parquet", ".pq", ".parq")
 
 
-def parquet_is_whole(head: bytes, tail: bytes, size: int, name: str = "") -> bool | None:
-    r"""Tell whether a Parquet file has its end.
+def is_parquet_complete(head: bytes, tail: bytes, size: int, name: str = "") -> bool | None:
+    r"""Whether a Parquet file is complete.
 
     Parameters
     ----------
     head, tail : bytes
         Its first 8 and its last 4 bytes.
     size : int
-        Bytes of all.
+        Bytes of the file.
     name : str
-        Its name, which counts while it is empty.
+        Its name, which decides whether an empty file is Parquet.
 
     Returns
     -------
     bool or None
-        None when it is no Parquet file.
+        None if it is no Parquet file.
 
     Examples
     --------
-    >>> parquet_is_whole(b"PAR1\x15\x04\x15\x10", b"\x00\x00\x02i", 4000)
+    >>> is_parquet_complete(b"PAR1\x15\x04\x15\x10", b"\x00\x00\x02i", 4000)
     False
-    >>> parquet_is_whole(b"PARENT,C", b"1,2\n", 4000) is None
+    >>> is_parquet_complete(b"PARENT,C", b"1,2\n", 4000) is None
     True
     """
     if not size:
@@ -84,13 +82,13 @@ class WriteHandle:
     Parameters
     ----------
     writer : Writer
-        Takes the bytes.
+        Writer of the object.
     name : str
         Its URL.
     exists : callable
-        Tells whether the file exists already.
-    closed : callable
-        Called when something may have been published.
+        Returns whether the object exists.
+    on_close : callable
+        Called after a commit or an abort.
     """
 
     mode = "wb"
@@ -100,13 +98,13 @@ class WriteHandle:
         writer: Writer,
         name: str,
         exists: Callable[[], bool],
-        closed: Callable[[], object],
+        on_close: Callable[[], object],
     ) -> None:
         self.name = name
         self._shown = redact(name)
         self._writer: Writer | None = writer
         self._exists = exists
-        self._on_close = closed
+        self._on_close = on_close
         self._lock = threading.Lock()
         self._start = writer.size
         self._error: BaseException | None = None
@@ -120,12 +118,19 @@ class WriteHandle:
         return self._writer is None
 
     def write(self, data: bytes) -> int:
-        """Take bytes; full parts go up at once, several at a time.
+        """Write bytes; full parts are uploaded at once, several at a time.
 
         Returns
         -------
         int
-            How many were taken: all.
+            Bytes written: all.
+
+        Raises
+        ------
+        OSError
+            If a part could not be uploaded.
+        ValueError
+            If the file is closed.
         """
         with callback, self._lock:
             if self._writer is None:
@@ -138,18 +143,18 @@ class WriteHandle:
             if len(self._head) < 8:
                 self._head = (self._head + bytes(data[:8]))[:8]
             self._tail = (self._tail + bytes(data[-4:]))[-4:]
-            self._text.take(data)
+            self._text.add(data)
             if self.name.endswith(_NEVER_CLOSED):
                 self._publish()
             return count
 
     def close(self) -> None:
-        """Publish what was written, if it is whole.
+        """Publish the object if it is complete.
 
         Raises
         ------
         OSError
-            When it is not, or could not be published.
+            If it is incomplete, or could not be published.
         """
         with callback, self._lock:
             if self._writer is not None:
@@ -167,54 +172,58 @@ class WriteHandle:
         finally:
             self._on_close()
 
-    def give_up(self) -> bool:
-        """Publish nothing, unless that is done; tell whether it was in time."""
+    def discard(self) -> bool:
+        """Publish nothing; return False if the object was published before."""
         with self._lock:
             if self._writer is None:
                 return False
-            self._error = InterruptedError(errno.EINTR, "Removed while it was being written", self._shown)
+            self._error = InterruptedError(
+                errno.EINTR, "Not published: the file was removed while it was open for writing", self._shown
+            )
             self._writer.abort()
             return True
 
     def _check(self, size: int) -> None:
         if self._error is not None:
-            raise OSError(errno.EIO, "Not published: a write of it has failed", self._shown) from self._error
-        if parquet_is_whole(self._head, self._tail, size, self.name) is False:
-            raise OSError(errno.EIO, "Not published: the Parquet file has no end", self._shown)
+            raise OSError(errno.EIO, "Not published: a write to it failed", self._shown) from self._error
+        if is_parquet_complete(self._head, self._tail, size, self.name) is False:
+            raise OSError(errno.EIO, "Not published: the Parquet file is incomplete", self._shown)
         if not size and self._exists():
-            raise self._like_a_failed_copy("nothing was written")
-        if self._text.whole is False and self._exists():
-            raise self._like_a_failed_copy(self._text.doubt)
+            raise self._maybe_failed_copy("nothing was written")
+        if self._text.complete is False and self._exists():
+            raise self._maybe_failed_copy(self._text.reason)
 
-    def _like_a_failed_copy(self, found: str) -> OSError:
+    def _maybe_failed_copy(self, reason: str) -> OSError:
         return OSError(
             errno.EIO,
-            f"Not published: {found}, which over an existing object cannot be told from a failed COPY. "
-            "If the COPY itself is right, remove it first (in a folder: OVERWRITE)",
+            f"Not published over an existing object: {reason}, as after a failed COPY. "
+            "Remove the object first (in a folder: OVERWRITE)",
             self._shown,
         )
 
     def tell(self) -> int:
-        """Give the bytes written so far."""
+        """Return the bytes written so far."""
         return self._start if self._writer is None else self._writer.size
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Stay where it is; another place is refused."""
+        """Return the position; raise UnsupportedError for any other one."""
         if (offset, whence) in ((0, 1), (0, 2), (self.tell(), 0)):
             return self.tell()
-        raise UnsupportedError(f"{self._shown}: objects are written from beginning to end, without seeks")
+        raise UnsupportedError(
+            f"seek in {self._shown}: objects are written from the beginning to the end, without seeks"
+        )
 
     def readable(self) -> bool:
-        """Tell that it does not read."""
+        """Return False."""
         return False
 
     def seekable(self) -> bool:
-        """Tell that it does not seek."""
+        """Return False."""
         return False
 
     def writable(self) -> bool:
-        """Tell that it takes bytes."""
+        """Return True."""
         return True
 
     def flush(self) -> None:
-        """Do nothing: parts go up when they are full, the rest at the close."""
+        """Do nothing: full parts are uploaded at once, the rest at the close."""

@@ -12,7 +12,7 @@ import opendalfs
 from opendalfs.read.reader import Reader
 from opendalfs.testing import S3Server
 from opendalfs_duckdb import locator as source_module
-from opendalfs_duckdb.locator import Source
+from opendalfs_duckdb.locator import Locator
 from opendalfs_duckdb.read_handle import ReadHandle
 
 SIZE = 3_000_000
@@ -113,9 +113,9 @@ def test_an_overwrite_shows(s3_server: S3Server, prefix: str) -> None:
 
 def test_filesystems_of_urls_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "_MOST_FILESYSTEMS", 5)
-    source = Source()
-    first = source.locate("opendal+webdav://host-0/a")[0]
+    locator = Locator()
+    first = locator.locate("opendal+webdav://host-0/a")[0]
     for i in range(20):
-        source.locate(f"opendal+webdav://host-{i}/a")
-    assert len(source._filesystems) == 5
-    assert source.locate("opendal+webdav://host-0/a")[0] == first
+        locator.locate(f"opendal+webdav://host-{i}/a")
+    assert len(locator._filesystems) == 5
+    assert locator.locate("opendal+webdav://host-0/a")[0] == first

@@ -119,11 +119,11 @@ def test_clashes_are_errors(con: duckdb.DuckDBPyConnection) -> None:
     opendalfs_duckdb.register(con, "s3", name="a", schemes=("s3",))
     with pytest.raises(ValueError, match="replace=True"):
         opendalfs_duckdb.register(con, "memory", name="a")
-    with pytest.raises(ValueError, match=r"s3:// is served already"):
+    with pytest.raises(ValueError, match=r"s3:// is registered already"):
         opendalfs_duckdb.register(con, "s3", name="b", schemes=("s3",))
     opendalfs_duckdb.register(con, "s3", name="a", schemes=("s3",), replace=True)
     opendalfs_duckdb.register(con)
-    with pytest.raises(ValueError, match=r"opendal\+gcs:// is served already"):
+    with pytest.raises(ValueError, match=r"opendal\+gcs:// is registered already"):
         opendalfs_duckdb.register(con, "gcs")
     assert con.list_filesystems() == ["opendal", "opendal+a"] or con.list_filesystems() == [
         "opendal+a",
@@ -133,7 +133,7 @@ def test_clashes_are_errors(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_another_library_at_the_scheme_is_a_clash(con: duckdb.DuckDBPyConnection) -> None:
     con.register_filesystem(s3fs.S3FileSystem(anon=True))
-    with pytest.raises(ValueError, match="is served already"):
+    with pytest.raises(ValueError, match="is registered already"):
         opendalfs_duckdb.register(con, "s3", schemes=("s3",))
 
 

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from opendalfs_duckdb.text_end import TextEnd
-from opendalfs_duckdb.write_handle import parquet_is_whole
+from opendalfs_duckdb.write_handle import is_parquet_complete
 
 
 @pytest.mark.parametrize("options", ["", ", ENCRYPTION_CONFIG {footer_key: 'k'}"])
@@ -20,16 +20,16 @@ def test_a_parquet_file_is_whole_only_with_its_end(tmp_path: Path, options: str,
     con.execute("PRAGMA add_parquet_key('k', '0123456789112345')")
     con.execute(f"COPY (SELECT range AS i FROM range({rows})) TO '{tmp_path}/a' (FORMAT parquet{options})")
     data = (tmp_path / "a").read_bytes()
-    assert parquet_is_whole(data[:8], data[-4:], len(data)) is True
+    assert is_parquet_complete(data[:8], data[-4:], len(data)) is True
     for cut in (1, 9, len(data) - 12):
         part = data[:-cut]
-        assert parquet_is_whole(part[:8], part[-4:], len(part)) is False
-    assert parquet_is_whole(data[:4], data[:4], 4) is False
+        assert is_parquet_complete(part[:8], part[-4:], len(part)) is False
+    assert is_parquet_complete(data[:4], data[:4], 4) is False
 
 
 @pytest.mark.parametrize("text", [b"PAR1,PAR2\n1,2\n", b"PARENT_ID\n1\n", b"PARE,x,y,z\n1,2,3,4\n", b"a\n"])
 def test_text_is_no_parquet_file(text: bytes) -> None:
-    assert parquet_is_whole(text[:8], text[-4:], len(text)) is None
+    assert is_parquet_complete(text[:8], text[-4:], len(text)) is None
 
 
 FULL = b"x" * (8 << 20) + b"\n"
@@ -63,11 +63,11 @@ def test_text_is_whole_with_the_end_of_its_last_line(
 ) -> None:
     end = TextEnd(name, lambda: True)
     for piece in pieces:
-        end.take(piece)
-    assert end.whole is whole
+        end.add(piece)
+    assert end.complete is whole
 
 
 def test_gzip_is_read_only_where_somebody_asks() -> None:
     end = TextEnd("a.csv.gz", lambda: False)
-    end.take(WHOLE[:20])
-    assert end.whole is None
+    end.add(WHOLE[:20])
+    assert end.complete is None
