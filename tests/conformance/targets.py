@@ -1,4 +1,4 @@
-"""The filesystems that every suite of this folder runs on, and what each of them can do."""
+"""The filesystems that the tests of this folder run on, and what each of them can do."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from opendalfs import OpendalFileSystem
 __all__ = ["TARGETS", "Place", "Target"]
 
 Lookup = Callable[[str], Any]
-"""Gives a server by the name of its fixture, so that only servers in use are started."""
+"""Returns a server by the name of its fixture, so that only servers in use are started."""
 
 Opened = tuple[OpendalFileSystem, str]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One way to reach storage.
+    """A service on one server.
 
     Parameters
     ----------
     name : str
-        As it stands in the names of the tests.
+        Name in the ids of the tests.
     connect : callable
-        Gives the filesystem and a path below which the target may write.
+        Returns the filesystem, and a path below which tests may write.
     flat : bool
-        Keys are flat: a directory is nothing but a prefix, and goes with its last file.
+        Keys are flat: a directory is a prefix, and disappears with its last file.
     both : bool
         Whether a name can be a file and a directory at once.
     etags : bool
         Whether objects have entity tags, so that a read can be pinned.
     times : bool
-        Whether the time of the last write is told.
+        Whether infos have the time of the last write.
     service : bool
-        Whether the server is a program of the operating system: its tests run with ``-m services`` only.
+        Whether the operating system installs the server: its tests run with ``-m services`` only.
     suites : bool
-        Whether fsspec's suites run without ``-m services``: not where the server is too slow for that, or
-        where another target of the same kind runs them.
+        Whether fsspec's suites run without ``-m services``: not on slow servers, and on one target of each
+        kind (``s3``, ``fs`` for the local disk, ``memory`` for flat keys).
     """
 
     name: str
@@ -58,14 +58,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Place:
-    """A filesystem and a path in it that is the test's own."""
+    """A filesystem, and a path that no other test uses."""
 
     target: Target
     fs: OpendalFileSystem
     root: str
 
     def path(self, *parts: str) -> str:
-        """Join names below the test's own path."""
+        """Return a path below that of the test."""
         return "/".join((self.root, *parts))
 
     def can(self, capability: str) -> bool:
@@ -169,9 +169,9 @@ TARGETS = {
         Target("memory", _memory, flat=True, both=True),
         Target("fs", _fs),
         Target("s3", _s3("s3_server"), etags=True),
-        Target("moto", _s3("moto_server"), flat=True, both=True, etags=True),
+        Target("moto", _s3("moto_server"), flat=True, both=True, etags=True, suites=False),
         Target("webdav", _webdav, etags=True),
-        # These make no etags, weak ones, or such as HTTP does not know: a read cannot be pinned.
+        # These servers have no etags, weak ones or invalid ones, so a read cannot be pinned.
         Target("webdav-wsgidav", _webdav_server("wsgidav_server"), suites=False),
         Target("webdav-nginx", _webdav_server("nginx_server"), service=True),
         Target("webdav-apache", _webdav_server("apache_server"), service=True),
@@ -183,6 +183,6 @@ TARGETS = {
         # The emulator makes etags and ignores If-Match.
         Target("gcs", _gcs, flat=True, both=True, suites=False),
         Target("operator-memory", _bound_memory, flat=True, both=True, suites=False),
-        Target("operator-fs", _bound_fs),
+        Target("operator-fs", _bound_fs, suites=False),
     )
 }

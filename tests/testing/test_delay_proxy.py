@@ -223,7 +223,7 @@ def test_chunked_requests_pass_and_count_their_payload(odd_proxy: DelayProxy) ->
 
 
 def test_https_is_refused() -> None:
-    with pytest.raises(ValueError, match="plain http"):
+    with pytest.raises(ValueError, match="needs an http:"):
         DelayProxy("https://example.com")
 
 
