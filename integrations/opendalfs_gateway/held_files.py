@@ -13,7 +13,7 @@ from .writer_threads import WriterThreads
 __all__ = ["HeldFiles"]
 
 _MAX_BYTES: Final = 256 << 20
-"""Bytes of several files that are held. Beyond it the oldest file, complete for long, is published."""
+"""Bytes of several files that are held. Beyond it the oldest file is published."""
 
 
 class HeldFiles:
@@ -81,7 +81,7 @@ class HeldFiles:
         commit = asyncio.create_task(self._publish(key, self._files.pop(key)))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
-        # The commit goes on if the client disconnects.
+        # The commit continues if the client disconnects.
         await asyncio.shield(commit)
 
     async def _publish(self, key: str, writer: Writer) -> None:

@@ -135,7 +135,7 @@ class MultipartUpload:
                 raise S3Error(400, "InvalidPart", "the listed parts are not the parts that have arrived")
             self.parts.seal()
             self._completion = asyncio.create_task(self._complete())
-        # The publication goes on if the client disconnects.
+        # The publication continues if the client disconnects.
         await asyncio.shield(self._completion)
 
     async def _complete(self) -> None:

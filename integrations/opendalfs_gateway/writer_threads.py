@@ -46,7 +46,7 @@ class WriterThreads:
         try:
             await self.run(partial(self._commit, writer))
         except Exception:
-            # Not if this task is cancelled: the commit then goes on in its thread.
+            # Not if this task is cancelled: the commit then continues in its thread.
             await self.abort(writer)
             raise
         mount.wrote(key)

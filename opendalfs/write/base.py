@@ -147,7 +147,7 @@ class BaseWriter(Generic[U]):
             yield self._stage.key
 
     async def _verify(self, last: bytes) -> None:
-        """Compare what is stored with what was written; `last`: the bytes of the last request."""
+        """Compare the stored object with the written one. `last`: the bytes of the last request."""
         plan = self._plan
         content = last if self._upload is None and not plan.appends else None
         await verify(plan.connection, plan.key, self.size, content, grows=plan.appends)

@@ -16,7 +16,7 @@ never                                       nothing is published; ResourceWarnin
 ==========================================  ==================================================================
 
 A generator that is closed at a ``yield`` in a ``with`` block may or may not have reached its end, and its
-GeneratorExit is reported to nobody. So the close raises there as well.
+GeneratorExit does not reach any caller. So the close raises there as well.
 
 A C++ destructor is not visible from Python. So a pyarrow stream with a buffer or compression, which pyarrow
 closes when it is garbage collected, is published as if the program had closed it.

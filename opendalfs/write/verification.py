@@ -1,7 +1,7 @@
 """Checks of what a write has stored, with ``verify_writes=True``.
 
 OpenDAL's ``write`` returns nothing, and takes some failed writes for successful ones: for example a PUT that
-S3 answers with status 200 and an ``<Error>`` in the body. A stat after the write shows what is stored:
+S3 answers with status 200 and an ``<Error>`` in the body. A stat after the write shows:
 
 - its size;
 - its etag, where that is the MD5 of the content: for an object of one PUT that is not encrypted with a key of
@@ -32,7 +32,7 @@ _MD5: Final = re.compile(r'"?([0-9a-f]{32})"?')
 async def verify(
     connection: Connection, key: str, size: int, data: bytes | None = None, *, grows: bool = False
 ) -> None:
-    """Compare what is stored with what was written.
+    """Compare the stored object with the written one.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ async def _stat(connection: Connection, key: str) -> Metadata:
     except FileNotFoundError:
         raise _mismatch(connection, key, "nothing is stored") from None
     except OSError as exc:
-        raise _mismatch(connection, key, "it could not be checked what is stored") from exc
+        raise _mismatch(connection, key, "the check of what is stored failed") from exc
 
 
 async def _compare(

@@ -167,7 +167,7 @@ def appending(connection: Connection, key: str, **options: Any) -> Writer:
     """Return a writer that keeps the content of the object.
 
     If the service can append, the commit appends the new bytes. Otherwise the object is written anew, its old
-    content first, and is replaced only if nobody has changed it meanwhile, where the service can check that.
+    content first. It is replaced only if it has not changed meanwhile, where the service can check that.
 
     Parameters
     ----------
