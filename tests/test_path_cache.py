@@ -180,7 +180,7 @@ class TestWriteTimes:
         return OpendalFileSystem("memory", root=f"/{uuid4().hex}")
 
     def kept(self, fs: OpendalFileSystem) -> list[str]:
-        times = fs.locate("x")[0]._written
+        times = fs.locate("x")[0].write_times._times
         assert times is not None
         return sorted(times.paths())
 

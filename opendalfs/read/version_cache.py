@@ -21,13 +21,14 @@ gateway: newest versions   `CONDITIONAL`          answer   Newer versions. Used 
 =========================  =====================  =======  ==============================================
 
 All are made of `PathCache`. The core's listings, Arrow's directories and DuckDB's versions also refuse the
-answer to a request that was sent before an invalidation. Three things stay apart:
+answer to a request that was sent before an invalidation. The rest stays apart:
 
 - Listings hold the entries of whole directories, as fsspec's ``dircache`` requires, so `listing.cache` uses
   `PathCache` and `LISTED` without `VersionCache`.
 - The versions that the reads of one Polars scan are pinned to (`opendalfs_gateway.mount`) are state: without
   one of them the scan would read two versions of an object.
-- So are the write times of services in this process (`storage.connection`), which keep none themselves.
+- So are the write times of services in this process (`storage.write_times`), which keep none themselves, and
+  the rest of a listing that a continuation token of the gateway refers to (`opendalfs_gateway.listings`).
 """
 
 from __future__ import annotations
