@@ -33,7 +33,7 @@ __all__ = ["OpendalFileSystem"]
 
 _TEXT_OPTIONS: Final = ("encoding", "errors", "newline")
 
-_CHAINED_ARCHIVE: Final = """fsspec does not close an archive in a chained URL: open it yourself, as in
+_CHAINED_ARCHIVE: Final = """cannot write an archive in a chained URL: fsspec does not close it. Open it yourself, as in
     with fsspec.open("opendal+s3://bucket/a.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("name.csv", data)"""
 
@@ -203,8 +203,8 @@ class OpendalFileSystem(ContentFileSystem):
             )
         if mode not in ("wb", "xb", "ab"):
             raise UnsupportedError(
-                f"mode {mode!r}: objects are read ('rb'), replaced ('wb'), created ('xb') or appended "
-                "to ('ab'), not changed in place"
+                f"cannot open with mode {mode!r}: files are read ('rb'), replaced ('wb'), created ('xb') or "
+                "appended to ('ab'), not changed in place"
             )
         if call_stack.in_chained_open():
             raise UnsupportedError(_CHAINED_ARCHIVE)
