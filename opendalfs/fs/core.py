@@ -33,7 +33,8 @@ __all__ = ["OpendalFileSystem"]
 
 _TEXT_OPTIONS: Final = ("encoding", "errors", "newline")
 
-_CHAINED_ARCHIVE: Final = """cannot write an archive in a chained URL: fsspec does not close it. Open it yourself, as in
+_CHAINED_ARCHIVE: Final = """\
+cannot write an archive in a chained URL: fsspec does not close it. Open it yourself, as in
     with fsspec.open("opendal+s3://bucket/a.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("name.csv", data)"""
 

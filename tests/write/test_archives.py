@@ -94,7 +94,7 @@ def test_an_archive_whose_publication_fails_says_so_at_its_close(memory: Place) 
 def test_a_member_of_an_archive_in_a_chained_url_is_refused_at_the_open(memory: Place) -> None:
     chained = f"zip://a.csv::{memory.url}"
     with (
-        pytest.raises(UnsupportedError, match="open it yourself") as info,
+        pytest.raises(UnsupportedError, match="Open it yourself") as info,
         fsspec.open(chained, "wb", zip={"mode": "w"}),
     ):
         pass
