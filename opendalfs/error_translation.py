@@ -46,12 +46,12 @@ _RULES: Final[dict[str, _Rule]] = {
     ),
     "RangeNotSatisfied": _Rule(RangeError, errno.EINVAL, "The range is outside the object: check its size"),
     "ConfigInvalid": _Rule(
-        OptionError, errno.EINVAL, "The service does not accept the options: see its __cause__"
+        OptionError, errno.EINVAL, "The service does not accept the options: see the error's __cause__"
     ),
     "Unsupported": _Rule(
-        UnsupportedError, errno.ENOTSUP, "The service does not support this: see its __cause__"
+        UnsupportedError, errno.ENOTSUP, "The service does not support this: see the error's __cause__"
     ),
-    "Unexpected": _Rule(OSError, errno.EIO, "Unexpected response of the service: see its __cause__"),
+    "Unexpected": _Rule(OSError, errno.EIO, "Unexpected response of the service: see the error's __cause__"),
 }
 
 _CHANGED: Final = _Rule(

@@ -16,7 +16,7 @@ from typing import Final
 
 import opendal.config
 
-__all__ = ["SERVICES", "Form", "Home", "Service", "lookup"]
+__all__ = ["SERVICES", "Form", "Locality", "Service", "lookup"]
 
 
 class Form(Enum):
@@ -34,7 +34,7 @@ class Form(Enum):
     """``opendal+fs:///folder/file``: an absolute local path."""
 
 
-class Home(Enum):
+class Locality(Enum):
     """Where the data is, which decides on retries and timeouts, and whether a stat is cheap."""
 
     REMOTE = "remote"
@@ -59,7 +59,7 @@ class Service:
         The option that names the container, such as ``"bucket"``.
     container_id : str, optional
         An option that has its own value for each container, such as ``"bucket_id"``.
-    home : Home
+    locality : Locality
         Where the data is.
     native : tuple of str
         URL schemes of other libraries for it, such as ``"s3a"``; `lookup` accepts them.
@@ -94,7 +94,7 @@ class Service:
     form: Form = Form.PATH
     container: str | None = None
     container_id: str | None = None
-    home: Home = Home.REMOTE
+    locality: Locality = Locality.REMOTE
     native: tuple[str, ...] = ()
     peers: Mapping[str, str] = field(default_factory=lambda: _NONE)
     endpoint_scheme: str | None = None
@@ -195,12 +195,14 @@ _ROWS: Final[tuple[Service, ...]] = (
         accounts=True,
     ),
     Service("b2", _CONTAINER, "bucket", "bucket_id"),
-    Service("cacache", home=Home.DISK),
+    Service("cacache", locality=Locality.DISK),
     Service("cos", _CONTAINER, "bucket", native=("cosn",)),
-    Service("dashmap", home=Home.PROCESS),
+    Service("dashmap", locality=Locality.PROCESS),
     Service("dropbox"),
     # opendalfs:// would read as the package's own scheme.
-    Service("fs", Form.ABSOLUTE, home=Home.DISK, native=("file", "local"), url_name="local", appends=True),
+    Service(
+        "fs", Form.ABSOLUTE, locality=Locality.DISK, native=("file", "local"), url_name="local", appends=True
+    ),
     Service(
         "ftp",
         _ENDPOINT,
@@ -226,22 +228,22 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("ipmfs", _ENDPOINT, endpoint_scheme="http"),
     Service("koofr", _ENDPOINT, endpoint_scheme="https"),
     Service("memcached", _ENDPOINT, endpoint_scheme="tcp", cancels=False),
-    Service("memory", home=Home.PROCESS),
-    Service("mini-moka", home=Home.PROCESS),
-    Service("moka", home=Home.PROCESS),
+    Service("memory", locality=Locality.PROCESS),
+    Service("mini-moka", locality=Locality.PROCESS),
+    Service("moka", locality=Locality.PROCESS),
     Service("mongodb", cancels=False),
     Service("mysql", cancels=False, silent=True),
     Service("obs", _CONTAINER, "bucket"),
     Service("onedrive"),
     Service("oss", _CONTAINER, "bucket", peers=_OSS),
-    Service("persy", home=Home.DISK),
+    Service("persy", locality=Locality.DISK),
     Service("postgresql", native=("postgres",), cancels=False, silent=True),
-    Service("redb", home=Home.DISK),
+    Service("redb", locality=Locality.DISK),
     Service("redis", _ENDPOINT, endpoint_scheme="redis", cancels=False, silent=True),
     Service("s3", _CONTAINER, "bucket", native=("s3a", "s3n", "r2"), peers=_KEYS),
     Service("seafile", _ENDPOINT, endpoint_scheme="https"),
-    Service("sled", home=Home.DISK),
-    Service("sqlite", home=Home.DISK),
+    Service("sled", locality=Locality.DISK),
+    Service("sqlite", locality=Locality.DISK),
     Service("swift", _CONTAINER, "container", utf8_containers=True),
     Service("tos", _CONTAINER, "bucket"),
     Service("upyun", _CONTAINER, "bucket"),

@@ -10,7 +10,7 @@ from opendalfs import listing, urls
 from opendalfs.errors import redact
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.read.version_cache import CONDITIONAL, VersionCache
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version, pin
 
@@ -121,7 +121,7 @@ class Mount:
         connection, found = self.locate(key)
         if not found or found.endswith("/"):
             raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
-        if connection.service.home is Home.PROCESS:
+        if connection.service.locality is Locality.PROCESS:
             # In-process: a lookup is faster than a thread switch.
             metadata = connection.stat_blocking(found)
         else:

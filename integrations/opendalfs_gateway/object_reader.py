@@ -6,7 +6,7 @@ from opendalfs.read.async_reader import fetch
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
 from opendalfs.runtime import executor
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from opendalfs.storage.version import Version
 
 from .mount import Mount
@@ -30,7 +30,7 @@ class ObjectReader:
     def __init__(self, mount: Mount, key: str, version: Version) -> None:
         self._connection, self._key = mount.locate(key)
         self._version = version
-        self._home = self._connection.service.home
+        self._locality = self._connection.service.locality
 
     @property
     def block_size(self) -> int:
@@ -50,9 +50,9 @@ class ObjectReader:
         OSError
             If it cannot be read.
         """
-        if self._home is Home.REMOTE:
+        if self._locality is Locality.REMOTE:
             return (await fetch(self._connection, self._key, [block], self._version, gap=0))[0]
         source = Reader(self._connection, self._key, self._version)
-        if self._home is Home.PROCESS:
+        if self._locality is Locality.PROCESS:
             return source.fetch(block)
         return await executor.to_thread(source.fetch, block)

@@ -22,7 +22,7 @@ from opendalfs.listing.info import Info
 from opendalfs.options import check, is_secret, without_secrets
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import process
-from opendalfs.services import Form, Home, Service, lookup
+from opendalfs.services import Form, Locality, Service, lookup
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.operators import connect
 from opendalfs.storage.version import Version, detects_change
@@ -75,7 +75,7 @@ class BaseFileSystem(AsyncFileSystem):
         )
         if use_listings_cache is None:
             # Local services answer at once, and other programs change them.
-            use_listings_cache = self.service.home is Home.REMOTE
+            use_listings_cache = self.service.locality is Locality.REMOTE
         self.dircache = Listings(use_listings_cache, listings_expiry_time, max_paths)
         self._listeners: tuple[weakref.ref[ChangeListener], ...] = ()
         if self._relative_paths:

@@ -15,7 +15,7 @@ from opendalfs.listing.info import Info
 from opendalfs.read.async_reader import fetch
 from opendalfs.read.ranges import Range
 from opendalfs.runtime.tasks import gather
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
@@ -96,7 +96,7 @@ async def copy_object(source: Connection, key: str, target: Connection, target_k
 
 async def _is_too_large(connection: Connection, key: str) -> bool:
     """Whether an object is larger than its server copies with one request."""
-    if connection.service.home is not Home.REMOTE:
+    if connection.service.locality is not Locality.REMOTE:
         return False
     with suppress(OSError):
         return (await connection.stat(key)).content_length > _LARGEST_SERVER_COPY

@@ -16,7 +16,7 @@ from fsspec.spec import AbstractBufferedFile
 from opendalfs.errors import ChangedError, redact
 from opendalfs.read.reader import Reader
 from opendalfs.runtime.futures import weak_callback
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from opendalfs.storage.version import Version
 
 from . import file_readers
@@ -207,7 +207,7 @@ def _details_of_size(fs: BaseFileSystem, path: str, size: int) -> dict[str, Any]
     Local services get one: it costs little, and their reads are pinned to a size and a time, not to an etag.
     """
     connection, key = fs.locate(path)
-    if not key or connection.service.home is not Home.REMOTE:
+    if not key or connection.service.locality is not Locality.REMOTE:
         return None
     cached = fs.cached_info(path)
     if cached is not None and cached["type"] == "file" and cached["size"] >= size:

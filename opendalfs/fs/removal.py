@@ -14,7 +14,7 @@ from opendalfs import listing
 from opendalfs.errors import redact
 from opendalfs.listing.info import Info
 from opendalfs.runtime.tasks import gather
-from opendalfs.services import Form, Home
+from opendalfs.services import Form, Locality
 from opendalfs.storage.connection import Connection
 
 from .base import BaseFileSystem
@@ -135,7 +135,7 @@ async def remove_tree(fs: BaseFileSystem, path: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
     if is_directory:
         await connection.remove_all(f"{key}/")
-        if listing.keeps_directories(connection) and connection.service.home is Home.REMOTE:
+        if listing.keeps_directories(connection) and connection.service.locality is Locality.REMOTE:
             await _remove_rest(connection, key, path)
     if is_file:
         await connection.delete(key)
@@ -159,7 +159,7 @@ async def remove_contents(fs: BaseFileSystem, path: str) -> None:
     """
     connection, key = fs.locate(path)
     try:
-        if key and connection.service.home is Home.REMOTE and connection.can("list_with_recursive"):
+        if key and connection.service.locality is Locality.REMOTE and connection.can("list_with_recursive"):
             await connection.remove_all(f"{key}/")
             return
         # On flat keys a name may be listed both as a file and as a directory; `remove_tree` removes both.

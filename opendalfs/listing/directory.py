@@ -9,7 +9,7 @@ from typing import Final
 from opendal.types import Entry
 
 from opendalfs.errors import NoContainerError
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import is_link_to_directory, stages_writes
 from opendalfs.storage.staged_files import is_staged_name
@@ -116,14 +116,14 @@ def keeps_directories(connection: Connection) -> bool:
     Services that list a whole tree at once have flat keys. So have the stores in this process, some of which
     list by directory.
     """
-    return connection.service.home is not Home.PROCESS and not connection.can("list_with_recursive")
+    return connection.service.locality is not Locality.PROCESS and not connection.can("list_with_recursive")
 
 
 def may_be_index(connection: Connection, data: bytes) -> bool:
     """Whether data may be a server's page about a directory rather than the content of a file."""
     if not data.startswith(b"<") or not keeps_directories(connection):
         return False
-    return connection.service.home is Home.REMOTE and data[:16].lower().startswith(_INDEX_STARTS)
+    return connection.service.locality is Locality.REMOTE and data[:16].lower().startswith(_INDEX_STARTS)
 
 
 async def list_versions(connection: Connection, key: str) -> list[Info]:

@@ -25,7 +25,7 @@ from opendal.types import Entry
 
 from opendalfs.read.ranges import Range, split
 from opendalfs.runtime.tasks import gather
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from opendalfs.storage.connection import PAGE, Connection
 
 __all__ = ["list_parallel"]
@@ -76,7 +76,7 @@ async def list_parallel(connection: Connection, start: str) -> list[Entry]:
 
 
 def _may_split(connection: Connection) -> bool:
-    able = connection.can("list_with_start_after") and connection.service.home is Home.REMOTE
+    able = connection.can("list_with_start_after") and connection.service.locality is Locality.REMOTE
     return able and connection not in _unordered
 
 

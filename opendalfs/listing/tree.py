@@ -13,7 +13,7 @@ from typing import Final
 from opendal.types import Entry
 
 from opendalfs.runtime.tasks import gather
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from opendalfs.storage.connection import PAGE, Connection
 from opendalfs.storage.local_disk import is_link_to_directory
 
@@ -88,7 +88,7 @@ def _directory_prefix(key: str) -> str:
 
 
 async def _list(connection: Connection, key: str, prefix: str, maxdepth: int | None) -> list[Info]:
-    recursive = connection.can("list_with_recursive") or connection.service.home is not Home.REMOTE
+    recursive = connection.can("list_with_recursive") or connection.service.locality is not Locality.REMOTE
     if recursive and maxdepth != 1:
         start = _directory_prefix(key) + prefix or "/"
         if maxdepth is None:

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 from opendal.types import Entry
 
 from opendalfs.errors import UnsupportedError
-from opendalfs.services import Form, Home
+from opendalfs.services import Form, Locality
 
 from .operator_pair import OperatorPair
 from .staged_files import stage_file
@@ -43,7 +43,7 @@ _NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENO
 
 def stages_writes(operators: OperatorPair) -> bool:
     """Whether writes go to a staged file first: on local disks, where an unfinished file would show."""
-    return operators.service.home is Home.DISK and operators.can("rename")
+    return operators.service.locality is Locality.DISK and operators.can("rename")
 
 
 def local_path(operators: OperatorPair, key: str) -> str:

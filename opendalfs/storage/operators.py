@@ -16,7 +16,7 @@ from opendalfs.errors import OptionError, redact
 from opendalfs.options import Tuning, secret_values
 from opendalfs.runtime import process
 from opendalfs.runtime.concurrency import ConcurrencyLimit
-from opendalfs.services import Home, Service
+from opendalfs.services import Locality, Service
 from opendalfs.urls import check_key
 
 from . import local_disk
@@ -108,12 +108,12 @@ def _key(service: Service, native: Mapping[str, str]) -> _Key:
 
 def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, container: str) -> Connection:
     options = {**native, **container_options(service, container, native)}
-    if service.home is Home.REMOTE:
+    if service.locality is Locality.REMOTE:
         build = partial(_layered, service, options, tuning)
         return Connection(service, options, tuning, container, build, _limit_of(service, native, tuning))
     build = partial(_shared, service, options)
     write_times = None
-    if service.home is Home.PROCESS:
+    if service.locality is Locality.PROCESS:
         write_times = _write_times.setdefault(_key(service, options), WriteTimes(keep=True))
     return Connection(service, options, tuning, container, build, write_times=write_times)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from opendal.types import Metadata
 
 from opendalfs.errors import ChangedError, RangeError
-from opendalfs.services import Form, Home
+from opendalfs.services import Form, Locality
 
 from .connection import Connection
 
@@ -76,7 +76,7 @@ def pin(connection: Connection, version: Version | None) -> dict[str, str]:
 
 def compares(connection: Connection, version: Version | None) -> bool:
     """Whether to compare size and time after a read, as that costs no request."""
-    return version is not None and connection.service.home is not Home.REMOTE
+    return version is not None and connection.service.locality is not Locality.REMOTE
 
 
 def detects_change(connection: Connection, version: Version) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from opendalfs import ChangedError
-from opendalfs.services import Home
+from opendalfs.services import Locality
 from tests.conformance.targets import Place
 
 DATA = b"0123456789"
@@ -197,7 +197,7 @@ def test_a_file_that_changes_while_it_is_read_raises(place: Place) -> None:
         pytest.skip(f"the service {place.fs.service.scheme} tells nothing that differs between versions")
     if place.target.name == "gcs":
         pytest.skip("the emulator ignores If-Match")
-    if place.fs.service.home is Home.REMOTE and not place.target.etags:
+    if place.fs.service.locality is Locality.REMOTE and not place.target.etags:
         pytest.skip(f"no etag of {place.target.name} pins a read")
     path = place.path("file")
     place.fs.pipe_file(path, b"a" * 100)

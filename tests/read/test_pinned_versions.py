@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from opendalfs import OpendalFileSystem
-from opendalfs.services import Home
+from opendalfs.services import Locality
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def disk(tmp_path: Path) -> OpendalFileSystem:
 def unpinned(fs: OpendalFileSystem) -> OpendalFileSystem:
     """Return a local filesystem that is treated as a remote service without etags or versions."""
     connection, _ = fs.locate("a")
-    connection.service = replace(connection.service, home=Home.REMOTE)
+    connection.service = replace(connection.service, locality=Locality.REMOTE)
     return fs
 
 
