@@ -11,8 +11,8 @@ from aiohttp import web
 
 from opendalfs.budget import PROCESS
 from opendalfs.errors import ChangedError
-from opendalfs.read.ranges import Range
-from opendalfs.read.readahead import Blocks, read_blocks
+from opendalfs.read.ranges import Blocks, Range
+from opendalfs.read.readahead import read_blocks
 from opendalfs.storage.version import Version
 
 from . import s3

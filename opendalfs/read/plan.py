@@ -14,7 +14,7 @@ from opendalfs import tracing
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version, compare, compares, pin, whole
 
-from .ranges import Fetch, Range, clamp, plan
+from .ranges import Fetch, Range, clamp, plan_fetches
 
 __all__ = ["PinnedObject", "ReadPlan", "SingleRequest", "Slice", "group_by_path", "restore_order"]
 
@@ -35,9 +35,9 @@ class ReadPlan:
     Parameters
     ----------
     ranges : sequence of Range
-        What the caller wants.
+        The ranges that the caller reads.
     fetches : sequence of Fetch
-        What `ranges.plan` made of it.
+        Their requests, from `ranges.plan_fetches`.
     """
 
     def __init__(self, ranges: Sequence[Range], fetches: Sequence[Fetch]) -> None:
@@ -112,10 +112,10 @@ class SingleRequest:
     Parameters
     ----------
     ranges : sequence of Range
-        What the caller wants.
+        The ranges that the caller reads.
     fetch : Range
-        What to request. It may reach past the end of the object, which raises `RangeError`: then the size has
-        to be requested first.
+        The range to request. It may reach past the end of the object, which raises `RangeError`: then the
+        size has to be requested first.
     """
 
     def __init__(self, ranges: Sequence[Range], fetch: Range) -> None:
@@ -152,7 +152,7 @@ class SingleRequest:
 
 def _fetches(connection: Connection, ranges: Sequence[Range], gap: int | None) -> list[Fetch]:
     tuning = connection.tuning
-    return plan(ranges, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
+    return plan_fetches(ranges, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
 
 
 class PinnedObject:

@@ -1,4 +1,4 @@
-"""Pure planning of byte ranges: clamp, coalesce, split. No storage, no state.
+"""Byte ranges: clamp, coalesce, split, divide into blocks. Pure functions without storage or state.
 
 A range is ``(start, stop)`` in bytes, the start inclusive, the stop exclusive, as in a Python slice.
 """
@@ -6,9 +6,10 @@ A range is ``(start, stop)`` in bytes, the start inclusive, the stop exclusive, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Fetch", "Range", "clamp", "coalesce", "plan", "split"]
+__all__ = ["Blocks", "Fetch", "Range", "clamp", "coalesce", "plan_fetches", "split"]
 
 
 class Range(NamedTuple):
@@ -19,19 +20,19 @@ class Range(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """Bytes of the range."""
         return self.stop - self.start
 
 
 class Fetch(NamedTuple):
-    """One merged range and the ranges it serves.
+    """A request for a range, and the ranges that it serves.
 
     Parameters
     ----------
     range : Range
-        What to fetch.
+        The range to request.
     members : tuple of int
-        Positions, in the list that was planned, of the ranges that lie within it.
+        Positions of the ranges that it serves, in the list that was planned.
     """
 
     range: Range
@@ -39,19 +40,19 @@ class Fetch(NamedTuple):
 
 
 def clamp(start: int | None, stop: int | None, size: int) -> Range:
-    """Bring a slice within an object, as ``bytes[start:stop]`` does.
+    """Return the bytes of an object that a slice selects, as ``bytes[start:stop]`` does.
 
     Parameters
     ----------
     start, stop : int or None
-        Ends of the slice in bytes; negative ones count from the end of the object.
+        Start (inclusive) and stop (exclusive) in bytes; negative ones count from the end of the object.
     size : int
-        Size of the object in bytes.
+        Bytes of the object.
 
     Returns
     -------
     Range
-        Within ``[0, size]``; empty where the slice is.
+        Within ``[0, size]``; empty if the slice is.
 
     Examples
     --------
@@ -65,19 +66,19 @@ def clamp(start: int | None, stop: int | None, size: int) -> Range:
 
 
 def coalesce(ranges: Sequence[Range], gap: int) -> list[Fetch]:
-    """Merge ranges that lie close together.
+    """Merge ranges that are close together.
 
     Parameters
     ----------
     ranges : sequence of Range
-        In any order; they may overlap, repeat and be empty. Empty ones are served by no fetch.
+        In any order; they may overlap, repeat and be empty. No fetch serves an empty range.
     gap : int
-        Largest hole in bytes that is fetched along rather than skipped; 0 merges what touches.
+        Bytes between two ranges up to which they are merged; 0 merges ranges that touch.
 
     Returns
     -------
     list of Fetch
-        In order of offset, pairwise more than `gap` apart.
+        In order of offset, more than `gap` bytes apart.
 
     Examples
     --------
@@ -103,20 +104,20 @@ def coalesce(ranges: Sequence[Range], gap: int) -> list[Fetch]:
 
 
 def split(whole: Range, part: int) -> Iterator[Range]:
-    """Cut a range into parts of near equal size, one at a time: a server may claim any size.
+    """Split a range into parts of nearly equal size, one at a time, as a server may claim any size.
 
     Parameters
     ----------
     whole : Range
-        What to cut.
+        The range to split.
     part : int
-        Largest part in bytes, at least 1.
+        Bytes of a part at most; at least 1.
 
     Yields
     ------
     Range
-        In order, without holes; none for an empty range. Sizes differ by one byte at most, so that
-        parts fetched at the same time end at the same time.
+        In order, without holes; none for an empty range. Sizes differ by one byte at most, so that parts
+        requested at the same time arrive at the same time.
 
     Examples
     --------
@@ -134,37 +135,42 @@ def split(whole: Range, part: int) -> Iterator[Range]:
         start = stop
 
 
-def plan(ranges: Iterable[Range], *, gap: int, part: int) -> list[Fetch]:
-    """Decide which requests serve a set of ranges: near ones merged, large ones split.
+def plan_fetches(ranges: Iterable[Range], *, gap: int, part: int) -> list[Fetch]:
+    """Return the requests that serve ranges: ranges that are close together merged, large ones split.
 
     Parameters
     ----------
     ranges : iterable of Range
-        What is wanted, in any order.
+        In any order.
     gap : int
-        Largest hole in bytes that is fetched along.
+        Bytes between two ranges up to which one request serves both.
     part : int
-        Largest request in bytes.
+        Bytes of a request at most.
 
     Returns
     -------
     list of Fetch
-        In order of offset, without overlap; each serves at least one range. A range that was cut is a
+        In order of offset, without overlap; each serves at least one range. A range that was split is a
         member of several.
+
+    Examples
+    --------
+    >>> plan_fetches([Range(0, 4), Range(6, 8)], gap=2, part=5)
+    [Fetch(range=Range(start=0, stop=4), members=(0,)), Fetch(range=Range(start=4, stop=8), members=(1,))]
     """
     wanted = list(ranges)
     fetches: list[Fetch] = []
     for whole, members in coalesce(wanted, gap):
         pieces = list(split(whole, part))
         for piece, inside in zip(pieces, _members(wanted, members, pieces), strict=True):
-            # With a gap wider than a part, a whole part may lie in a hole.
+            # If the gap is larger than a part, a part may lie between two ranges.
             if inside:
                 fetches.append(Fetch(piece, tuple(inside)))
     return fetches
 
 
 def _members(wanted: Sequence[Range], members: Iterable[int], pieces: Sequence[Range]) -> list[list[int]]:
-    """Tell which ranges lie in which piece; members come in order of their start, as pieces do."""
+    """Return for each piece the ranges that overlap it; members and pieces are in order of their start."""
     inside: list[list[int]] = [[] for _ in pieces]
     first = 0
     for i in members:
@@ -176,3 +182,63 @@ def _members(wanted: Sequence[Range], members: Iterable[int], pieces: Sequence[R
             inside[at].append(i)
             at += 1
     return inside
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Where the blocks of a range begin and end: each is twice as large as the one before, up to a limit.
+
+    Parameters
+    ----------
+    span : Range
+        What is divided.
+    first : int
+        Bytes of the first block, at least 1.
+    largest : int
+        Bytes of the largest blocks: `first` times a power of two.
+
+    Examples
+    --------
+    >>> blocks = Blocks(Range(0, 100), first=10, largest=40)
+    >>> [blocks.at(offset) for offset in (0, 10, 30, 70)]  # doctest: +NORMALIZE_WHITESPACE
+    [Range(start=0, stop=10), Range(start=10, stop=30), Range(start=30, stop=70),
+     Range(start=70, stop=100)]
+    """
+
+    span: Range
+    first: int
+    largest: int
+
+    @classmethod
+    def even(cls, span: Range, part: int) -> Blocks:
+        """Return blocks of nearly equal size, so that blocks requested at the same time arrive together.
+
+        Parameters
+        ----------
+        span : Range
+            What is divided; not empty.
+        part : int
+            Bytes of a block at most.
+
+        Returns
+        -------
+        Blocks
+            As few as possible.
+        """
+        count = -(-span.size // part)
+        size = -(-span.size // count)
+        return cls(span, size, size)
+
+    def at(self, offset: int) -> Range:
+        """Return the block that an offset within the range lies in."""
+        position = offset - self.span.start
+        grown = self.largest - self.first
+        if position >= grown:
+            size = self.largest
+            start = grown + (position - grown) // size * size
+        else:
+            doublings = (position // self.first + 1).bit_length() - 1
+            size = self.first << doublings
+            start = size - self.first
+        start += self.span.start
+        return Range(start, min(start + size, self.span.stop))

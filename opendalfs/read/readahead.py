@@ -19,9 +19,9 @@ from opendalfs.read.reader import Reader
 from opendalfs.runtime.futures import failed
 from opendalfs.runtime.workers import result
 
-from .ranges import Range
+from .ranges import Blocks, Range
 
-__all__ = ["BUDGET", "KEPT", "Blocks", "ReadAhead", "RequestWindow", "Settings", "read_blocks"]
+__all__ = ["BUDGET", "KEPT", "ReadAhead", "RequestWindow", "Settings", "read_blocks"]
 
 BUDGET: Final = PROCESS.share(256 << 20, guaranteed=32 << 20)
 """Bytes that all readers in threads hold or have requested ahead."""
@@ -30,66 +30,6 @@ KEPT: Final = PROCESS.share(128 << 20, guaranteed=32 << 20)
 """Bytes that all readers keep for a second reading."""
 
 F = TypeVar("F", bound="Future[bytes] | asyncio.Future[bytes]")
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Where the blocks of a range begin and end: each is twice as large as the one before, up to a limit.
-
-    Parameters
-    ----------
-    span : Range
-        What is divided.
-    first : int
-        Bytes of the first block, at least 1.
-    largest : int
-        Bytes of the largest blocks: `first` times a power of two.
-
-    Examples
-    --------
-    >>> blocks = Blocks(Range(0, 100), first=10, largest=40)
-    >>> [blocks.at(offset) for offset in (0, 10, 30, 70)]  # doctest: +NORMALIZE_WHITESPACE
-    [Range(start=0, stop=10), Range(start=10, stop=30), Range(start=30, stop=70),
-     Range(start=70, stop=100)]
-    """
-
-    span: Range
-    first: int
-    largest: int
-
-    @classmethod
-    def even(cls, span: Range, part: int) -> Blocks:
-        """Return blocks of nearly equal size, so that blocks requested at the same time arrive together.
-
-        Parameters
-        ----------
-        span : Range
-            What is divided; not empty.
-        part : int
-            Bytes of a block at most.
-
-        Returns
-        -------
-        Blocks
-            As few as possible.
-        """
-        count = -(-span.size // part)
-        size = -(-span.size // count)
-        return cls(span, size, size)
-
-    def at(self, offset: int) -> Range:
-        """Return the block that an offset within the range lies in."""
-        position = offset - self.span.start
-        grown = self.largest - self.first
-        if position >= grown:
-            size = self.largest
-            start = grown + (position - grown) // size * size
-        else:
-            doublings = (position // self.first + 1).bit_length() - 1
-            size = self.first << doublings
-            start = size - self.first
-        start += self.span.start
-        return Range(start, min(start + size, self.span.stop))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from opendalfs.read.plan import ReadPlan
-from opendalfs.read.ranges import Fetch, Range, clamp, coalesce, plan, split
+from opendalfs.read.ranges import Fetch, Range, clamp, coalesce, plan_fetches, split
 
 SIZE = 400
 DATA = random.Random(1).randbytes(SIZE)
@@ -74,7 +74,7 @@ def test_split_covers_the_range_in_parts_of_near_equal_size(whole: Range, part: 
 def test_a_plan_serves_every_wanted_byte_once_within_part_and_gap(
     ranges: list[Range], gap: int, part: int
 ) -> None:
-    fetches = plan(ranges, gap=gap, part=part)
+    fetches = plan_fetches(ranges, gap=gap, part=part)
     for one, following in itertools.pairwise(fetches):
         assert one.range.stop <= following.range.start
     assert all(0 < f.range.size <= part for f in fetches)
@@ -88,7 +88,7 @@ def test_a_plan_serves_every_wanted_byte_once_within_part_and_gap(
 
 @given(many, parts)
 def test_without_a_gap_nothing_is_fetched_that_nobody_wants(ranges: list[Range], part: int) -> None:
-    fetches = plan(ranges, gap=0, part=part)
+    fetches = plan_fetches(ranges, gap=0, part=part)
     assert wanted_bytes([f.range for f in fetches]) == wanted_bytes(ranges)
 
 
@@ -97,7 +97,7 @@ def test_assembled_results_are_the_slices_whatever_order_parts_arrive_in(
     slices: list[tuple[int | None, int | None]], gap: int, part: int, order: random.Random
 ) -> None:
     wanted = [clamp(a, b, SIZE) for a, b in slices]
-    fetches = plan(wanted, gap=gap, part=part)
+    fetches = plan_fetches(wanted, gap=gap, part=part)
     assembly = ReadPlan(wanted, fetches)
     for i in order.sample(range(len(fetches)), len(fetches)):
         piece = fetches[i].range
@@ -107,7 +107,7 @@ def test_assembled_results_are_the_slices_whatever_order_parts_arrive_in(
 
 def test_a_range_served_by_a_fetch_of_its_own_is_not_copied() -> None:
     wanted = [Range(3, 9)]
-    assembly = ReadPlan(wanted, plan(wanted, gap=0, part=100))
+    assembly = ReadPlan(wanted, plan_fetches(wanted, gap=0, part=100))
     data = DATA[3:9]
     assembly.put(0, data)
     assert assembly.results()[0] is data
@@ -125,7 +125,7 @@ class Counted(Range):
 
 def looks(make: Callable[[int], list[Range]], count: int, part: int) -> int:
     Counted.looks = 0
-    assert plan(make(count), gap=10, part=part)
+    assert plan_fetches(make(count), gap=10, part=part)
     return Counted.looks
 
 
@@ -139,6 +139,6 @@ def test_planning_is_linear_in_ranges_and_pieces() -> None:
 
 @pytest.mark.parametrize("ranges", [[], [Range(4, 4)], [Range(0, 0), Range(9, 9)]])
 def test_empty_ranges_ask_for_nothing(ranges: list[Range]) -> None:
-    fetches: list[Fetch] = plan(ranges, gap=10, part=10)
+    fetches: list[Fetch] = plan_fetches(ranges, gap=10, part=10)
     assert fetches == []
     assert ReadPlan(ranges, fetches).results() == [b""] * len(ranges)

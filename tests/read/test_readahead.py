@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import opendalfs
 from opendalfs.budget import Budget
 from opendalfs.read import readahead
-from opendalfs.read.ranges import Range
-from opendalfs.read.readahead import Blocks, ReadAhead, Settings, read_blocks
+from opendalfs.read.ranges import Blocks, Range
+from opendalfs.read.readahead import ReadAhead, Settings, read_blocks
 from tests.waiting import eventually
 
 FS = opendalfs.filesystem("memory")

@@ -1,4 +1,4 @@
-"""The reader of coroutines."""
+"""Many coroutines at a time."""
 
 from __future__ import annotations
 
