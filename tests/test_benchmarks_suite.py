@@ -60,7 +60,7 @@ def sampled(label: str, **seconds: float) -> Result:
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
-def test_nobody_always_goes_first_or_after_the_same_one(count: int) -> None:
+def test_no_client_always_runs_first_or_after_the_same_one(count: int) -> None:
     peers = [f"peer {i}" for i in range(count)]
     rounds = [order(peers, turn) for turn in range(count * (1 + count % 2))]
     assert all(sorted(row) == peers for row in rounds)

@@ -73,7 +73,7 @@ class TestPathCache:
         cache.put("d", "d", 1)
         assert (cache.paths(), cache.weight) == (["d"], 1)
 
-    def test_what_has_expired_is_gone_from_look_ups_and_from_memory(
+    def test_expired_entries_are_removed_from_lookups_and_from_memory(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = [100.0]

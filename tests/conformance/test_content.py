@@ -90,7 +90,7 @@ def test_cat_ranges_returns_errors_in_the_place_of_their_ranges(place: Place) ->
     assert found[2] == b"45"
 
 
-def test_cat_of_many_files_gives_each_whole_and_tells_of_those_that_fail(place: Place) -> None:
+def test_cat_of_many_files_returns_all_contents_or_names_the_files_that_fail(place: Place) -> None:
     files = {place.path(f"many-{i:02}"): bytes([i]) * 7 * (i + 1) for i in range(20)}
     missing = place.path("missing")
     place.fs.pipe(files)
@@ -171,7 +171,7 @@ def test_reserved_characters_are_part_of_the_name(place: Place, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["what?", "star*", "brackets[1]"])
-def test_glob_characters_are_part_of_the_name_where_no_glob_is_asked(place: Place, name: str) -> None:
+def test_glob_characters_are_part_of_the_name_in_calls_without_globs(place: Place, name: str) -> None:
     if place.target.name == "webdav" and "?" in name:
         pytest.skip("OpenDAL's webdav takes what follows a question mark for a query")
     path = place.path(name)
@@ -188,11 +188,8 @@ def test_keys_that_opendal_would_change_are_refused(place: Place, name: str) -> 
         place.fs.pipe_file(place.path(name), DATA)
 
 
-# 6. Two versions in one read
-
-
 def test_a_file_that_changes_while_it_is_read_raises(place: Place) -> None:
-    """The naive way reads on and gives bytes of both."""
+    """A read must not return bytes of two versions."""
     if not (place.target.etags or place.target.times):
         pytest.skip(f"the service {place.fs.service.scheme} tells nothing that differs between versions")
     if place.target.name == "gcs":
@@ -210,11 +207,8 @@ def test_a_file_that_changes_while_it_is_read_raises(place: Place) -> None:
         assert file.read(10) == b"b" * 10
 
 
-# 7. Past the end
-
-
 def test_reads_past_the_end_are_cut(place: Place) -> None:
-    """The naive way hands the range on, and OpenDAL raises where Python cuts."""
+    """OpenDAL raises past the end, where a slice in Python is shorter."""
     path = place.path("file")
     place.fs.pipe_file(path, b"0123456789")
     assert place.fs.cat_file(path, 5, 100) == b"56789"
@@ -229,7 +223,7 @@ def test_reads_past_the_end_are_cut(place: Place) -> None:
 
 
 def test_moving_a_file_onto_itself_does_nothing(place: Place) -> None:
-    """The naive way meets OpenDAL's IsSameFile, or copies and then deletes the only copy."""
+    """OpenDAL raises IsSameFile, or a copy and a removal would delete the only copy."""
     path = place.path("file")
     place.fs.pipe_file(path, b"x")
     place.fs.mv(path, path)

@@ -76,7 +76,7 @@ def test_rmdir_removes_only_empty_directories(tree: Place) -> None:
         tree.fs.rmdir(tree.path("missing"))
 
 
-def test_a_directory_is_told_from_a_file(tree: Place) -> None:
+def test_a_directory_is_distinguished_from_a_file(tree: Place) -> None:
     with pytest.raises(IsADirectoryError):
         tree.fs.cat_file(tree.path("c"))
     with pytest.raises(IsADirectoryError):
@@ -164,7 +164,7 @@ def test_what_is_missing_raises_for_calls_that_list(tree: Place, call: str, tmp_
         MISSING_LISTED[call](tree.fs, tree.path("missing"), str(tmp_path / "local"))
 
 
-def test_asking_for_what_is_missing_says_no(place: Place) -> None:
+def test_exists_isdir_and_isfile_are_false_for_missing_paths(place: Place) -> None:
     path = place.path("missing")
     assert not place.fs.exists(path)
     assert not place.fs.isfile(path)

@@ -260,11 +260,8 @@ def test_a_change_while_listing_is_not_forgotten(tree: Place) -> None:
     assert below(tree, fs.ls(root, detail=False)) == ["a", "b.txt", "c", "h", *(f"new-{i}" for i in range(4))]
 
 
-# 3. Missing directories
-
-
 def test_ls_of_what_is_missing_raises_and_is_not_remembered(place: Place) -> None:
-    """The naive way lists nothing, remembers that, and thinks the directory exists ever after."""
+    """OpenDAL lists a missing directory as an empty one."""
     place.require("list")
     path = place.path("missing")
     for _ in range(2):
@@ -276,7 +273,7 @@ def test_ls_of_what_is_missing_raises_and_is_not_remembered(place: Place) -> Non
 
 
 def test_a_listing_does_not_hold_the_directory_itself(place: Place) -> None:
-    """The naive way hands OpenDAL's list on, in which a directory lists itself."""
+    """OpenDAL lists a directory as an entry of itself."""
     place.require("list")
     path = place.path("dir")
     place.fs.mkdir(path)
@@ -286,11 +283,8 @@ def test_a_listing_does_not_hold_the_directory_itself(place: Place) -> None:
     assert [top for top, _, _ in place.fs.walk(path)] == [path]
 
 
-# 10. Times, and patterns that start with a slash
-
-
-def test_modified_gives_an_aware_time_or_says_that_there_is_none(place: Place) -> None:
-    """The naive way gives None, on which DuckDB fails."""
+def test_modified_returns_an_aware_time_or_raises_where_the_service_has_none(place: Place) -> None:
+    """DuckDB fails on None."""
     path = place.path("file")
     place.fs.pipe_file(path, b"x")
     if place.target.times:
@@ -302,7 +296,7 @@ def test_modified_gives_an_aware_time_or_says_that_there_is_none(place: Place) -
 
 
 def test_a_pattern_may_start_with_a_slash(place: Place) -> None:
-    """The naive way compares the pattern with names that have none."""
+    """Names of objects do not start with a slash, but patterns may."""
     place.require("list")
     place.fs.pipe_file(place.path("a.txt"), b"1")
     assert place.fs.glob(f"/{place.root.lstrip('/')}/*") == [place.path("a.txt")]

@@ -21,11 +21,8 @@ def s3(s3_server: S3Server) -> opendalfs.S3FileSystem:
     return opendalfs.filesystem("s3", skip_instance_cache=True, **s3_server.options)
 
 
-# 1. Append
-
-
 def test_append_keeps_what_was_there(place: Place) -> None:
-    """The naive way passes ``append=True`` on, which OpenDAL's S3 takes and then replaces the object."""
+    """OpenDAL's S3 accepts ``append=True`` and replaces the object."""
     path = place.path("log")
     with place.fs.open(path, "wb") as file:
         file.write(b"hello ")
@@ -35,7 +32,7 @@ def test_append_keeps_what_was_there(place: Place) -> None:
 
 
 def test_append_to_what_is_missing_creates_it(place: Place) -> None:
-    """The naive way reads the object first and fails."""
+    """An append reads the object first, which may be missing."""
     with place.fs.open(place.path("log"), "ab") as file:
         file.write(b"first")
     assert place.fs.cat_file(place.path("log")) == b"first"
@@ -58,9 +55,6 @@ def test_opendal_appends_to_s3_by_replacing(s3_server: S3Server) -> None:
     assert bytes(operator.read(key)) == b"world"
 
 
-# 4. Half-written files
-
-
 def write_half(place: Place, path: str, data: bytes) -> None:
     with place.fs.open(path, "wb") as file:
         file.write(data)
@@ -77,7 +71,7 @@ def transact_half(place: Place, paths: list[str]) -> None:
 
 
 def test_an_exception_while_writing_publishes_nothing(place: Place) -> None:
-    """The naive way closes in ``__exit__`` whatever happened, which publishes the half."""
+    """The end of a block that failed must not close the file, which would publish a part."""
     path = place.path("file")
     with pytest.raises(RuntimeError, match="mid-way"):
         write_half(place, path, b"x" * 9 * MiB)
@@ -87,7 +81,7 @@ def test_an_exception_while_writing_publishes_nothing(place: Place) -> None:
 
 
 def test_an_exception_while_writing_keeps_what_was_there(place: Place) -> None:
-    """The naive way replaces it by the half."""
+    """The part that was written must not replace the old content."""
     path = place.path("file")
     place.fs.pipe_file(path, b"old")
     with pytest.raises(RuntimeError, match="mid-way"):
@@ -96,7 +90,7 @@ def test_an_exception_while_writing_keeps_what_was_there(place: Place) -> None:
 
 
 def test_a_transaction_that_fails_publishes_nothing(place: Place) -> None:
-    """The naive way ignores ``autocommit=False`` and publishes each file as it closes."""
+    """A close within a transaction publishes nothing."""
     paths = [place.path("one"), place.path("two")]
     with pytest.raises(RuntimeError, match="mid-way"):
         transact_half(place, paths)
@@ -104,7 +98,7 @@ def test_a_transaction_that_fails_publishes_nothing(place: Place) -> None:
 
 
 def test_a_transaction_that_succeeds_publishes_all(place: Place) -> None:
-    """The naive way that ignores ``autocommit=False`` has published the first already."""
+    """Nothing is published before the end of the transaction."""
     paths = [place.path("one"), place.path("two")]
     with place.fs.transaction:
         for path in paths:
@@ -114,11 +108,8 @@ def test_a_transaction_that_succeeds_publishes_all(place: Place) -> None:
     assert [place.fs.cat_file(path) for path in paths] == [b"x", b"x"]
 
 
-# 9. Exclusive writes
-
-
 def test_open_exclusive_fails_before_anything_is_written(place: Place) -> None:
-    """The naive way finds out when the file is closed."""
+    """The error comes at the opening, not at the close."""
     path = place.path("file")
     place.fs.pipe_file(path, b"first")
     with pytest.raises(FileExistsError):
@@ -127,7 +118,7 @@ def test_open_exclusive_fails_before_anything_is_written(place: Place) -> None:
 
 
 def test_of_two_exclusive_writers_one_fails(place: Place) -> None:
-    """The naive way asks first and writes then, so that both may succeed."""
+    """A check before the write would let both succeed."""
     place.require("write_with_if_not_exists")
     path = place.path("file")
     published = []
@@ -145,7 +136,7 @@ def test_of_two_exclusive_writers_one_fails(place: Place) -> None:
 
 @pytest.mark.parametrize("size", [3, 9 * MiB])
 def test_put_file_creates_only_what_is_missing(place: Place, tmp_path: Path, size: int) -> None:
-    """The naive way takes no notice of the mode for files that go up in parts."""
+    """The mode counts for multipart uploads too."""
     local, path = tmp_path / "local", place.path("file")
     local.write_bytes(b"x" * size)
     place.fs.put_file(str(local), path, mode="create")

@@ -211,7 +211,7 @@ def test_the_error_of_opendal_that_was_replaced_holds_no_secret(blocking: bool) 
 
 
 @pytest.mark.parametrize("name", ["design=5/a.csv", "a/b.csv", "year=2026/signal=x/c.csv"])
-def test_ordinary_names_are_told_as_they_are(name: str) -> None:
+def test_ordinary_names_are_shown_unchanged(name: str) -> None:
     with pytest.raises(FileNotFoundError) as info:
         opendalfs.MemoryFileSystem().cat_file(name)
     assert info.value.filename == name
@@ -360,11 +360,8 @@ def s3(s3_server: S3Server) -> opendalfs.S3FileSystem:
     return opendalfs.filesystem("s3", skip_instance_cache=True, **s3_server.options)
 
 
-# 12. Secrets
-
-
 def test_secrets_show_only_where_they_must(s3_server: S3Server) -> None:
-    """The naive way shows them in repr and in errors; pickles and to_json need them to connect again."""
+    """Pickles and to_json contain them, because they must connect again; repr and errors do not."""
     fs = opendalfs.filesystem("s3", **{**s3_server.options, "secret": "hush-hush", "token": "sesame"})
     assert "hush-hush" not in repr(fs)
     assert "sesame" not in repr(fs)

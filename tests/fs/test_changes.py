@@ -40,7 +40,7 @@ def test_a_move_onto_itself_keeps_the_files(
     assert memory.cat(["q/a/x", "q/a/y"]) == {"q/a/x": b"1", "q/a/y": b"2"}
 
 
-def test_a_move_onto_itself_tells_of_a_missing_file(memory: OpendalFileSystem) -> None:
+def test_a_move_of_a_missing_file_onto_itself_raises(memory: OpendalFileSystem) -> None:
     with pytest.raises(FileNotFoundError):
         memory.mv(["missing"], ["missing"])
 

@@ -65,7 +65,7 @@ def test_seeks_count_from_start_here_and_end(place: Place, stored: str) -> None:
             file.seek(-1)
 
 
-def test_the_file_says_what_it_can(place: Place, stored: str) -> None:
+def test_an_open_file_is_readable_and_seekable_and_not_writable(place: Place, stored: str) -> None:
     with place.fs.open(stored) as file:
         assert (file.readable(), file.writable(), file.seekable()) == (True, False, True)
         assert file.size == len(DATA)
@@ -90,7 +90,7 @@ def test_text_lines_and_iteration(place: Place) -> None:
         assert text.read(6) == "line 0"
 
 
-def test_a_block_size_of_its_own_reads_ahead_that_much(place: Place, stored: str) -> None:
+def test_block_size_sets_the_size_of_the_read_ahead(place: Place, stored: str) -> None:
     with opendalfs.trace() as trace, place.fs.open(stored, block_size=50_000) as file:
         for _ in range(40):
             file.read(1000)

@@ -202,7 +202,7 @@ def test_url_refuses_what_it_does_not_sign(fs: S3FileSystem, tree: str) -> None:
 # modified
 
 
-def test_the_time_of_a_directory_is_an_error_that_says_so(fs: S3FileSystem, peer: Any, tree: str) -> None:
+def test_the_time_of_a_directory_raises_and_names_the_reason(fs: S3FileSystem, peer: Any, tree: str) -> None:
     for path in (f"{tree}/a", tree.partition("/")[0]):
         with pytest.raises(IsADirectoryError):
             peer.modified(path)

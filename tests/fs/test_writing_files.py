@@ -87,7 +87,7 @@ def test_what_was_written_is_there_after_the_close(place: Place, size: int, step
     assert place.there() == ["new"]
 
 
-def test_the_file_being_written_says_what_it_can(place: Place) -> None:
+def test_a_file_being_written_is_writable_and_not_readable(place: Place) -> None:
     with place.fs.open(place.path("new"), "wb") as file:
         assert (file.readable(), file.writable(), file.seekable()) == (False, True, False)
         assert file.name == place.path("new")

@@ -194,7 +194,7 @@ def test_fsspecs_environment_reaches_the_protocol_without_a_plus(conf: dict[str,
 
 
 @pytest.mark.parametrize("protocol", ["opendal+s3", "opendals3"])
-def test_fsspecs_config_files_are_heeded(conf: dict[str, Any], tmp_path: Path, protocol: str) -> None:
+def test_fsspecs_config_files_are_used(conf: dict[str, Any], tmp_path: Path, protocol: str) -> None:
     settings = {protocol: {"client_kwargs": {"region_name": "mars-1"}, "block_size": 4096}}
     (tmp_path / "conf.json").write_text(json.dumps(settings))
     fsspec.config.set_conf_files(str(tmp_path), conf)

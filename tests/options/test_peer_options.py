@@ -196,12 +196,12 @@ def test_the_development_storage_of_azure_needs_no_more_than_its_name() -> None:
     )
 
 
-def test_a_connection_string_that_says_nothing_is_refused() -> None:
+def test_an_empty_connection_string_is_refused() -> None:
     with pytest.raises(OptionError, match="connection_string"):
         native("azblob", connection_string="hello")
 
 
-def test_an_azure_credential_object_is_refused_with_the_way_out() -> None:
+def test_an_azure_credential_object_is_refused_and_names_the_alternative() -> None:
     with pytest.raises(OptionError, match="managed identities"):
         native("azblob", credential=object())
 

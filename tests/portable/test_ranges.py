@@ -87,7 +87,7 @@ def test_a_plan_serves_every_wanted_byte_once_within_part_and_gap(
 
 
 @given(many, parts)
-def test_without_a_gap_nothing_is_fetched_that_nobody_wants(ranges: list[Range], part: int) -> None:
+def test_without_a_gap_only_requested_bytes_are_fetched(ranges: list[Range], part: int) -> None:
     fetches = plan_fetches(ranges, gap=0, part=part)
     assert wanted_bytes([f.range for f in fetches]) == wanted_bytes(ranges)
 

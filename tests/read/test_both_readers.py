@@ -122,7 +122,7 @@ def test_both_raise_the_same_error_for_a_missing_object(at: At, ranges: list[Sli
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("data", [DATA[::-1], DATA[:100], DATA + b"more"], ids=["same size", "less", "more"])
 @pytest.mark.parametrize("ranges", [[(50, 60)], [(0, 10), (9_000, 9_010)]], ids=["one", "two"])
-def test_a_version_that_is_gone_raises(
+def test_a_deleted_version_raises(
     at: At, read: Callable[..., list[bytes]], data: bytes, ranges: list[Slice]
 ) -> None:
     version = at.version()

@@ -151,7 +151,7 @@ def test_results_are_bytes(operator: opendal.Operator) -> None:
     assert type(operator.read("a")) is bytes
 
 
-def test_memory_and_disk_tell_no_etag_and_memory_no_time(disk: opendal.Operator) -> None:
+def test_memory_and_disk_have_no_etags_and_memory_has_no_times(disk: opendal.Operator) -> None:
     memory = opendal.Operator("memory")
     for operator in (memory, disk):
         operator.write("a", b"x")
@@ -206,7 +206,7 @@ def test_a_dropped_writer_publishes_nothing_in_an_object_store(s3: opendal.Opera
     assert not s3.exists("dropped")
 
 
-def test_a_file_under_way_shows_on_a_disk(disk: opendal.Operator, tmp_path: Path) -> None:
+def test_an_unfinished_file_is_visible_on_a_disk(disk: opendal.Operator, tmp_path: Path) -> None:
     with disk.open("partial", "wb") as file:
         file.write(b"x" * MiB)
         file.write(b"x" * MiB)

@@ -9,12 +9,10 @@ import pytest
 import opendalfs
 from opendalfs import OpendalFileSystem
 
-# 5. Retries of what cannot succeed
-
 
 @pytest.mark.parametrize("name", ["fs", "operator-fs"])
 def test_local_errors_come_at_once(name: str, tmp_path: Path) -> None:
-    """The naive way puts a RetryLayer over local files, too, and tries these again for half a minute."""
+    """OpenDAL's RetryLayer would repeat these calls for half a minute."""
     fs: OpendalFileSystem
     if name == "fs":
         fs, root = opendalfs.filesystem("fs"), str(tmp_path)
@@ -28,5 +26,5 @@ def test_local_errors_come_at_once(name: str, tmp_path: Path) -> None:
             fs.rm(f"{root}/dir")
         fs.rm(f"{root}/dir", recursive=True)
     assert not fs.exists(f"{root}/dir")
-    # Retried, each would take the naive way's 31 s.
+    # With retries, each would take 31 s.
     assert max(record.end - record.start for record in trace.records) < 10

@@ -140,7 +140,7 @@ def test_removing_a_file_as_a_directory_keeps_it(webdav: tuple[OpendalFileSystem
     assert fs.cat_file(f"{root}/file") == b"1"
 
 
-def test_a_page_about_a_directory_is_not_taken_for_a_file(webdav: tuple[OpendalFileSystem, str]) -> None:
+def test_an_html_page_of_a_directory_is_not_a_file(webdav: tuple[OpendalFileSystem, str]) -> None:
     fs, root = webdav
     page = b"<!DOCTYPE html><title>a file of its own</title>"
     fs.pipe({f"{root}/d/file": b"1", f"{root}/page.html": page})

@@ -62,7 +62,7 @@ def test_few_and_many(count: int) -> None:
     assert len(drawn) == min(count, 1_000)
 
 
-def test_a_call_under_way_is_left_out() -> None:
+def test_a_call_in_flight_is_omitted() -> None:
     trace = serial(3)
     trace.records[2].end = 0.0
     assert len(bars(trace._repr_html_())) == 2

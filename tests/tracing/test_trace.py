@@ -112,7 +112,7 @@ def test_traces_open_and_close_in_any_order(fs: Any, folder: str) -> None:
     assert not tracing.enabled()
 
 
-def test_nothing_is_recorded_while_nobody_watches(
+def test_nothing_is_recorded_without_a_trace_or_log(
     fs: Any, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing, "start", lambda *_: pytest.fail("a call was recorded"))
@@ -158,7 +158,7 @@ def test_round_trips_agree_with_a_plain_model() -> None:
         assert t.round_trips == chain(t)
 
 
-def test_what_is_under_way_has_no_end_yet() -> None:
+def test_a_call_in_flight_has_no_end() -> None:
     t = made((1, 2), (3, 0), (3, 4))
     assert t.in_flight == 2
     assert t.round_trips == 2
@@ -208,7 +208,7 @@ def test_the_log_is_silent_by_default(fs: Any, folder: str, caplog: pytest.LogCa
     assert not [record for record in caplog.records if record.name == "opendalfs"]
 
 
-def test_no_secret_is_told(
+def test_no_secret_is_recorded(
     s3_server: S3Server, prefix: str, caplog: pytest.LogCaptureFixture, spans: Any
 ) -> None:
     secret = "s3cr3t-that-nobody-may-see"
@@ -294,7 +294,7 @@ def test_without_a_provider_there_are_no_spans() -> None:
     assert ran.stdout.strip() == "False"
 
 
-def test_nobody_pays_for_importing_opentelemetry() -> None:
+def test_opentelemetry_is_not_imported_unless_used() -> None:
     code = "import sys, opendalfs; opendalfs.filesystem('memory').pipe_file('a', b'1'); print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "opentelemetry.trace" not in ran.stdout.split()

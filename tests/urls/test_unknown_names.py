@@ -37,7 +37,7 @@ def first_line(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
         lambda: OpendalFileSystem(),
     ],
 )
-def test_a_url_without_a_service_is_told_how_to_name_one(call: Callable[[], Any]) -> None:
+def test_the_error_of_a_url_without_a_service_shows_how_to_name_one(call: Callable[[], Any]) -> None:
     line = first_line(call)
     assert "names no service: write a URL as in opendal+s3://bucket/key, or pass scheme='s3'" in line
 
@@ -96,7 +96,9 @@ def fs(s3_server: S3Server) -> S3FileSystem:
 
 @pytest.mark.parametrize("path", ["", "/", "opendal+s3://"])
 @pytest.mark.parametrize("method", ["ls", "find", "cat_file", "open", "rm_file"])
-def test_a_path_without_a_bucket_is_told_how_to_write_one(fs: S3FileSystem, path: str, method: str) -> None:
+def test_the_error_of_a_path_without_a_bucket_shows_how_to_write_one(
+    fs: S3FileSystem, path: str, method: str
+) -> None:
     assert "write 'opendal+s3://bucket/key'" in first_line(getattr(fs, method), path)
 
 
@@ -110,7 +112,7 @@ def test_a_url_of_three_slashes_is_not_one_whose_key_is_the_bucket(fs: S3FileSys
     assert opendalfs.filesystem("fs")._strip_protocol("opendal+fs:///tmp/x") == "/tmp/x"
 
 
-def test_a_path_of_one_part_is_told_to_be_a_bucket(fs: S3FileSystem, s3_server: S3Server) -> None:
+def test_the_error_of_a_path_of_one_part_calls_it_a_bucket(fs: S3FileSystem, s3_server: S3Server) -> None:
     bucket = s3_server.bucket
     writes: list[Callable[[], Any]] = [
         lambda: fs.pipe_file("orders.parquet", b""),

@@ -233,7 +233,7 @@ def test_https_keeps_its_scheme(url: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", [s.scheme for s in SERVICES.values() if s.container])
-def test_the_list_of_containers_is_refused_with_the_way_out(scheme: str) -> None:
+def test_listing_all_containers_is_refused_and_names_the_alternative(scheme: str) -> None:
     fs = filesystem_class(scheme)()
     with pytest.raises(NotImplementedError, match=r"write 'opendal\+.*/key' \(OpenDAL cannot list the"):
         fs.ls("")

@@ -169,13 +169,13 @@ def test_a_direct_close_publishes_or_raises(
     assert memory.published == (error is None)
 
 
-def test_an_interrupt_is_not_replaced_and_tells_what_became_of_the_file(memory: Place) -> None:
+def test_an_interrupt_is_raised_with_a_note_about_the_file(memory: Place) -> None:
     with pytest.raises(KeyboardInterrupt) as info:
         interrupted_and_closed(binary(memory))
     assert "Not published" in "".join(info.value.__notes__)
 
 
-def test_an_exception_from_before_the_opening_is_none_of_the_file(memory: Place) -> None:
+def test_an_exception_from_before_the_opening_does_not_matter(memory: Place) -> None:
     try:
         raise Boom
     except Boom:

@@ -84,7 +84,7 @@ def staged_in(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if is_staged_name(name)]
 
 
-def test_a_write_under_way_is_in_no_listing(fs: Any, tmp_path: Path) -> None:
+def test_an_unfinished_write_is_in_no_listing(fs: Any, tmp_path: Path) -> None:
     folder = tmp_path / "d"
     fs.pipe_file(f"{folder}/b.csv", b"b")
     rooted = opendalfs.OpendalFileSystem("fs", root=str(folder))
@@ -143,7 +143,7 @@ def leave_behind(target: Path) -> None:
 
 
 @pytest.mark.parametrize("write", ["open", "open_async", "pipe_file", "put_file", "get_file", "copy"])
-async def test_every_way_to_write_removes_what_was_left(tmp_path: Path, write: str) -> None:
+async def test_every_kind_of_write_removes_leftover_files(tmp_path: Path, write: str) -> None:
     fs: Any = opendalfs.FsFileSystem(asynchronous=True)
     target, source = tmp_path / "d" / "a.csv", tmp_path / "source"
     source.write_bytes(b"new")

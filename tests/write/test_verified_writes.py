@@ -124,7 +124,7 @@ def test_a_copy_that_only_looks_like_a_success_raises() -> None:
         assert server.count("DELETE") == 0
 
 
-def test_an_engine_that_writes_is_told(tmp_path: Path) -> None:
+def test_an_engine_gets_the_error_of_its_write(tmp_path: Path) -> None:
     with ScriptedServer(Forgetful()) as server:
         fs = connect(server)
         with pytest.raises(OSError, match="Do not trust this object"):

@@ -164,7 +164,7 @@ def test_a_block_that_fails_publishes_nothing_anywhere(place: Place) -> None:
 # The look at the frames
 
 
-def test_a_with_statement_is_told_from_a_handler() -> None:
+def test_a_with_statement_is_distinguished_from_a_handler() -> None:
     seen = []
 
     class Exit:

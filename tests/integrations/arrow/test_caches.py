@@ -58,7 +58,7 @@ def fresh(**options: Any) -> OpendalFileSystem:
 
 
 class TestListings:
-    def test_what_listings_told_is_kept_within_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_entries_from_listings_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(file_cache, "LISTED", LISTED._replace(most=1_000))
         monkeypatch.setattr(file_cache, "_MOST_ORDERED_FILES", 1_000)
         monkeypatch.setattr(file_cache, "_MOST_DIRECTORIES", 100)
@@ -167,7 +167,7 @@ class TestEnds:
 
 class TestFilesystems:
     @pytest.mark.parametrize("through", ["arrow", "fsspec", "stream"])
-    def test_a_filesystem_goes_when_nobody_holds_it(self, through: str) -> None:
+    def test_a_filesystem_without_references_is_freed(self, through: str) -> None:
         fs = fresh()
         arrow = opendalfs.arrow(fs)
         pq.write_table(numbers(1_000), "t.parquet", filesystem=arrow)

@@ -149,7 +149,7 @@ class Spy(handler.Handler):
         return super().open_input_file(path)
 
 
-def test_a_call_on_another_filesystem_or_path_is_not_taken_for_it(fs: Any) -> None:
+def test_a_call_on_another_filesystem_or_path_gives_no_hint(fs: Any) -> None:
     spy, answers = Spy(fs), []
 
     def ask() -> None:
@@ -278,7 +278,7 @@ def test_calls_with_equal_arguments_are_recognised_without_printing_them() -> No
         assert [j for j, other in enumerate(different) if one.same_as(other)] == [i]
 
 
-def test_what_is_kept_of_a_call_goes_with_it(fs: Any) -> None:
+def test_hints_are_freed_with_their_call(fs: Any) -> None:
     pq.read_table("asked", columns=["c1"], filters=[("c3", ">", 5)], filesystem=opendalfs.arrow(fs))
     gc.collect()
     assert call_hints.running_calls() == []

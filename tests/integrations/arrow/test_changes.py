@@ -37,7 +37,7 @@ def names(infos: list[pafs.FileInfo], root: str) -> list[tuple[str, str]]:
 
 
 class TestChanges:
-    def test_directories_come_and_go(self, place: Place) -> None:
+    def test_directories_are_created_and_deleted(self, place: Place) -> None:
         put(place, "keep.bin")
         place.fs.create_dir(place.path("x/y"), recursive=True)
         place.fs.create_dir(place.path("x/y"), recursive=True)
@@ -103,7 +103,7 @@ class TestChanges:
 
 
 class TestRoots:
-    def test_an_operators_root_can_be_emptied_when_asked_for_by_name(self, tmp_path: Path) -> None:
+    def test_the_root_of_an_operator_can_be_emptied_explicitly(self, tmp_path: Path) -> None:
         fs = opendalfs.arrow(OpendalFileSystem("fs", root=str(tmp_path / "root")))
         beside = tmp_path / "beside.txt"
         beside.write_text("stays")
@@ -117,7 +117,7 @@ class TestRoots:
         assert beside.read_text() == "stays"
 
     @pytest.mark.parametrize("source", ["fs", None])
-    def test_nobody_empties_the_disk_or_all_services(self, source: str | None) -> None:
+    def test_the_root_of_the_disk_or_of_all_services_cannot_be_emptied(self, source: str | None) -> None:
         with pytest.raises(NotImplementedError):
             opendalfs.arrow(source).handler.delete_root_dir_contents()
 
@@ -259,7 +259,7 @@ class TestDeletes:
                 arrow.delete_dir(path)
         assert core.find("") == ["a", "d/x"]
 
-    def test_a_name_that_is_both_file_and_directory_goes_with_the_contents(self) -> None:
+    def test_deleting_contents_deletes_a_name_that_is_both_file_and_directory(self) -> None:
         core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
         core.pipe({"d/f": b"1", "d/f/x": b"2", "keep": b"3"})
         opendalfs.arrow(core).delete_dir_contents("d")

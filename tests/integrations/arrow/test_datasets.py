@@ -64,7 +64,7 @@ class TestTables:
         only = found.to_table(filter=ds.field("year") == 2021)
         assert only.num_rows == sum(1 for i in range(TABLE.num_rows) if i % 3 == 1)
 
-    def test_existing_data_is_treated_as_asked(self, place: Place) -> None:
+    def test_existing_data_behavior_is_honoured(self, place: Place) -> None:
         def write(table: pa.Table, **kwargs: Any) -> int:
             ds.write_dataset(table, place.path("w"), format="parquet", filesystem=place.fs, **kwargs)
             return int(ds.dataset(place.path("w"), filesystem=place.fs).count_rows())

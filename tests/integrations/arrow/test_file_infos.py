@@ -42,7 +42,7 @@ class TestInfo:
         assert info.mtime is not None
         assert abs(datetime.now(UTC) - info.mtime) < timedelta(minutes=5)
 
-    def test_missing_paths_and_directories_are_told_in_the_order_asked(self, place: Place) -> None:
+    def test_infos_of_missing_paths_and_directories_come_in_the_order_of_the_call(self, place: Place) -> None:
         path = put(place, "sub/a.bin")
         asked = [place.path("no"), place.path("sub"), path, place.path("sub/no/deeper")]
         found = place.fs.get_file_info(asked)

@@ -82,7 +82,7 @@ class TestFiles:
             with pytest.raises(IsADirectoryError, match=name):
                 opens(place.path(name))
 
-    def test_a_file_that_is_gone_cannot_be_opened(self, place: Place) -> None:
+    def test_a_deleted_file_cannot_be_opened(self, place: Place) -> None:
         path = put(place, "gone.parquet")
         assert place.fs.get_file_info(path).type == FileType.File
         place.fs.delete_file(path)

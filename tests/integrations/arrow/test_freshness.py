@@ -75,7 +75,7 @@ class TestOwnWrites:
         out.close()
         assert arrow.open_input_file(f"{outside}/x.csv").read() == b"longer"
 
-    def test_what_a_directory_held_is_gone_with_it(self, at: At) -> None:
+    def test_files_of_a_deleted_directory_do_not_exist(self, at: At) -> None:
         core, arrow, inside, outside = at
         core.pipe_file(f"{inside}/d/t.parquet", parquet(1))
         arrow.get_file_info(f"{outside}/d/t.parquet")
@@ -86,7 +86,7 @@ class TestOwnWrites:
 
 
 class TestOthersWrites:
-    def test_a_stream_that_has_changed_since_it_was_told_of_is_opened_anew(self) -> None:
+    def test_a_stream_of_a_file_that_changed_since_its_info_reads_the_new_version(self) -> None:
         arrow = opendalfs.arrow(OpendalFileSystem("memory", root=f"/{uuid4().hex}"))
         core = arrow.handler.fs
         core.pipe_file("x.csv", b"a")
@@ -96,9 +96,7 @@ class TestOthersWrites:
             connection.write_blocking(key, b"longer" + uuid4().hex[:8].encode())
             assert read(arrow.open_input_stream("x.csv")).startswith(b"longer")
 
-    def test_a_version_that_reads_cannot_be_held_to_is_asked_for_anew(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_version_without_an_etag_is_looked_up_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         core = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
         arrow = opendalfs.arrow(core)
         core.pipe_file("x.bin", b"short")

@@ -48,17 +48,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestOddFiles:
-    def test_an_empty_file_is_told_as_such(self) -> None:
+    def test_an_empty_file_raises_an_error_about_its_size(self) -> None:
         with pytest.raises(pa.ArrowInvalid, match="0 bytes"):
             pq.read_table(store(b""), filesystem=FS)
 
     @pytest.mark.parametrize("size", [3, 500, 2_000_000])
-    def test_what_is_no_parquet_is_told_as_such(self, size: int) -> None:
+    def test_a_file_that_is_not_parquet_raises_that_error(self, size: int) -> None:
         with pytest.raises(pa.ArrowInvalid, match=r"[Pp]arquet"):
             pq.ParquetFile(store(bytes(size)), filesystem=FS)
 
     @pytest.mark.usefixtures("tiny")
-    def test_a_truncated_file_is_told_as_such(self) -> None:
+    def test_a_truncated_file_raises_that_error(self) -> None:
         data = written(mixed(300))
         with pytest.raises(pa.ArrowInvalid, match="magic bytes not found"):
             pq.ParquetFile(store(data[:-200]), filesystem=FS)

@@ -136,7 +136,7 @@ class TestPaths:
         pafs.copy_files(memory, local, source_filesystem=fs, destination_filesystem=fs)
         assert pq.read_table(local).equals(TABLE)
 
-    def test_a_move_between_services_is_refused_with_the_way_out(self, tmp_path: Path) -> None:
+    def test_a_move_between_services_is_refused_and_names_the_alternative(self, tmp_path: Path) -> None:
         fs = opendalfs.arrow()
         with pytest.raises(NotImplementedError, match="copy and delete"):
             fs.move("opendal+memory://urls/x", str(tmp_path / "x"))
@@ -180,7 +180,7 @@ class TestUrls:
                 attempt(url)
             assert "hunter2" not in str(caught.value)
 
-    def test_a_url_of_another_server_is_not_taken_for_this_ones(self) -> None:
+    def test_a_url_of_another_server_is_refused(self) -> None:
         arrow = opendalfs.arrow("webdav", endpoint="http://here.invalid:80")
         with pytest.raises(ValueError, match="another server"):
             arrow.get_file_info("opendal+webdav://elsewhere.invalid:80/x")

@@ -124,13 +124,13 @@ def test_a_filter_on_partitions_fetches_the_files_it_leaves_and_no_others(
         (pc.field("year") == 2001, ""),
     ],
 )
-def test_which_files_a_call_will_look_into_is_told_by_their_partitions(filters: Any, taken: str) -> None:
+def test_files_excluded_by_their_partitions_are_not_prefetched(filters: Any, taken: str) -> None:
     hint = CallHint(None, filters)
     found = [year for year in ("2000", "2001", "2002") if hint.may_read(f"lake/t/year={year}/m=1/a.parquet")]
     assert found == (["2000", "2001", "2002"] if taken == "all" else taken.split())
 
 
-def test_a_filter_on_rows_fetches_no_data_ahead_that_it_may_rule_out(fs: Any, far: Place, flat: str) -> None:
+def test_data_that_a_filter_on_rows_may_exclude_is_not_prefetched(fs: Any, far: Place, flat: str) -> None:
     rows = [("id", ">=", 5 * ROWS), ("id", "<", 6 * ROWS)]
     with opendalfs.trace() as trace:
         found = pq.read_table(flat, columns=COLUMNS, filters=rows, filesystem=fs)
@@ -141,7 +141,7 @@ def test_a_filter_on_rows_fetches_no_data_ahead_that_it_may_rule_out(fs: Any, fa
     assert read == {"05.parquet"}
 
 
-def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str) -> None:
+def test_prefetched_data_that_a_call_did_not_read_is_freed(fs: Any, far: Place, flat: str) -> None:
     budget = fs.handler.cache.budget = Budget(1 << 30)
     folder = far.path(uuid.uuid4().hex)
     far.core.copy(f"{flat}/", folder, recursive=True)
@@ -154,7 +154,7 @@ def test_what_a_call_did_not_come_to_goes_with_it(fs: Any, far: Place, flat: str
     assert eventually(lambda: budget.held == 0)
 
 
-def test_what_a_kept_error_holds_gives_way_to_the_next_call(fs: Any, far: Place, flat: str) -> None:
+def test_memory_held_by_a_kept_error_is_freed_for_the_next_call(fs: Any, far: Place, flat: str) -> None:
     budget = fs.handler.cache.budget = Budget(1 << 30)
     folder = far.path(uuid.uuid4().hex)
     far.core.copy(f"{flat}/", folder, recursive=True)
@@ -169,7 +169,7 @@ def test_what_a_kept_error_holds_gives_way_to_the_next_call(fs: Any, far: Place,
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 20])
-def test_files_ahead_keep_to_the_budget(
+def test_prefetched_files_stay_within_the_budget(
     fs: Any, flat: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = fs.handler.cache.budget = Budget(limit)

@@ -56,7 +56,7 @@ def test_an_exit_amid_reads_is_clean_each_time(folder: Place, s3_server: S3Serve
     assert [(r.returncode, r.stdout, r.stderr) for r in results] == [(0, "", "")] * 20
 
 
-def test_a_forked_child_is_told_so_at_once(folder: Place, s3_server: S3Server) -> None:
+def test_a_forked_child_gets_an_error_at_once(folder: Place, s3_server: S3Server) -> None:
     result = run(
         """
 import warnings

@@ -121,7 +121,7 @@ class TestRequests:
         assert len(found) == 1_001
 
     @pytest.mark.parametrize("name", ["plain", "missing", "marker", "folder"])
-    def test_a_name_without_an_ending_is_told_for_what_it_is(self, s3: Place, name: str) -> None:
+    def test_a_name_without_a_suffix_is_a_file_or_a_directory_as_stored(self, s3: Place, name: str) -> None:
         folder = s3.path(uuid4().hex)
         s3.core.pipe_file(f"{folder}/plain", b"123")
         s3.core.mkdir(f"{folder}/marker")
@@ -139,7 +139,9 @@ class TestRequests:
             s3.fs.get_file_info(FileSelector(s3.root, recursive=recursive))
         assert [r.operation for r in trace.records] == ["list"]
 
-    def test_two_hundred_files_are_asked_for_together(self, s3: Place, s3_server: S3Server) -> None:
+    def test_infos_of_two_hundred_files_are_requested_concurrently(
+        self, s3: Place, s3_server: S3Server
+    ) -> None:
         path = put(s3, "one.bin", b"12")
         with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
             far = opendalfs.arrow("s3", **proxy.through(s3_server.options))

@@ -149,7 +149,9 @@ def test_another_library_at_the_scheme_is_a_clash(con: duckdb.DuckDBPyConnection
         ({"schemes": ("lake",)}, "no OpenDAL service"),
     ],
 )
-def test_mistakes_are_told(con: duckdb.DuckDBPyConnection, arguments: dict[str, Any], message: str) -> None:
+def test_mistakes_raise_errors_that_name_them(
+    con: duckdb.DuckDBPyConnection, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         opendalfs_duckdb.register(con, **arguments)
     assert con.list_filesystems() == []

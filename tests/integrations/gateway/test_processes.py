@@ -63,11 +63,11 @@ def test_a_proxy_in_the_environment_is_no_hindrance(given: dict[str, str]) -> No
         ("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms"),
     ],
 )
-def test_what_the_environment_says_of_s3_is_not_for_the_gateway(name: str, value: str) -> None:
+def test_aws_environment_variables_do_not_affect_the_gateway(name: str, value: str) -> None:
     assert run(SCRIPT, **{name: value}) == "fine\n"
 
 
-def test_processes_exit_cleanly_with_a_query_under_way() -> None:
+def test_processes_exit_cleanly_during_a_query() -> None:
     script = (
         SCRIPT
         + """
@@ -108,7 +108,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(("used", "code"), [(False, "0"), (True, "3")])
-def test_a_forked_child_starts_its_own_or_says_why_not(used: bool, code: str) -> None:
+def test_a_forked_child_starts_its_own_gateway_or_raises(used: bool, code: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK.format(used=used)],
         capture_output=True,

@@ -134,7 +134,7 @@ def test_an_empty_listing(mounted: Mounted) -> None:
     assert found["KeyCount"] == 0
 
 
-def test_errors_of_storage_are_told(server: Gateway) -> None:
+def test_errors_of_storage_reach_the_client(server: Gateway) -> None:
     options = {"key": "k", "secret": "very-secret", "endpoint_url": "http://127.0.0.1:9", "retries": 0}
     fs = opendalfs.filesystem("s3", **options)
     url = urlsplit(server.mount(fs, "lake"))

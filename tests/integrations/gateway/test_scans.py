@@ -95,7 +95,7 @@ def test_a_lazy_frame_is_collected_long_after_its_scan(
     assert again.collect().item() == 0
 
 
-def test_the_scans_used_last_are_kept_and_an_older_one_says_that_it_is_over(
+def test_the_most_recent_scans_are_kept_and_an_older_one_raises(
     server: Gateway, urls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mounts, "_MAX_SCANS", 5)

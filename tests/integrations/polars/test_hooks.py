@@ -93,7 +93,7 @@ def test_options_are_opendalfs_own(s3_server: S3Server, prefix: str) -> None:
     assert trace.count("read") >= 1
 
 
-def test_hooks_may_come_and_go_in_other_threads(lake: str) -> None:
+def test_hooks_can_be_installed_and_removed_in_other_threads(lake: str) -> None:
     original = pl.scan_csv
 
     def use(number: int) -> None:
@@ -255,7 +255,7 @@ def test_file_paths_of_several_buckets_are_shown_as_they_were_given(
 
 @pytest.mark.parametrize("backend", ["native", "gateway"])
 @pytest.mark.parametrize("lazy", [False, True])
-def test_written_paths_are_told_as_they_were_given_once_they_can_be_read(
+def test_written_paths_are_reported_as_given(
     s3_server: S3Server, prefix: str, backend: Any, lazy: bool
 ) -> None:
     options, told = s3_server.options, []

@@ -148,7 +148,7 @@ def test_globs_in_an_odd_folder(tree: Path, tmp_path: Path) -> None:
         assert_frame_equal(found.collect(), pl.scan_csv(folder / pattern).collect())
 
 
-def test_what_looks_like_a_glob_is_none_where_that_is_asked(place: Place) -> None:
+def test_glob_characters_are_literal_with_glob_false(place: Place) -> None:
     for name in ("a?b.csv", "a[b.csv", "a*b.csv"):
         place.fs.pipe_file(place.path(f"literal/{name}"), f"n\n{name}\n".encode())
     for name in ("a?b.csv", "a[b.csv", "a*b.csv"):

@@ -128,7 +128,7 @@ def test_lazy_sinks_write_when_they_are_collected(on_s3: Place) -> None:
     assert on_s3.exists("lazy.csv")
 
 
-def test_polars_still_tells_nobody_that_a_lazy_sink_is_over() -> None:
+def test_polars_still_has_no_hook_for_the_end_of_a_lazy_sink() -> None:
     """So what a lazy sink completes is published; once something may follow it, it can wait for that."""
     sink = pl.LazyFrame({"a": [1]}).sink_csv(io.BytesIO(), lazy=True)
     with pytest.raises(pl.exceptions.InvalidOperationError, match="a sink cannot be used as the input"):

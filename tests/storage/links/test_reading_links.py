@@ -30,7 +30,7 @@ def test_find_glob_and_walk_go_no_further_than_fsspecs_own(
 
 @pytest.mark.parametrize("link", ["ldout", "d/ld", "d/lempty"])
 @pytest.mark.parametrize("call", ["find", "ls", "du"])
-def test_a_link_that_is_named_is_gone_into(
+def test_a_link_named_by_the_caller_is_followed(
     fs: FsFileSystem, local: LocalFileSystem, tree: Path, call: str, link: str
 ) -> None:
     options = {"detail": False} if call == "ls" else {}
@@ -87,7 +87,7 @@ def test_links_that_lead_back_make_no_listing_endless(fs: FsFileSystem, tree: Pa
     assert fs.du(str(tree)) == 11
 
 
-def test_a_link_to_itself_is_told_by_its_error(fs: FsFileSystem, tree: Path) -> None:
+def test_a_link_to_itself_raises_an_error_that_names_it(fs: FsFileSystem, tree: Path) -> None:
     """OpenDAL's list ends there, and goes on for nobody who asks again."""
     (tree / "loop").symlink_to("loop")
     for call in (fs.ls, fs.find, fs.du, lambda path: fs.pipe_file(f"{path}/loop", b"")):
