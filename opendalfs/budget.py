@@ -180,7 +180,7 @@ class Reservation:
             self._budget._reserved += size
 
     def shrink(self, size: int) -> None:
-        """Give back a part of the bytes.
+        """Release some of the bytes.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class Reservation:
             self._budget._reserved -= size
 
     def release(self) -> None:
-        """Give back all bytes; the reservation can be used again."""
+        """Release all bytes; the reservation can be used again."""
         if self._size:
             with self._budget._lock:
                 self.shrink(self.size)

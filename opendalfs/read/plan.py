@@ -82,7 +82,7 @@ class ReadPlan:
         return cls(clamped, _fetches(connection, clamped, gap))
 
     def put(self, i: int, data: bytes) -> None:
-        """Take the bytes of request `i`; safe from several threads, each with its own `i`."""
+        """Store the bytes of request `i`; safe from several threads, each with its own `i`."""
         part, members = self.fetches[i]
         for m in members:
             target = self.ranges[m]

@@ -77,16 +77,16 @@ class _Request(Generic[F]):
 
 
 class RequestWindow(Generic[F]):
-    """The blocks that are requested or held.
+    """The blocks of an object that are in flight or have arrived.
 
     Parameters
     ----------
     blocks : Blocks
-        How the object is divided.
+        The blocks of the object.
     submit : callable
-        Begins to read a range and returns a future or a task.
+        Starts to read a range; returns a future or a task.
     budget : Budget
-        Where the bytes of the blocks count.
+        The budget that the bytes of the blocks count in.
     """
 
     def __init__(self, blocks: Blocks, submit: Callable[[Range], F], budget: Budget) -> None:
@@ -96,7 +96,7 @@ class RequestWindow(Generic[F]):
         self._requests: dict[int, _Request[F]] = {}
 
     def get(self, offset: int) -> _Request[F] | None:
-        """Return the request that holds the byte at an offset; None when there is none."""
+        """Return the request for the byte at an offset; None if there is none."""
         request = self._requests.get(self.blocks.at(offset).start)
         return None if request is None or request.start > offset else request
 
@@ -106,16 +106,16 @@ class RequestWindow(Generic[F]):
         Parameters
         ----------
         offset, stop : int
-            The range, not empty.
+            The range in bytes, not empty; `stop` is exclusive.
         ahead : int
-            Number of blocks beyond it.
+            Number of blocks after it.
         again : bool
-            Whether blocks whose request has failed are requested again.
+            Whether to repeat requests that have failed.
 
         Returns
         -------
         _Request
-            Of the block that the range begins in.
+            The request for the block at `offset`.
         """
         first = self._one(offset, again, must=True)
         assert first is not None
@@ -129,7 +129,7 @@ class RequestWindow(Generic[F]):
         return first
 
     def _one(self, offset: int, again: bool, must: bool) -> _Request[F] | None:
-        """Request the block at an offset, from there on; None where there is no memory for it."""
+        """Request the rest of the block at an offset; return None if the budget has no memory for it."""
         found = self.get(offset)
         if found is not None and not (again and failed(found.future)):
             return found
@@ -144,17 +144,17 @@ class RequestWindow(Generic[F]):
         return request
 
     def seek(self, offset: int) -> None:
-        """Cancel the requests that a sequential read from an offset on does not come to."""
+        """Cancel the requests that a sequential read from an offset will not use."""
         start = self.blocks.at(offset).start if self.get(offset) is not None else self.blocks.span.stop
         for other in [s for s in self._requests if s < start]:
             self._cancel(other)
 
     def drop(self, offset: int) -> None:
-        """Forget the block at an offset."""
+        """Drop the block at an offset."""
         self._requests.pop(self.blocks.at(offset).start, None)
 
     def cancel(self) -> list[F]:
-        """Cancel all requests, forget all blocks, and return what was requested; from any thread."""
+        """Cancel all requests, drop all blocks, and return the futures; safe from any thread."""
         futures = [self._cancel(start) for start in list(self._requests)]
         return [future for future in futures if future is not None]
 
@@ -176,9 +176,9 @@ class ReadAhead:
     Parameters
     ----------
     reader : Reader
-        Of the object.
+        Reader of the object.
     settings : Settings
-        How far ahead it reads.
+        Sizes and number of the blocks.
 
     Examples
     --------
@@ -197,16 +197,18 @@ class ReadAhead:
         self._lock = threading.RLock()
         self._window: RequestWindow[Future[bytes]] | None = None
         self._end = -1
-        # The block that a continued read began in: small reads within it need no look at the others.
+        # The block of the last read if that continued one before: small reads within it skip the window.
         self._current: tuple[Range, memoryview] | None = None
 
     def held(self, offset: int, size: int) -> memoryview | None:
-        """Return bytes that have arrived, from any thread; None unless all of them are in one block.
+        """Return bytes that have arrived in one block, or None; safe from any thread.
 
         Parameters
         ----------
-        offset, size : int
-            Bytes; within the object and not empty.
+        offset : int
+            First byte, inclusive.
+        size : int
+            Bytes, at least 1; all within the object.
 
         Returns
         -------
@@ -252,7 +254,7 @@ class ReadAhead:
                 self._wait(self._opened(), offset, offset + 1, 0)
 
     def close(self) -> None:
-        """Cancel what is requested, and forget what has arrived; from any thread."""
+        """Cancel all requests and drop all blocks; safe from any thread."""
         self._current = None
         if self._window is not None:
             self._window.cancel()
