@@ -192,10 +192,10 @@ class TailCache:
         now = time.monotonic()
         with self._lock:
             shared = self._tails.get(path)
-            if shared is None or shared.tail.failed or not _same(shared.tail.told, reader.version):
+            if shared is None or shared.tail.failed or not _same(shared.tail.expected, reader.version):
                 shared = _Shared(Tail(reader, begin), now + _TAIL_SECONDS)
                 if begin:
-                    shared.tail.then(weak_callback(self._update_weight, path, weakref.ref(shared.tail)))
+                    shared.tail.when_read(weak_callback(self._update_weight, path, weakref.ref(shared.tail)))
             until = min(shared.until, now + _OPENED_TAIL_SECONDS) if opened else shared.until
             self._put(path, _Shared(shared.tail, until))
             return shared.tail

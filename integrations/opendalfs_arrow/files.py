@@ -1,4 +1,4 @@
-"""The Python files that pyarrow reads through."""
+"""The file objects that pyarrow reads from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["READ_AHEAD", "STREAMED", "RandomFile", "StreamFile", "open_planned"]
 
 READ_AHEAD: Final = Settings(first=4 << 20, largest=4 << 20, ahead=3)
 _STREAK: Final = 3
-"""Reads in a row, each beginning where the one before ended, that make a stream."""
+"""Consecutive reads, each from where the one before ended, after which a file is read ahead as a stream."""
 
 STREAMED: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".bz2", ".zst", ".xz")
-"""Endings of files that are read from front to back: their end is not read first."""
+"""Suffixes of files that are read from start to end: their end is not read first."""
 
 
-class _Input(io.RawIOBase):
-    """What both kinds have: a position, and the methods of a file open for reading."""
+class _InputFile(io.RawIOBase):
+    """A file open for reading, with a position; subclasses read ranges."""
 
     mode = "rb"
 
@@ -40,23 +40,23 @@ class _Input(io.RawIOBase):
     def size(self) -> int:
         raise NotImplementedError
 
-    def _get(self, offset: int, size: int) -> Any:
+    def _read_range(self, offset: int, size: int) -> Any:
         raise NotImplementedError
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it has a position."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Give the position in bytes."""
+        """Return the position in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move the position, as `io.IOBase.seek` does."""
+        """Set the position, as `io.IOBase.seek` does."""
         start = 0 if whence == 0 else self._position if whence == 1 else self.size
         self._position = start + offset
         return self._position
@@ -65,11 +65,11 @@ class _Input(io.RawIOBase):
         """Read from the position on, into any object with the buffer protocol; only pyarrow calls this."""
         if self.closed:
             raise ValueError("I/O operation on closed file.")
-        # What the parent had under way never arrives in a forked child.
+        # What the parent had in flight never arrives in a forked child.
         process.check_fork()
         with engine_call:
             count = self.size - self._position if size is None or size < 0 else size
-            data = self._get(self._position, max(count, 0))
+            data = self._read_range(self._position, max(count, 0))
             self._position += memoryview(data).nbytes
             return data
 
@@ -78,20 +78,20 @@ class _Input(io.RawIOBase):
         return bytes(self.read_buffer(size))
 
 
-class RandomFile(_Input):
-    """A file for random access, read through a `Scan`; ahead in parallel while it is read like a stream.
+class RandomFile(_InputFile):
+    """A file for random access, read through a `Scan`; consecutive reads of other formats are read ahead.
 
     Parameters
     ----------
     scan : Scan
-        What serves the reads.
+        Serves the reads.
     """
 
     def __init__(self, scan: Scan) -> None:
         super().__init__()
         self._scan = scan
         self._stream: ReadAhead | None = None
-        self._end = 0
+        self._last_stop = 0
         self._streak = 0
 
     @property
@@ -99,18 +99,19 @@ class RandomFile(_Input):
         """Bytes of the file."""
         return self._scan.tail.size
 
-    def _get(self, offset: int, size: int) -> Any:
-        self._streak = self._streak + 1 if offset == self._end else 0
-        self._end = offset + size
-        # The footer of Parquet tells more than the order of the reads.
-        if self._streak < _STREAK or self._scan.tail.start <= offset or self._scan.tail.is_parquet:
+    def _read_range(self, offset: int, size: int) -> Any:
+        self._streak = self._streak + 1 if offset == self._last_stop else 0
+        self._last_stop = offset + size
+        tail = self._scan.tail
+        # For Parquet the footer is a better guide than the order of the reads.
+        if self._streak < _STREAK or tail.start <= offset or tail.is_parquet:
             return self._scan.read(offset, size)
         if self._stream is None:
-            self._stream = ReadAhead(self._scan.tail.reader, READ_AHEAD)
+            self._stream = ReadAhead(tail.reader, READ_AHEAD)
         return self._stream.read(offset, size)
 
     def close(self) -> None:
-        """Close the file and stop reading ahead; losing the last reference does the same."""
+        """Close the file and cancel the read-ahead; the last reference does the same when it goes."""
         if not self.closed:
             super().close()
             self._scan.close()
@@ -118,63 +119,65 @@ class RandomFile(_Input):
                 self._stream.close()
 
 
-class StreamFile(_Input):
-    """A file for sequential reading: the next parts are fetched while one is being read.
+class StreamFile(_InputFile):
+    """A file for sequential reading, with read-ahead.
 
     Parameters
     ----------
     reader : Reader
-        Of the file; nothing is asked before the first read.
-    again : bool
-        Whether to open it anew, once, when it has changed since the reader's version was told.
+        Reads of the file; no request is made before the first read.
+    reopen : bool
+        Whether to read the current version, if the file has changed before the first read.
     """
 
-    def __init__(self, reader: Reader, again: bool = False) -> None:
+    def __init__(self, reader: Reader, reopen: bool = False) -> None:
         super().__init__()
-        self._ahead = ReadAhead(reader, READ_AHEAD)
-        # Until something of the version was given out, any other does as well.
-        self._again = again and reader.knows_size
+        self._stream = ReadAhead(reader, READ_AHEAD)
+        # Only a version from a listing can be outdated, and only before the first read any other will do.
+        self._may_reopen = reopen and reader.knows_size
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        if self._again:
-            self._settled(lambda ahead: ahead.begin(self._position))
-        return self._ahead.reader.size
+        if self._may_reopen:
+            self._at_one_version(lambda stream: stream.begin(self._position))
+        return self._stream.reader.size
 
-    def _get(self, offset: int, size: int) -> Any:
-        return self._settled(lambda ahead: ahead.read(offset, size))
+    def _read_range(self, offset: int, size: int) -> Any:
+        return self._at_one_version(lambda stream: stream.read(offset, size))
 
-    def _settled(self, ask: Callable[[ReadAhead], Any]) -> Any:
-        """Ask something of the file, which settles which version it is that is read."""
-        again, self._again = self._again, False
+    def _at_one_version(self, use: Callable[[ReadAhead], Any]) -> Any:
+        """Use the stream; the first use decides which version of the file all others read."""
+        may_reopen, self._may_reopen = self._may_reopen, False
         try:
-            return ask(self._ahead)
+            return use(self._stream)
         except ChangedError:
-            if not again:
+            if not may_reopen:
                 raise
-            reader = self._ahead.reader
-            self._ahead = ReadAhead(Reader(reader.connection, reader.key), READ_AHEAD)
-            return ask(self._ahead)
+            reader = self._stream.reader
+            self._stream = ReadAhead(Reader(reader.connection, reader.key), READ_AHEAD)
+            return use(self._stream)
 
     def close(self) -> None:
-        """Close the file and stop reading ahead."""
+        """Close the file and cancel the read-ahead."""
         if not self.closed:
             super().close()
-            self._ahead.close()
+            self._stream.close()
 
 
 def open_planned(fs: OpendalFileSystem, path: str, reader: Reader) -> RandomFile | StreamFile:
-    """Open a file for pyarrow whose reader knows its version; fsspec's file objects read through this.
+    """Return the file object that serves pyarrow's reads of a file of ``open()``.
+
+    It is the entry point ``pyarrow`` of ``opendalfs.file_readers``.
 
     Parameters
     ----------
     fs : OpendalFileSystem
-        Where it is.
+        The filesystem of the file.
     path : str
         Its path, stripped.
     reader : Reader
-        Of it.
+        Reads of its version.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the end of a Parquet file tells: its size, its columns, and where each column chunk lies."""
+"""The end of a Parquet file, and its footer: the columns, and the range of each column chunk."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from opendalfs.runtime.workers import result
 __all__ = ["Chunk", "Footer", "Tail"]
 
 TAIL: Final = 256 * 1024
-"""Bytes read from the end at open: the footer of a file with some 2,000 column chunks fits."""
+"""Bytes read from the end of a file: the footer of a file with about 2,000 column chunks fits."""
 
 WHOLE: Final = 1024 * 1024
-"""A file up to this size is read whole at open: one round trip costs more than its bytes."""
+"""A file of up to this many bytes is read whole: one more round trip costs more than the bytes."""
 
 _PARSED: Final = 10
-"""Bytes that a parsed footer takes for each of its own: measured with 1,000 columns in 10 row groups."""
+"""Bytes of memory per byte of a footer, once parsed: measured with 1,000 columns in 10 row groups."""
 
 _MAGIC: Final = (b"PAR1", b"PARE")
-"""Last bytes of a Parquet file: with a plain footer, with an encrypted one."""
+"""Last bytes of a Parquet file with a plain footer, and with an encrypted one."""
 
 
 class Chunk(NamedTuple):
-    """One column of one row group: its place in the file."""
+    """The range of one column of one row group."""
 
     range: Range
     group: int
@@ -43,12 +43,12 @@ class Chunk(NamedTuple):
 
 
 class Footer:
-    """Where each column chunk of a Parquet file lies.
+    """The columns of a Parquet file, and the range of each column chunk.
 
     Parameters
     ----------
     metadata : pyarrow.parquet.FileMetaData
-        As pyarrow reads it from the end of a file.
+        The parsed footer.
     """
 
     def __init__(self, metadata: pq.FileMetaData) -> None:
@@ -70,14 +70,14 @@ class Footer:
         Returns
         -------
         Footer or None
-            None when pyarrow cannot read it, or when columns are encrypted.
+            None if pyarrow cannot read it, or if columns are encrypted.
         """
         try:
             metadata = pq.read_metadata(pa.BufferReader(end))
         except (pa.ArrowException, OSError, ValueError):
             return None
-        # A footer in plain of a file with encrypted columns is followed by its signature. To ask pyarrow for
-        # the place of such a column ends the process.
+        # In a file with encrypted columns a plain footer is followed by its signature. pyarrow aborts the
+        # process when it is asked for the range of such a column.
         return cls(metadata) if metadata.serialized_size == len(end) - 8 else None
 
     @cached_property
@@ -87,17 +87,17 @@ class Footer:
 
     @cached_property
     def fingerprint(self) -> int:
-        """The same for files with the same columns."""
+        """A number that is equal for files with the same columns."""
         return hash(self._paths)
 
     @cached_property
     def starts(self) -> list[int]:
-        """Offset of each row group, which is that of its first column: writers keep the schema's order."""
+        """Offset of each row group: that of its first column, as writers keep the order of the schema."""
         column = self.metadata.row_group
         return [_chunk_range(column(g).column(0)).start for g in range(self.groups)]
 
     def chunks(self, group: int) -> list[Chunk]:
-        """Give the column chunks of a row group, in order of column."""
+        """Return the column chunks of a row group, in order of column."""
         found = self._chunks.get(group)
         if found is None:
             row_group = self.metadata.row_group(group)
@@ -106,7 +106,7 @@ class Footer:
         return found
 
     def find(self, wanted: Range) -> list[Chunk]:
-        """Give the column chunks that a range touches."""
+        """Return the column chunks that a range overlaps."""
         found: list[Chunk] = []
         first = max(bisect.bisect_right(self.starts, wanted.start) - 1, 0)
         for group in range(first, self.groups):
@@ -119,18 +119,18 @@ class Footer:
 
     @cached_property
     def names(self) -> list[str]:
-        """The top-level columns."""
+        """The names of the top-level columns."""
         return list(dict.fromkeys(path.partition(".")[0] for path in self._paths))
 
     def columns(self, names: Iterable[str]) -> set[int]:
-        """Give the numbers of the leaf columns under some top-level or dotted names."""
+        """Return the numbers of the leaf columns below top-level or dotted names."""
         roots = tuple(names)
         below = tuple(f"{root}." for root in roots)
         return {i for i, path in enumerate(self._paths) if path in roots or path.startswith(below)}
 
 
 def _chunk_range(column: Any) -> Range:
-    # The dictionary page comes first where there is one; some writers give it the offset 0 for none.
+    # A dictionary page comes first. Some writers set its offset to 0 when there is none.
     start = column.data_page_offset
     dictionary = column.dictionary_page_offset
     if dictionary and 0 < dictionary < start:
@@ -139,34 +139,34 @@ def _chunk_range(column: Any) -> Range:
 
 
 class Tail:
-    """The end of one version of a file, read in the background and shared by all that open it.
+    """The end of one version of a file, read in the background and shared by all opens of the file.
 
     Parameters
     ----------
     reader : Reader
-        Of the file.
+        Reads of the file.
     begin : bool
-        Read now; otherwise when somebody asks for it.
+        Whether to read now, or else when the end is first needed.
 
     Attributes
     ----------
-    told : Version, optional
-        What the reader was made with.
+    expected : Version, optional
+        The version that the reader was made with.
     """
 
     def __init__(self, reader: Reader, begin: bool = True) -> None:
         self.reader = reader
-        self.told = reader.version if reader.knows_size else None
-        # Reentrant: a file that is collected while this thread is in here closes itself.
+        self.expected = reader.version if reader.knows_size else None
+        # Reentrant: the garbage collector may close a file while this thread holds the lock.
         self._lock = threading.RLock()
         self._future: Future[tuple[int, bytes]] | None = None
         self._footer: list[Footer | None] = []
         if begin:
-            self._begun()
+            self._begin()
 
-    def _begun(self) -> Future[tuple[int, bytes]]:
+    def _begin(self) -> Future[tuple[int, bytes]]:
         with self._lock:
-            # Those who wait for a read share its failure; whoever comes later asks again.
+            # All that wait for a read share its failure; the next use reads again.
             if self._future is None or failed(self._future):
                 self._future = submit(self._read)
             return self._future
@@ -180,9 +180,9 @@ class Tail:
         try:
             return self._read_end()
         except ChangedError:
-            if self.told is None:
+            if self.expected is None:
                 raise
-            # What a listing told is out of date; opened now, the file is what it is now.
+            # The version of the listing is outdated, and the file was opened after that: read the new one.
             self.reader = Reader(self.reader.connection, self.reader.key)
             return self._read_end()
 
@@ -199,13 +199,13 @@ class Tail:
             data = reader.fetch(Range(start, first)) + data
         return start, data
 
-    def then(self, call: Callable[[bool], None]) -> None:
-        """Call a function with whether the end was read, as soon as the read has ended."""
-        self._begun().add_done_callback(lambda future: call(not failed(future)))
+    def when_read(self, callback: Callable[[bool], None]) -> None:
+        """Call a function when the read of the end is over, with whether it succeeded."""
+        self._begin().add_done_callback(lambda future: callback(not failed(future)))
 
     @property
     def weight(self) -> int:
-        """Bytes that it holds, or will, of a file whose size is known, with what may be parsed of them."""
+        """Bytes of memory that this takes, or will take, for a file of known size, with the parsed footer."""
         if self._future is None or not self._future.done() or failed(self._future):
             return self.reader.size if self.reader.size <= WHOLE else TAIL
         data = result(self._future)[1]
@@ -215,42 +215,42 @@ class Tail:
     def size(self) -> int:
         """Bytes of the file."""
         if self._future is not None:
-            result(self._begun())
+            result(self._begin())
         return self.reader.size
 
     @property
     def start(self) -> int:
-        """Offset of the first byte held; the end of the file while nothing has asked for any."""
-        return self.reader.size if self._future is None else result(self._begun())[0]
+        """Offset of the first byte held; the size of the file while the end is not being read."""
+        return self.reader.size if self._future is None else result(self._begin())[0]
 
     def get(self, wanted: Range) -> memoryview | None:
-        """Give bytes of the file, if they are held."""
-        start, data = result(self._begun())
+        """Return a range of the file; None if not all of it is held."""
+        start, data = result(self._begin())
         if wanted.start < start:
             return None
         return memoryview(data)[wanted.start - start : wanted.stop - start]
 
     @property
     def is_parquet(self) -> bool:
-        """Whether the file ends as Parquet does."""
-        return _footer_length(result(self._begun())[1]) > 0
+        """Whether the file ends with the magic bytes of Parquet."""
+        return _footer_length(result(self._begin())[1]) > 0
 
     @property
     def footer(self) -> Footer | None:
-        """The footer; None when the file is no Parquet, is encrypted, or is cut off."""
+        """The footer; None if the file is not Parquet, is encrypted, or is truncated."""
         with self._lock:
             if not self._footer:
                 self._footer.append(self._parse())
             return self._footer[0]
 
     def _parse(self) -> Footer | None:
-        _, data = result(self._begun())
+        _, data = result(self._begin())
         length = _footer_length(data)
         return Footer.parse(data[-length:]) if 8 < length <= len(data) else None
 
 
 def _footer_length(end: bytes) -> int:
-    """Give the bytes from the footer's first to the end of the file; 0 when this is no Parquet."""
+    """Return the bytes from the start of the footer to the end of the file; 0 if it is not Parquet."""
     if len(end) < 12 or end[-4:] not in _MAGIC:
         return 0
     return int.from_bytes(end[-8:-4], "little") + 8

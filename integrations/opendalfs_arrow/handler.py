@@ -144,7 +144,7 @@ class Handler(pafs.FileSystemHandler):
             if local is not None:
                 return _open_local(local, pafs.LocalFileSystem().open_input_file)
             if path.endswith(STREAMED):
-                return pa.PythonFile(StreamFile(self._existing(path), again=True), mode="r")
+                return pa.PythonFile(StreamFile(self._existing(path), reopen=True), mode="r")
             return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
 
     def scan(self, path: str) -> Scan:
@@ -196,7 +196,7 @@ class Handler(pafs.FileSystemHandler):
         if local is not None:
             # The caller decompresses, by the suffix of the path.
             return _open_local(local, partial(pafs.LocalFileSystem().open_input_stream, compression=None))
-        return pa.PythonFile(StreamFile(self._existing(path), again=True), mode="r")
+        return pa.PythonFile(StreamFile(self._existing(path), reopen=True), mode="r")
 
     def _existing(self, path: str) -> Reader:
         """Return the reader of a file that is opened now; raise if there is no file."""

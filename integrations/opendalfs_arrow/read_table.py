@@ -1,8 +1,7 @@
-"""read_table: Parquet planned from its footers before the first byte of data is asked for.
+"""`read_table`: reads of Parquet whose requests are all planned from the footers.
 
-Arrow's own scanner does the reading, so results are those of `pyarrow.parquet.read_table`; what changes is
-that the files it opens have their column chunks under way already, of the row groups that the filter leaves
-and of nothing else.
+Arrow's own scanner decodes, so results are those of `pyarrow.parquet.read_table`. The files that it opens
+have the requests for their column chunks in flight already, those of the row groups that the filter selects.
 """
 
 from __future__ import annotations
@@ -32,9 +31,10 @@ from .scan import Scan
 __all__ = ["read_table", "with_columns"]
 
 _FILES_AHEAD: Final = 8
-"""Files whose chunks are under way at a time."""
+"""Files whose chunks are in flight or held before they are opened."""
 
 _FOOTERS_AHEAD: Final = 48
+"""Files whose footers are read before they are needed."""
 
 
 def read_table(
@@ -48,27 +48,27 @@ def read_table(
     use_pandas_metadata: bool = False,
     **kwargs: Any,
 ) -> pa.Table:
-    """Read Parquet as `pyarrow.parquet.read_table` does, with every request planned from the footers.
+    """Read Parquet as `pyarrow.parquet.read_table` does, with all requests planned from the footers.
 
     Parameters
     ----------
     source : str or sequence of str
-        A file, a directory (with hive partitions or without), a glob, or a list of files.
+        A file, a directory (with or without hive partitions), a glob, or a list of files.
     columns : sequence of str, or dict of pyarrow.compute.Expression, optional
-        Columns to read, or to compute by name; all by default.
+        Columns to read, or expressions to compute by name; all columns by default.
     filters : list of tuples, or pyarrow.compute.Expression, optional
-        Rows to read, as pyarrow takes them; row groups that they rule out are not fetched.
+        Rows to read, as pyarrow accepts them; row groups that they rule out are not fetched.
     filesystem : pyarrow.fs.PyFileSystem or OpendalFileSystem, optional
-        What `opendalfs.arrow` made; without it `source` is a URL.
+        A filesystem from `opendalfs.arrow`, or a core filesystem. If omitted, `source` is a URL.
     storage_options : dict, optional
-        Without `filesystem`, options of the service.
+        Options of the service, if `filesystem` is omitted.
     use_threads : bool
-        Decode in parallel.
+        Whether to decode in parallel.
     use_pandas_metadata : bool
-        Also read the columns that pandas keeps its index in.
+        Whether to read the columns that contain the index of pandas, too.
     **kwargs
-        Others of `pyarrow.parquet.ParquetDataset`: ``schema``, ``partitioning``, ``ignore_prefixes``,
-        ``read_dictionary``, ...
+        Other parameters of `pyarrow.parquet.ParquetDataset`, such as ``schema``, ``partitioning``,
+        ``ignore_prefixes`` or ``read_dictionary``.
 
     Returns
     -------
@@ -77,7 +77,11 @@ def read_table(
     Raises
     ------
     FileNotFoundError
-        When there is no such file or directory, or no file matches the glob.
+        If the file or directory does not exist, or no file matches the glob.
+    OptionError
+        If both `filesystem` and `storage_options` are given.
+    TypeError
+        If `source` is not a path, or `filesystem` is not one of opendalfs.
 
     Examples
     --------
@@ -87,10 +91,10 @@ def read_table(
     >>> read_table("doc/t.parquet", columns=["y"], filesystem=fs)["y"].to_pylist()
     [3, 4]
     """
-    # A dict stays one; what is wrong with a str pyarrow says itself.
+    # pyarrow raises for a str.
     chosen: Any = columns if columns is None or isinstance(columns, (Mapping, str)) else list(columns)
     handler = _handler(filesystem, storage_options)
-    planned = _Planned(handler.fs, handler.options)
+    planned = _PlannedHandler(handler.fs, handler.options)
     paths = _expand(planned, source)
     arrow_fs = pafs.PyFileSystem(planned)
     if filters is not None:
@@ -109,17 +113,17 @@ def read_table(
 
 
 def with_columns(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> pafs.PyFileSystem:
-    """Give the same filesystem for Parquet reads that will want certain columns.
+    """Return a filesystem with the same files, for Parquet reads of certain columns.
 
-    They are fetched together, from the first row group on, instead of being inferred one by one. A wrong
-    name costs its bytes, never the result.
+    The columns are fetched together from the first row group on, instead of being inferred one by one. A
+    wrong name costs bytes, never the result.
 
     Parameters
     ----------
     filesystem : pyarrow.fs.PyFileSystem
-        What `opendalfs.arrow` made.
+        A filesystem from `opendalfs.arrow`.
     columns : sequence of str
-        Names of columns; a nested one stands for all below it.
+        Names of columns; the name of a nested column includes all below it.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def with_columns(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> pafs.
     Raises
     ------
     TypeError
-        For a filesystem of another kind.
+        If `filesystem` is not one of opendalfs.
 
     Examples
     --------
@@ -142,31 +146,31 @@ def with_columns(filesystem: pafs.PyFileSystem, columns: Sequence[str]) -> pafs.
     return ArrowFileSystem(Handler(handler.fs, handler.options, columns, handler.call_hints))
 
 
-class _Planned(Handler):
-    """A handler for one call of `read_table`: the files it opens have their chunks under way already."""
+class _PlannedHandler(Handler):
+    """A handler for one call of `read_table`: planned ranges are fetched before their file is opened."""
 
     def __init__(self, fs: OpendalFileSystem | None, options: dict[str, Any]) -> None:
         super().__init__(fs, options, call_hints=False)
-        self._planned: Prefetch | None = None
+        self._prefetched: Prefetch | None = None
 
     def begin(self, plans: dict[str, list[Range]]) -> None:
-        """Fetch what is planned for each path, some files ahead of the one that is opened."""
+        """Begin to fetch the planned ranges of the first files."""
 
         def begun(path: str) -> Scan:
             tail = self.cache.tails.get(path, self.reader(path), begin=False)
             return Scan(tail, plan=plans[path], budget=self.cache.budget)
 
-        self._planned = Prefetch(begun, plans, _FILES_AHEAD)
-        self._planned.begin()
+        self._prefetched = Prefetch(begun, plans, _FILES_AHEAD)
+        self._prefetched.begin()
 
     def end(self) -> None:
-        """Stop what is under way and was not opened."""
-        if self._planned is not None:
-            self._planned.close()
+        """Cancel the requests for files that were not opened."""
+        if self._prefetched is not None:
+            self._prefetched.close()
 
     def scan(self, path: str) -> Scan:
-        """Give the scan under way for a file, and begin those of the files after it."""
-        scan = None if self._planned is None else self._planned.take(path)
+        """Return the scan of a file that was begun before, and begin those of the next files."""
+        scan = None if self._prefetched is None else self._prefetched.take(path)
         return super().scan(path) if scan is None else scan
 
 
@@ -174,23 +178,23 @@ def _handler(filesystem: Any, storage_options: dict[str, Any] | None) -> Handler
     if filesystem is None:
         return Handler(None, storage_options)
     if storage_options:
-        raise OptionError("filesystem= has its options already: give storage_options= without it")
+        raise OptionError("storage_options= does not apply to an existing filesystem=: pass one of the two")
     if isinstance(filesystem, OpendalFileSystem):
         return Handler(filesystem)
     handler = getattr(filesystem, "handler", None)
     if isinstance(handler, Handler):
         return handler
     raise TypeError(
-        f"filesystem= is what opendalfs.arrow() made, or a filesystem of opendalfs, not {filesystem!r}"
+        f"filesystem= is not a filesystem of opendalfs: {filesystem!r}: pass one from opendalfs.arrow()"
     )
 
 
 def _expand(handler: Handler, source: str | Sequence[str]) -> str | list[str]:
-    """Bring paths into the handler's form and resolve a glob."""
+    """Return paths in the form of the handler, with a glob resolved."""
     if isinstance(source, (list, tuple)):
         return [handler.normalize_path(_path(s)) for s in source]
     path = handler.normalize_path(_path(source))
-    # What matches nothing may still be the name of a file.
+    # A pattern that matches nothing may be the name of a file.
     return (_glob(handler, path) if has_magic(path) else []) or path
 
 
@@ -198,13 +202,13 @@ def _path(source: Any) -> str:
     path = stringify_path(source)
     if not isinstance(path, str) or hasattr(source, "read"):
         raise TypeError(
-            f"source is a path or a list of paths, not {source!r}: pyarrow.parquet reads open files"
+            f"source= is not a path or a list of paths: {source!r}: use pyarrow.parquet for open files"
         )
     return path
 
 
 def _glob(handler: Handler, pattern: str) -> list[str]:
-    """Give the files that match a pattern, with what the listing tells of them kept."""
+    """Return the files that match a pattern; their sizes and versions are kept for the opens."""
     fs, inner = handler.paths.resolve(pattern)
     found = tasks.run(fs._glob, inner, detail=True)
     return [handler.infos.add(fs, info).path for _, info in sorted(found.items()) if info["type"] == "file"]
@@ -216,7 +220,7 @@ def _plans(
     names: Sequence[str],
     filters: Any,
 ) -> dict[str, list[Range]]:
-    """Decide which bytes of which files are needed."""
+    """Return the ranges that are needed, by file."""
     fragments = fragments_to_read(dataset, filters)
     if not fragments or handler.paths.local_path(fragments[0].path) is not None:
         return {}
@@ -224,7 +228,7 @@ def _plans(
     for fragment in _with_footers(handler, fragments):
         subset = fragment if filters is None else fragment.subset(filter=filters, schema=dataset.schema)
         footer = handler.cache.tails.get(fragment.path, handler.reader(fragment.path), opened=False).footer
-        # An encrypted file is read without a plan.
+        # None for an encrypted file, which is read without a plan.
         if footer is not None:
             columns = footer.columns(names)
             groups = [g.id for g in subset.row_groups if g.id < footer.groups]
@@ -233,7 +237,7 @@ def _plans(
 
 
 def _with_footers(handler: Handler, fragments: Sequence[Any]) -> Iterator[Any]:
-    """Give fragments in order, with the ends of many files under way."""
+    """Yield fragments in order, with the reads of the next files' ends begun."""
     for i, fragment in enumerate(fragments):
         if i % _FOOTERS_AHEAD == 0:
             handler.prefetch_tails([f.path for f in fragments[i : i + 2 * _FOOTERS_AHEAD]])
@@ -243,7 +247,7 @@ def _with_footers(handler: Handler, fragments: Sequence[Any]) -> Iterator[Any]:
 def _names(
     schema: pa.Schema, columns: Iterable[str] | None, filters: ds.Expression | None, with_index: bool
 ) -> list[str]:
-    """Give the columns that are read, those that pandas keeps its index in among them."""
+    """Return the columns that are read, with those that contain the index of pandas."""
     names = needed(schema.names, columns, filters)
     index = schema.pandas_metadata["index_columns"] if with_index and schema.pandas_metadata else []
     return list(dict.fromkeys([*names, *(n for n in index if isinstance(n, str))]))

@@ -98,7 +98,7 @@ class Scan:
         self._predictor = ColumnPredictor(history or ColumnHistory(), folder, columns, call_hint)
         if ahead or columns is not None:
             self._hints_used = Future()
-            tail.then(weak_callback(self._use_hints))
+            tail.when_read(weak_callback(self._use_hints))
 
     def claim(self) -> None:
         """Mark the file as open: its requests no longer depend on the room in the budget."""

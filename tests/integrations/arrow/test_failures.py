@@ -132,7 +132,7 @@ class TestParquet:
         tail = Tail(place.fs.handler.reader(path))
 
         def wait() -> BaseException | None:
-            future = tail._begun()
+            future = tail._begin()
             both.wait()
             return future.exception()
 
@@ -205,7 +205,7 @@ class TestRequestsInAdvance:
         # The next three parts are requested along with what is left of the first.
         assert stream.read(100) == DATA[100:200]
         assert eventually(lambda: proxy.refused == 3)
-        assert eventually(lambda: all(r.future.done() for r in stream._ahead._window._requests.values()))
+        assert eventually(lambda: all(r.future.done() for r in stream._stream._window._requests.values()))
         assert stream.read(3_000) == DATA[200:3_200]
         stream.close()
 

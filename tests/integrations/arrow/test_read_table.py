@@ -215,7 +215,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("source", [None, 5, io.BytesIO(b"PAR1")])
     def test_what_is_no_path_is_refused_as_such(self, shop: Shop, source: Any) -> None:
-        with pytest.raises(TypeError, match="source is a path"):
+        with pytest.raises(TypeError, match="source= is not a path"):
             read_table(source, filesystem=shop.places["memory"].fs)
 
     def test_a_filesystem_of_another_kind_is_named(self) -> None:
