@@ -44,13 +44,16 @@ async def test_open_async_publishes_nothing_on_an_exception_or_a_discard(place: 
 async def test_a_cancelled_write_leaves_nothing(place: Place) -> None:
     fs = type(place.fs)(**{**place.fs.storage_options, "asynchronous": True})
 
+    written = asyncio.Event()
+
     async def write() -> None:
         async with await fs.open_async(place.path("new"), "wb") as file:
             while True:
                 await file.write(b"x" * 6 * MiB)
+                written.set()
 
     task = asyncio.ensure_future(write())
-    await asyncio.sleep(0.2)
+    await written.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from uuid import uuid4
 
 import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -30,8 +30,7 @@ def test_listings_are_remembered_for_a_while() -> None:
     assert mine.ls("d", detail=False) == ["d/a"]
     assert mine.ls("d", detail=False, refresh=True) == ["d/a", "d/b"]
     OpendalFileSystem("memory", root=root, skip_instance_cache=True).pipe_file("d/c", b"3")
-    time.sleep(0.3)
-    assert mine.ls("d", detail=False) == ["d/a", "d/b", "d/c"]
+    assert eventually(lambda: mine.ls("d", detail=False) == ["d/a", "d/b", "d/c"])
     with opendalfs.trace() as trace:
         assert mine.ls("d", detail=False) == ["d/a", "d/b", "d/c"]
     assert trace.requests == 0

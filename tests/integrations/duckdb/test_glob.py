@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,6 +10,7 @@ import duckdb
 import pytest
 
 import opendalfs
+from tests.waiting import eventually
 
 PATTERNS = [
     "*", "*.csv", "?.csv", "[ab].csv", "[!a].csv", "[a-c].csv", "tmp_*", "d/*", "d*/*.csv", "*/*", "**",
@@ -82,5 +82,4 @@ def test_a_glob_sees_what_others_wrote_and_the_rest_is_two_seconds_behind() -> N
     core.rm_file(path)
     assert fs.isfile(url)
     assert fs.glob(url) == []
-    time.sleep(2.1)
-    assert not fs.isfile(url)
+    assert eventually(lambda: not fs.isfile(url))
