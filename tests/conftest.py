@@ -1,4 +1,4 @@
-"""What every test may ask for: storage servers, one of each per test process."""
+"""Storage servers for all tests, one of each per test process."""
 
 from __future__ import annotations
 

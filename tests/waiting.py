@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes have yet to do."""
+"""Waiting for a condition."""
 
 from __future__ import annotations
 

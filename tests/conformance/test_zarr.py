@@ -1,4 +1,4 @@
-"""zarr's own suite over zarr's FsspecStore over us."""
+"""zarr's own test suite over its FsspecStore on opendalfs."""
 
 from __future__ import annotations
 

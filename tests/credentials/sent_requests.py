@@ -1,4 +1,4 @@
-"""What the tests of credentials send, and to whom."""
+"""Environment variables and first requests for the tests of credentials."""
 
 from __future__ import annotations
 

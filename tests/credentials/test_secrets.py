@@ -1,4 +1,4 @@
-"""Secrets: shown by no repr, error, file name or JSON, whatever the option is called."""
+"""Secrets appear in no repr, error, file name or JSON."""
 
 from __future__ import annotations
 

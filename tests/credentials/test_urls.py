@@ -1,4 +1,4 @@
-"""Servers and accounts in URLs: a URL never chooses who is sent the credentials among the options."""
+"""Servers and accounts in URLs: a URL never sends the credentials among the options to another server."""
 
 from __future__ import annotations
 

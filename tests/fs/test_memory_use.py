@@ -1,4 +1,4 @@
-"""Large objects pass through in bounded memory."""
+"""Uploads and downloads of large objects use bounded memory."""
 
 from __future__ import annotations
 

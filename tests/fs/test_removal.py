@@ -1,4 +1,4 @@
-"""Nobody removes a whole container, or what `..` leads to, by accident."""
+"""A whole container, or what `..` leads to, is never removed by accident."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What code written for s3fs calls works as there, on the same server, with s3fs beside it to compare."""
+"""Code written for s3fs gets the same results, compared with s3fs on the same server."""
 
 from __future__ import annotations
 

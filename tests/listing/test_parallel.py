@@ -1,4 +1,4 @@
-"""Large trees are listed by many lists side by side, and always whole."""
+"""Large trees are listed by several concurrent lists, without missing an entry."""
 
 from __future__ import annotations
 

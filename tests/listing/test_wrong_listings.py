@@ -1,4 +1,4 @@
-"""Servers that answer listings wrongly: what is listed is whole, or an error."""
+"""Servers with wrong listings: the result is complete, or an error is raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The planner against a plain model: which bytes are asked for, and who gets them."""
+"""The planner of ranges against a plain model: which bytes are requested, and which range receives them."""
 
 from __future__ import annotations
 

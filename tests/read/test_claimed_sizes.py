@@ -1,4 +1,4 @@
-"""Servers that claim sizes and ranges which are not theirs: an error, and no memory or hours."""
+"""Servers that claim wrong sizes and ranges cause an error, without much memory or time."""
 
 from __future__ import annotations
 

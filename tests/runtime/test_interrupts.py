@@ -1,4 +1,4 @@
-"""Ctrl-C: a real SIGINT ends what waits for storage, publishes nothing, and lets the process exit."""
+"""Ctrl-C: a SIGINT ends waiting calls, publishes nothing, and lets the process exit."""
 
 from __future__ import annotations
 

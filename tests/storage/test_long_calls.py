@@ -1,4 +1,4 @@
-"""What takes longer in all than one timeout, and goes on for as long as the server gets on with it."""
+"""Calls that make progress may take longer than one timeout in total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services that keep a pool of connections: a cancelled call leaves nothing for the next one to read."""
+"""Services with a connection pool: a cancelled call leaves no data for the next one."""
 
 from __future__ import annotations
 

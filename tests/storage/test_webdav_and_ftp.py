@@ -1,4 +1,4 @@
-"""Servers with real directories and habits of their own: WebDAV and FTP."""
+"""WebDAV and FTP: servers with real directories and their own limits."""
 
 from __future__ import annotations
 

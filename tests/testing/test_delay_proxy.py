@@ -1,4 +1,4 @@
-"""The delay proxy of the benchmarks: transparent to every client, and its counts are exact."""
+"""The delay proxy is transparent to every client, and its counters are exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers under all other tests: they start, serve, and leave nothing behind."""
+"""The local servers start, serve, and leave nothing behind."""
 
 from __future__ import annotations
 

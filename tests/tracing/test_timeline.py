@@ -1,4 +1,4 @@
-"""Trace.plot: the picture is well-formed, shows every call, and says what a person asks first."""
+"""Trace.plot: the drawing is well-formed, shows every call, and its title has the totals."""
 
 from __future__ import annotations
 

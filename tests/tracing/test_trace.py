@@ -1,4 +1,4 @@
-"""trace(), the log and OpenTelemetry: what each call to storage leaves there, and that secrets never do."""
+"""trace(), the log and OpenTelemetry record each call to storage, and no secret."""
 
 from __future__ import annotations
 

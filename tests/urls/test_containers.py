@@ -1,4 +1,4 @@
-"""Names of containers: only what OpenDAL sends to the container of that name is served."""
+"""Names of containers: a name that OpenDAL would send to another container is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that no service has, and paths without a container: the first line says what to write instead."""
+"""Unknown services and paths without a container: the first line of the error says what to write."""
 
 from __future__ import annotations
 

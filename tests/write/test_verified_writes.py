@@ -1,4 +1,4 @@
-"""`verify_writes=True`: what storage says it holds is compared with what was written."""
+"""`verify_writes=True` compares the stored object with what was written."""
 
 from __future__ import annotations
 

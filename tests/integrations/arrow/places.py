@@ -1,4 +1,4 @@
-"""Where the Arrow tests read and write, and the tables they do it with."""
+"""Services and tables for the Arrow tests."""
 
 from __future__ import annotations
 

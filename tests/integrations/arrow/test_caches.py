@@ -1,4 +1,4 @@
-"""What is kept of files that were read through Arrow is bounded, expires, and goes with its filesystem."""
+"""Caches of files read through Arrow are bounded, expire, and are freed with their filesystem."""
 
 from __future__ import annotations
 

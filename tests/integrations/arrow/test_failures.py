@@ -1,4 +1,4 @@
-"""A request that fails is an error for those who wait for it, and for nobody after them."""
+"""A request that fails raises in the calls that wait for it, and is repeated for later calls."""
 
 from __future__ import annotations
 

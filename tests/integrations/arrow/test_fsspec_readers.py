@@ -1,4 +1,4 @@
-"""Readers that come by fsspec get the planner too: pandas, pyarrow's bridge, Dask. Streams read ahead."""
+"""pandas, Dask and pyarrow's fsspec bridge use the scan planner and read-ahead too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call that reads many files has the next ones under way before it opens them."""
+"""A call that reads many files prefetches the next ones."""
 
 from __future__ import annotations
 

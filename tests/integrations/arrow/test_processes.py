@@ -1,4 +1,4 @@
-"""Exits, forks and new processes, with reads under way."""
+"""Exits, forks and new processes during reads."""
 
 from __future__ import annotations
 

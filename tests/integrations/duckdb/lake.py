@@ -1,4 +1,4 @@
-"""What the DuckDB tests share: the harness's files, local and on the S3 server."""
+"""The files of the harness, on the local disk and on the S3 server."""
 
 from __future__ import annotations
 

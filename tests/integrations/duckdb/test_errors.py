@@ -1,4 +1,4 @@
-"""What a DuckDB user reads when storage refuses: our line, without the frames of our code before it."""
+"""The error that a DuckDB user reads is our message, without a traceback before it."""
 
 from __future__ import annotations
 

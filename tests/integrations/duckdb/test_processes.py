@@ -1,4 +1,4 @@
-"""The life of a process with DuckDB: exits, forks, event loops, interrupts. Each case is its own process."""
+"""DuckDB in processes that exit, fork, run event loops or are interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests a query costs: budgets, counted by `trace`."""
+"""The number of requests that a query costs."""
 
 from __future__ import annotations
 

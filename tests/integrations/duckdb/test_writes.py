@@ -1,4 +1,4 @@
-"""COPY TO: what arrives, and what a failed one leaves."""
+"""COPY TO: what is published, and what a failed one leaves."""
 
 from __future__ import annotations
 

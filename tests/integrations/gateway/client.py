@@ -1,4 +1,4 @@
-"""An S3 client of the gateway, as another program would be one."""
+"""An S3 client of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a sink that the gateway holds back until the sink has succeeded, when storage refuses one."""
+"""Files of a sink that the gateway publishes only when the sink has succeeded."""
 
 from __future__ import annotations
 

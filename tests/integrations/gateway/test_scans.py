@@ -1,4 +1,4 @@
-"""What the gateway keeps of scans and sinks: as long as a LazyFrame may need it, and no longer."""
+"""The gateway keeps scans and sinks as long as a LazyFrame may need them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data for the Polars tests: what Polars makes of these files here is what must come out elsewhere."""
+"""Data for the Polars tests."""
 
 from __future__ import annotations
 

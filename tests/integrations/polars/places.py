@@ -1,4 +1,4 @@
-"""Where the Polars tests read and write: one place on each kind of service."""
+"""A folder on each kind of service for the Polars tests."""
 
 from __future__ import annotations
 
