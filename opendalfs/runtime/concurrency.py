@@ -154,7 +154,7 @@ class ConcurrencyLimit:
             self._take_slots({loop for loop, answer in answers if not answer.is_set()})
 
     def _take_slots(self, blocked: set[asyncio.AbstractEventLoop]) -> None:
-        """Take the slots of blocked event loops, and grant them to calls that wait elsewhere."""
+        """Reclaim the slots of blocked event loops, and grant them to calls that wait elsewhere."""
         if not blocked:
             return
         with self._lock:
