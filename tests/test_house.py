@@ -62,3 +62,15 @@ def test_docstrings_start_with_a_standard_verb(folder: str) -> None:
         if isinstance(node, Documented) and (docstring := ast.get_docstring(node)) and VERBS.match(docstring)
     ]
     assert not found, "start with Return, Yield, Read, Write, List, Raise, Whether or another plain verb"
+
+
+def test_only_tests_benchmarks_and_examples_import_opendalfs_testing() -> None:
+    importing = re.compile(
+        r"^\s*(from|import) opendalfs\.testing\b|^\s*from opendalfs import .*\btesting\b", re.MULTILINE
+    )
+    found = [
+        path
+        for path, text in modules(*PRODUCT)
+        if importing.search(text) and not path.startswith("opendalfs/testing/")
+    ]
+    assert not found, "the product must not need the packages of its tests"
