@@ -71,20 +71,7 @@ async def is_empty(fs: BaseFileSystem, path: str) -> bool:
 
 
 async def create_directory(fs: BaseFileSystem, path: str) -> None:
-    """Create a directory where the service keeps any; no error if it exists.
-
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    path : str
-        A path or URL. Directories above it that are missing are created too.
-
-    Raises
-    ------
-    UnsupportedError
-        For a container.
-    """
+    """Create a directory and those above it, where the service keeps any; no error if it exists."""
     connection, key = fs.locate(path)
     if not key:
         raise UnsupportedError(
@@ -97,26 +84,7 @@ async def create_directory(fs: BaseFileSystem, path: str) -> None:
 
 
 async def remove_directory(fs: BaseFileSystem, path: str) -> None:
-    """Remove an empty directory.
-
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    path : str
-        A stripped path.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing exists at the path.
-    NotADirectoryError
-        For a file.
-    OSError
-        If the directory is not empty (``errno.ENOTEMPTY``).
-    UnsupportedError
-        For a container; if the service cannot list.
-    """
+    """Remove an empty directory; `path` is stripped. `OpendalFileSystem.rmdir` describes the errors."""
     connection, key = fs.locate(path)
     if not key:
         raise UnsupportedError(

@@ -82,22 +82,7 @@ def _real(connection: Connection, key: str) -> str:
 
 
 async def remove_file(fs: BaseFileSystem, path: str) -> None:
-    """Remove a file, or a link itself.
-
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    path : str
-        A path or URL.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing exists at the path.
-    IsADirectoryError
-        For a directory.
-    """
+    """Remove a file, or a link itself; `OpendalFileSystem.rm_file` describes the errors."""
     connection, key = fs.locate(path)
     if not connection.is_link(key) and (await fs._info(path))["type"] == "directory":
         raise not_recursive(path, "rm")
