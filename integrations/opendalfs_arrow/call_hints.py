@@ -70,7 +70,7 @@ class CallHint:
     @cached_property
     def expression(self) -> Any:
         """The filters as one expression; None for all rows."""
-        return pq.filters_to_expression(self.filters) if isinstance(self.filters, list) else self.filters
+        return None if self.filters is None else pq.filters_to_expression(self.filters)
 
     @cached_property
     def _mentions(self) -> Mentions | None:
@@ -81,7 +81,7 @@ class CallHint:
         return {}
 
     def columns_of(self, names: list[str]) -> list[str]:
-        """Return those of a file's columns that the call reads."""
+        """Return those columns of a file that the call reads."""
         return needed(names, self.columns, self._mentions)
 
     def reads_all_rows(self, names: list[str]) -> bool:
@@ -187,7 +187,7 @@ class RunningCall:
 
     def resource(self, make: Callable[[], _Resource]) -> _Resource:
         """Return what `make` made first for this call. It is closed when the call ends."""
-        # Without a lock: the garbage collector may end the call in any thread, whatever that thread holds.
+        # There is no lock, as the garbage collector may end the call in any thread.
         resource: _Resource = self._resources.get("") or self._resources.setdefault("", make())
         if self._ended:
             resource.close()
@@ -222,15 +222,16 @@ def fragments_to_read(dataset: pq.ParquetDataset, expression: Any) -> list[Any]:
     return list(whole.get_fragments(filter=expression))
 
 
-# Reentrant: a dataset may be collected, and end its call, while this thread holds the lock.
-_lock = threading.RLock()
 _calls: dict[int, RunningCall] = {}
-"""The calls that run, the latest one of each thread, by the number of the thread."""
+"""The calls that run, the latest one of each thread, by the number of the thread.
+
+There is no lock: the garbage collector may end a call in any thread, whatever that thread holds.
+"""
 
 
 def running_calls() -> list[RunningCall]:
     """Return the calls that are known to run."""
-    return list(_calls.values())
+    return list(_calls.copy().values())
 
 
 def find_call(owner: object, path: str, strip: Callable[[str], str] | None = None) -> RunningCall | None:
@@ -289,9 +290,7 @@ def look_at_caller(owner: object, path: str, strip: Callable[[str], str] | None 
     if found is None:
         return None
     hint, dataset = found
-    call = RunningCall(owner, path, hint, dataset, strip)
-    with _lock:
-        _calls[thread] = call
+    call = _calls[thread] = RunningCall(owner, path, hint, dataset, strip)
     weakref.finalize(dataset, _end, thread, call).atexit = False
     _end_idle()
     return call
@@ -309,9 +308,10 @@ def _arguments_and_dataset() -> tuple[CallHint, pq.ParquetDataset] | None:
         elif frame.f_code is _READ_TABLE:
             values = frame.f_locals
             dataset = values.get("dataset", dataset)
-            if not isinstance(dataset, pq.ParquetDataset):
-                return None
             columns = values.get("columns")
+            # Anything else, such as a generator, can be iterated over once only, which pyarrow does.
+            if not isinstance(columns, Collection | None) or not isinstance(dataset, pq.ParquetDataset):
+                return None
             kept = columns if columns is None or isinstance(columns, dict) else tuple(columns)
             return CallHint(kept, values.get("filters")), dataset
         frame = frame.f_back
@@ -321,16 +321,15 @@ def _arguments_and_dataset() -> tuple[CallHint, pq.ParquetDataset] | None:
 def _end_idle() -> None:
     """End calls that have opened nothing for long, and the longest idle ones of too many."""
     now = time.monotonic()
-    by_use = sorted(_calls.items(), key=lambda item: item[1].used, reverse=True)
+    by_use = sorted(_calls.copy().items(), key=lambda item: item[1].used, reverse=True)
     for i, (thread, call) in enumerate(by_use):
         if i >= _MOST_CALLS or now - call.used > _IDLE_SECONDS:
             _end(thread, call)
 
 
 def _end(thread: int, call: RunningCall) -> None:
-    with _lock:
-        if _calls.get(thread) is call:
-            del _calls[thread]
+    if _calls.get(thread) is call:
+        _calls.pop(thread, None)
     call.end()
 
 

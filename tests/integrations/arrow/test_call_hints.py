@@ -180,6 +180,18 @@ def test_a_call_whose_error_is_kept_gives_no_hint_to_later_reads(fs: Any, found:
     assert found == [None, None, CallHint(("c2",), None), CallHint(("c2",), None)]
 
 
+@pytest.mark.parametrize("filters", [(("c3", ">", 5),), [(("c3", ">", 5),)], pc.field("c3") > 5], ids=str)
+def test_a_hint_changes_nothing_about_which_arguments_are_accepted(fs: Any, filters: Any) -> None:
+    def read(hints: bool) -> Any:
+        used = opendalfs.arrow(fs, call_hints=hints)
+        try:
+            return pq.read_table("asked", columns=(c for c in ["c1"]), filters=filters, filesystem=used)
+        except Exception as error:
+            return type(error), str(error)
+
+    assert read(True) == read(False)
+
+
 def test_hints_can_be_turned_off(fs: Any, found: list[Any]) -> None:
     arrow = opendalfs.arrow(fs, call_hints=False)
     for used in (arrow, pickle.loads(pickle.dumps(arrow)), opendalfs_arrow.with_columns(arrow, ["c1"])):
