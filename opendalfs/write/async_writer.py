@@ -87,6 +87,8 @@ class AsyncWriter(BaseWriter[AsyncUpload]):
             self.size += len(data)
             for part in self._buffer.add(data):
                 await self._send(part)
+                # Freed before the next part is made.
+                del part
         except BaseException:
             # It is unknown which bytes of the object would be missing.
             self.abort()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from opendalfs.read.ranges import Range
@@ -15,6 +15,9 @@ _MAX_PARTS: Final = 9_000
 
 _GROWS_AT: Final = 5_000
 _GROWS_EVERY: Final = 1_000
+
+_LARGE: Final = 256 << 10
+"""Bytes from which a buffered piece is not copied. Smaller ones share a buffer, which takes less memory."""
 
 
 def part_size(
@@ -90,40 +93,59 @@ class PartBuffer:
         self._part = part_size(connection, size, chunk=chunk)
         self._multipart = multipart and (size is None or size > self._part)
         self._sent = 0
-        self._bytes: bytes | bytearray = b""
+        # Large `bytes` objects, which are not copied, and the bytes after them.
+        self._pieces: list[bytes] = []
+        self._tail = bytearray()
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return self._length
 
-    def add(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Add bytes, and yield each part that is full.
+    def add(self, data: bytes | memoryview) -> Iterable[bytes]:
+        """Add bytes, and return the parts that are full.
 
         Parameters
         ----------
         data : bytes or memoryview
-            Any number of bytes. A `bytes` object of at most one part is not copied.
+            Any number of bytes.
+
+        Returns
+        -------
+        iterable of bytes
+            It must be consumed, as it adds the bytes.
         """
+        size = len(data)
+        if self._multipart and self._length + size >= self._part:
+            return self._cut(data)
+        if size >= _LARGE:
+            self._append(data)
+        else:
+            self._length += size
+            self._tail += data
+        return ()
+
+    def _cut(self, data: bytes | memoryview) -> Iterator[bytes]:
         start, size = 0, len(data)
-        while self._multipart and size - start >= (room := self._part - len(self._bytes)):
-            piece = data[start : start + room]
+        while size - start >= (room := self._part - self._length):
+            self._append(data[start : start + room])
             start += room
-            if self._bytes:
-                self._append(piece)
-                piece = self.take()
-            yield bytes(piece)
+            yield self.take()
             self._sent += 1
             self._part = part_size(self._connection, self._size, self._sent, chunk=self._chunk)
         self._append(data[start:])
 
     def _append(self, data: bytes | memoryview) -> None:
-        if not self._bytes:
-            self._bytes = data if isinstance(data, bytes) else bytearray(data)
+        self._length += len(data)
+        if len(data) < _LARGE:
+            self._tail += data
             return
-        if isinstance(self._bytes, bytes):
-            self._bytes = bytearray(self._bytes)
-        self._bytes += data
+        if self._tail:
+            self._pieces.append(bytes(self._tail))
+            self._tail = bytearray()
+        self._pieces.append(bytes(data))
 
     def take(self) -> bytes:
         """Remove and return the buffered bytes."""
-        found, self._bytes = self._bytes, b""
-        return bytes(found)
+        pieces: list[bytes | bytearray] = [*self._pieces, self._tail] if self._tail else [*self._pieces]
+        self._pieces, self._tail, self._length = [], bytearray(), 0
+        return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)

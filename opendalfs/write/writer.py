@@ -94,6 +94,8 @@ class Writer(BaseWriter[Upload]):
                 self.size += view.nbytes
                 for part in self._buffer.add(data if isinstance(data, bytes) else view):
                     self._send(part)
+                    # Freed before the next part is made.
+                    del part
             except BaseException:
                 # It is unknown which bytes of the object would be missing.
                 self.abort()
