@@ -5,7 +5,7 @@ when their threads do, and those may wait for storage. So a thread of ours reads
 `signal.set_wakeup_fd`, to which Python writes at once, and ends these waits.
 
 It does so only while SIGINT has Python's own handler, and only when two things are true a quarter of a second
-later: the main thread has run no Python code for a while, and a wait that began before the signal still
+later: the main thread is still at the same instruction, and a wait that began before the signal still
 lasts. Elsewhere `io_timeout` is the bound: where SIGINT has another handler, and where another library uses
 the wakeup socket (trio, and event loops with signal handlers).
 """
@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Final
 from weakref import WeakMethod
 
 from . import process
@@ -148,39 +148,28 @@ def _free_wakeup(sender: socket.socket) -> None:
         signal.set_wakeup_fd(other)
 
 
-class _MainThreadProbe:
-    """Whether the main thread has run Python code since the probe was made.
+def _main_thread_position() -> object:
+    """Return the instruction at which the main thread is; None when it runs no Python code.
 
-    `Py_AddPendingCall` has the main thread call a function when it next runs Python code. While that thread
-    is inside an engine it runs none. No frame is looked at, and nothing is asked before a Ctrl-C.
+    While the main thread is inside an engine, it stays at the instruction that called the engine. This looks
+    at one frame of the main thread only, and only after a Ctrl-C. It stays because the alternatives are
+    worse: a SIGINT handler of ours would hide Python's own from asyncio and from users, and
+    `Py_AddPendingCall` shows the same only through ctypes.
     """
-
-    def __init__(self) -> None:
-        # Loaded here, as only a Ctrl-C needs it.
-        import ctypes
-
-        self.answered = False
-        # `_probes` holds the object, as Python may call the function at any later time.
-        self._function: Any = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._answer)
-        _probes[:] = [probe for probe in _probes if not probe.answered]
-        _probes.append(self)
-        # It fails when 32 calls are pending, which the main thread has not made either.
-        ctypes.pythonapi.Py_AddPendingCall(self._function, None)
-
-    def _answer(self, _: object) -> int:
-        self.answered = True
-        return 0
-
-
-_probes: list[_MainThreadProbe] = []
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return None if frame is None else (id(frame), frame.f_lasti)
 
 
 def _interrupt(pressed: float) -> None:
     time.sleep(_SETTLE_SECONDS)
-    probe = _MainThreadProbe()
+    position = _main_thread_position()
     time.sleep(_STUCK_SECONDS)
     before = pressed
-    while not probe.answered and time.monotonic() < pressed + _LIMIT_SECONDS:
+    while (
+        position is not None
+        and _main_thread_position() == position
+        and time.monotonic() < pressed + _LIMIT_SECONDS
+    ):
         ended = [_end_waits_before(before), *(_call(method(), before) for method in list(_methods))]
         if before == pressed and not any(ended):
             return
