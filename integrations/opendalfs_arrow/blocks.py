@@ -70,22 +70,22 @@ class BlockStore:
                     added.append(self._insert(part, unread))
         return added
 
-    def cover(self, wanted: Range) -> list[Block]:
+    def cover(self, needed: Range) -> list[Block]:
         """Return the blocks that hold a range, in order; new ones hold what no block did."""
-        for gap in self.gaps(wanted):
+        for gap in self.gaps(needed):
             for part in split(gap, PART):
                 self._insert(part, [part])
-        return self.touching(wanted)
+        return self.touching(needed)
 
-    def touching(self, wanted: Range) -> list[Block]:
+    def touching(self, needed: Range) -> list[Block]:
         """Return the blocks that have bytes of a range, in order."""
-        first = bisect.bisect_right(self._blocks, wanted.start, key=_start) - 1
-        stop = bisect.bisect_left(self._blocks, wanted.stop, key=_start)
-        return [b for b in self._blocks[max(first, 0) : stop] if b.range.stop > wanted.start]
+        first = bisect.bisect_right(self._blocks, needed.start, key=_start) - 1
+        stop = bisect.bisect_left(self._blocks, needed.stop, key=_start)
+        return [b for b in self._blocks[max(first, 0) : stop] if b.range.stop > needed.start]
 
-    def gaps(self, wanted: Range) -> list[Range]:
+    def gaps(self, needed: Range) -> list[Range]:
         """Return the parts of a range that no block has."""
-        return _subtract([wanted], [b.range for b in self.touching(wanted)])
+        return _subtract([needed], [b.range for b in self.touching(needed)])
 
     def start(self, block: Block, future: Future[bytes]) -> None:
         """Set the request of a block, whose bytes count from now on."""

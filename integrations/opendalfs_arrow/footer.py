@@ -105,15 +105,15 @@ class Footer:
             self._chunks[group] = found
         return found
 
-    def find(self, wanted: Range) -> list[Chunk]:
+    def find(self, needed: Range) -> list[Chunk]:
         """Return the column chunks that a range overlaps."""
         found: list[Chunk] = []
-        first = max(bisect.bisect_right(self.starts, wanted.start) - 1, 0)
+        first = max(bisect.bisect_right(self.starts, needed.start) - 1, 0)
         for group in range(first, self.groups):
-            if self.starts[group] >= wanted.stop:
+            if self.starts[group] >= needed.stop:
                 break
             found += [
-                c for c in self.chunks(group) if c.range.start < wanted.stop and c.range.stop > wanted.start
+                c for c in self.chunks(group) if c.range.start < needed.stop and c.range.stop > needed.start
             ]
         return found
 
@@ -223,12 +223,12 @@ class Tail:
         """Offset of the first byte held; the size of the file while the end is not being read."""
         return self.reader.size if self._future is None else result(self._begin())[0]
 
-    def get(self, wanted: Range) -> memoryview | None:
+    def get(self, needed: Range) -> memoryview | None:
         """Return a range of the file; None if not all of it is held."""
         start, data = result(self._begin())
-        if wanted.start < start:
+        if needed.start < start:
             return None
-        return memoryview(data)[wanted.start - start : wanted.stop - start]
+        return memoryview(data)[needed.start - start : needed.stop - start]
 
     @property
     def is_parquet(self) -> bool:

@@ -128,23 +128,23 @@ class Scan:
         """
         # What the parent had in flight never arrives in a forked child.
         process.check_fork()
-        wanted = Range(offset, min(offset + size, self.tail.size))
-        if wanted.size <= 0:
+        needed = Range(offset, min(offset + size, self.tail.size))
+        if needed.size <= 0:
             return b""
-        tracing.add_bytes_wanted(wanted.size)
-        if self._predictor is not None or not self._requests.has(wanted):
-            held = self.tail.get(wanted)
+        tracing.add_bytes_wanted(needed.size)
+        if self._predictor is not None or not self._requests.has(needed):
+            held = self.tail.get(needed)
             if held is not None:
                 return held
-            self._predict(wanted)
+            self._predict(needed)
         # Once: another scan may have the end read meanwhile.
         end = self.tail.start
-        if wanted.start >= end:
-            return self.tail.get(wanted)
-        blocks = self._requests.require(Range(wanted.start, min(wanted.stop, end)))
+        if needed.start >= end:
+            return self.tail.get(needed)
+        blocks = self._requests.require(Range(needed.start, min(needed.stop, end)))
         # Requests ahead begin after the one that this read waits for, and before it waits.
         self._requests.begin_queued()
-        data = self._assemble(wanted, blocks, end)
+        data = self._assemble(needed, blocks, end)
         self._requests.begin_queued()
         return data
 
@@ -168,14 +168,14 @@ class Scan:
             if self._hints_used is not None:
                 self._hints_used.set_result(None)
 
-    def _predict(self, wanted: Range) -> None:
+    def _predict(self, needed: Range) -> None:
         """Queue what a read makes likely to be needed."""
         if self._hints_used is not None:
             result(self._hints_used)
         footer = self.tail.footer if self._predictor is not None else None
         if footer is not None and self._predictor is not None:
             with self._lock:
-                self._plan(self._predictor.after_read(footer, wanted))
+                self._plan(self._predictor.after_read(footer, needed))
                 self._requests.evictable_below = self._predictor.passed
 
     def _plan(self, plans: Sequence[Sequence[Range]]) -> None:
@@ -185,15 +185,15 @@ class Scan:
             for ranges in plans:
                 self._requests.plan([Range(r.start, min(r.stop, end)) for r in ranges if r.start < end])
 
-    def _assemble(self, wanted: Range, blocks: Sequence[Block], end: int) -> Any:
+    def _assemble(self, needed: Range, blocks: Sequence[Block], end: int) -> Any:
         """Return a range out of its blocks and, where it reaches into it, the end of the file."""
-        if len(blocks) == 1 and wanted.stop <= blocks[0].range.stop:
-            return self._requests.take(blocks[0], wanted)
-        whole = pa.allocate_buffer(wanted.size)
+        if len(blocks) == 1 and needed.stop <= blocks[0].range.stop:
+            return self._requests.take(blocks[0], needed)
+        whole = pa.allocate_buffer(needed.size)
         view = memoryview(whole).cast("B")
         for block in blocks:
-            part = overlap(block.range, wanted)
-            view[part.start - wanted.start : part.stop - wanted.start] = self._requests.take(block, part)
-        if wanted.stop > end:
-            view[end - wanted.start :] = self.tail.get(Range(end, wanted.stop)) or b""
+            part = overlap(block.range, needed)
+            view[part.start - needed.start : part.stop - needed.start] = self._requests.take(block, part)
+        if needed.stop > end:
+            view[end - needed.start :] = self.tail.get(Range(end, needed.stop)) or b""
         return whole

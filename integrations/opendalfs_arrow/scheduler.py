@@ -59,17 +59,17 @@ class RequestScheduler:
         with self._lock:
             self._queue.extend(self._store.add(ranges))
 
-    def has(self, wanted: Range) -> bool:
+    def has(self, needed: Range) -> bool:
         """Whether all of a range is queued, in flight or fetched."""
         with self._lock:
-            return not self._store.gaps(wanted)
+            return not self._store.gaps(needed)
 
-    def require(self, wanted: Range) -> list[Block]:
+    def require(self, needed: Range) -> list[Block]:
         """Return the blocks that hold a range, in order, with their requests begun.
 
         Parameters
         ----------
-        wanted : Range
+        needed : Range
             What is read now.
 
         Returns
@@ -85,7 +85,7 @@ class RequestScheduler:
             if self._closed:
                 # Nothing would release the bytes that this reserves.
                 raise ValueError("I/O operation on closed file")
-            blocks = self._store.cover(wanted)
+            blocks = self._store.cover(needed)
             for block in blocks:
                 # A request that has failed by now is made again.
                 if block.future is None or failed(block.future):
