@@ -57,3 +57,18 @@ def place(target: Target, request: pytest.FixtureRequest, tmp_path: Path) -> Ite
     yield Place(target, fs, root)
     if fs.locate(root)[0].can("list") and fs.exists(root, refresh=True):
         fs.rm(root, recursive=True)
+
+
+@pytest.fixture
+def listed(place: Place) -> Place:
+    """Return a place on a service that can list."""
+    place.require("list")
+    return place
+
+
+@pytest.fixture
+def tree(listed: Place) -> Place:
+    """Write a small tree, and return its place."""
+    names = ("a", "b.txt", "c/d", "c/e.txt", "c/f/g", "h/i/j/k.txt")
+    listed.fs.pipe({listed.path(name): name.encode() for name in names})
+    return listed

@@ -9,21 +9,6 @@ import pytest
 from tests.conformance.targets import Place
 
 
-@pytest.fixture
-def listed(place: Place) -> Place:
-    """Return a place on a service that can list."""
-    place.require("list")
-    return place
-
-
-@pytest.fixture
-def tree(listed: Place) -> Place:
-    """Write a small tree, and return its place."""
-    names = ("a", "b.txt", "c/d", "c/e.txt", "c/f/g", "h/i/j/k.txt")
-    listed.fs.pipe({listed.path(name): name.encode() for name in names})
-    return listed
-
-
 def below(place: Place, names: Any) -> list[str]:
     return sorted(name.removeprefix(place.root).lstrip("/") for name in names)
 

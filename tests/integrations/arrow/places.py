@@ -14,11 +14,12 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 import opendalfs
-from opendalfs import OpendalFileSystem
+from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.tracing import Request, Trace
 
 __all__ = [
@@ -152,3 +153,24 @@ def run_python(
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'integrations'}", **environment},
     )
+
+
+def put(place: Place, name: str, data: bytes = b"x") -> str:
+    path = place.path(name)
+    place.fs.create_dir(path.rpartition("/")[0])
+    with place.fs.open_output_stream(path) as out:
+        out.write(data)
+    return path
+
+
+def names(infos: list[pafs.FileInfo], root: str) -> list[tuple[str, str]]:
+    return [(i.path.removeprefix(root + "/"), i.type.name) for i in infos]
+
+
+TABLE = numbers(2_000)
+
+
+def parquet(value: int) -> bytes:
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": [value] * 3}), out)
+    return out.getvalue().to_pybytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,28 +11,7 @@ from pyarrow.fs import FileSelector, FileType
 
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
-from tests.integrations.arrow.places import PLACES, Place
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](request.getfixturevalue, tmp_path)
-    made.fs.create_dir(made.root)
-    yield made
-    if made.fs.get_file_info(made.root).type == FileType.Directory:
-        made.fs.delete_dir(made.root)
-
-
-def put(place: Place, name: str, data: bytes = b"x") -> str:
-    path = place.path(name)
-    place.fs.create_dir(path.rpartition("/")[0])
-    with place.fs.open_output_stream(path) as out:
-        out.write(data)
-    return path
-
-
-def names(infos: list[pafs.FileInfo], root: str) -> list[tuple[str, str]]:
-    return [(i.path.removeprefix(root + "/"), i.type.name) for i in infos]
+from tests.integrations.arrow.places import Place, names, put
 
 
 class TestChanges:
@@ -120,19 +98,6 @@ class TestRoots:
     def test_the_root_of_the_disk_or_of_all_services_cannot_be_emptied(self, source: str | None) -> None:
         with pytest.raises(NotImplementedError):
             opendalfs.arrow(source).handler.delete_root_dir_contents()
-
-
-@pytest.fixture(params=["memory", "fs"])
-def core(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpendalFileSystem]:
-    if request.param == "fs":
-        yield OpendalFileSystem("fs", root=str(tmp_path))
-        return
-    yield OpendalFileSystem("memory", root=f"/{uuid4().hex}")
-
-
-@pytest.fixture
-def arrow(core: OpendalFileSystem) -> pafs.PyFileSystem:
-    return opendalfs.arrow(core)
 
 
 class TestLiteralPaths:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,8 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from pyarrow.fs import FileType
 
-from tests.integrations.arrow.places import PLACES, Place, numbers
-
-TABLE = numbers(2_000)
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](request.getfixturevalue, tmp_path)
-    made.fs.create_dir(made.root)
-    yield made
-    if made.fs.get_file_info(made.root).type == FileType.Directory:
-        made.fs.delete_dir(made.root)
+from tests.integrations.arrow.places import TABLE, Place
 
 
 class TestTables:

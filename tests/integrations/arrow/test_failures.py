@@ -27,10 +27,9 @@ from opendalfs_arrow.files import StreamFile
 from opendalfs_arrow.footer import Tail
 from opendalfs_arrow.scan import Scan
 from opendalfs_duckdb.read_handle import READ_AHEAD
-from tests.integrations.arrow.places import Place, numbers, s3_place
+from tests.integrations.arrow.places import TABLE, Place, numbers, s3_place
 from tests.waiting import eventually
 
-TABLE = numbers(2_000)
 ALL = 1_000_000
 """Times to refuse: a request in advance that failed before anybody waited for it is made again."""
 

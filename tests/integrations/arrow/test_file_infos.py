@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pyarrow.fs as pafs
 import pytest
 from pyarrow.fs import FileSelector, FileType
 
-from tests.integrations.arrow.places import PLACES, Place
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](request.getfixturevalue, tmp_path)
-    made.fs.create_dir(made.root)
-    yield made
-    if made.fs.get_file_info(made.root).type == FileType.Directory:
-        made.fs.delete_dir(made.root)
-
-
-def put(place: Place, name: str, data: bytes = b"x") -> str:
-    path = place.path(name)
-    place.fs.create_dir(path.rpartition("/")[0])
-    with place.fs.open_output_stream(path) as out:
-        out.write(data)
-    return path
-
-
-def names(infos: list[pafs.FileInfo], root: str) -> list[tuple[str, str]]:
-    return [(i.path.removeprefix(root + "/"), i.type.name) for i in infos]
+from tests.integrations.arrow.places import Place, names, put
 
 
 class TestInfo:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,29 +11,7 @@ from pyarrow.fs import FileType
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.testing import S3Server
-from tests.integrations.arrow.places import PLACES, Place, s3_place
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](request.getfixturevalue, tmp_path)
-    made.fs.create_dir(made.root)
-    yield made
-    if made.fs.get_file_info(made.root).type == FileType.Directory:
-        made.fs.delete_dir(made.root)
-
-
-@pytest.fixture
-def s3(s3_server: S3Server) -> Place:
-    return s3_place(s3_server)
-
-
-def put(place: Place, name: str, data: bytes = b"x") -> str:
-    path = place.path(name)
-    place.fs.create_dir(path.rpartition("/")[0])
-    with place.fs.open_output_stream(path) as out:
-        out.write(data)
-    return path
+from tests.integrations.arrow.places import Place, put
 
 
 class TestFiles:

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
-
-
-@pytest.fixture(params=["memory", "fs"])
-def core(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpendalFileSystem]:
-    if request.param == "fs":
-        yield OpendalFileSystem("fs", root=str(tmp_path))
-        return
-    yield OpendalFileSystem("memory", root=f"/{uuid4().hex}")
-
-
-@pytest.fixture
-def arrow(core: OpendalFileSystem) -> pafs.PyFileSystem:
-    return opendalfs.arrow(core)
-
-
-def parquet(value: int) -> bytes:
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.table({"x": [value] * 3}), out)
-    return out.getvalue().to_pybytes()
+from tests.integrations.arrow.places import parquet
 
 
 @pytest.fixture(params=["bound", "urls"])

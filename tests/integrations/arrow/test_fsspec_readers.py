@@ -22,17 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs.testing import DelayProxy, S3Server
+from opendalfs.testing import S3Server
 from tests.integrations.arrow.places import Place, chunk_bytes, data_reads, numbers, read_twice, s3_place
 
 NAMES = ["c1", "c5", "c6", "c11"]
-
-
-@pytest.fixture(scope="module")
-def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
-    """Yield options of the S3 server behind a delay that shows round trips on a busy machine too."""
-    with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-        yield proxy.through(s3_server.options)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,37 +12,13 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from pyarrow.fs import FileSelector, FileType
+from pyarrow.fs import FileSelector
 
 import opendalfs
 import opendalfs_arrow
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.testing import S3Server
-from tests.integrations.arrow.places import PLACES, Place, numbers, s3_place
-
-TABLE = numbers(2_000)
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](request.getfixturevalue, tmp_path)
-    made.fs.create_dir(made.root)
-    yield made
-    if made.fs.get_file_info(made.root).type == FileType.Directory:
-        made.fs.delete_dir(made.root)
-
-
-@pytest.fixture
-def s3(s3_server: S3Server) -> Place:
-    return s3_place(s3_server)
-
-
-def put(place: Place, name: str, data: bytes = b"x") -> str:
-    path = place.path(name)
-    place.fs.create_dir(path.rpartition("/")[0])
-    with place.fs.open_output_stream(path) as out:
-        out.write(data)
-    return path
+from tests.integrations.arrow.places import TABLE, Place, put
 
 
 class TestIdentity:
@@ -142,19 +117,6 @@ class TestPaths:
             fs.move("opendal+memory://urls/x", str(tmp_path / "x"))
 
 
-@pytest.fixture(params=["memory", "fs"])
-def core(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpendalFileSystem]:
-    if request.param == "fs":
-        yield OpendalFileSystem("fs", root=str(tmp_path))
-        return
-    yield OpendalFileSystem("memory", root=f"/{uuid4().hex}")
-
-
-@pytest.fixture
-def arrow(core: OpendalFileSystem) -> pafs.PyFileSystem:
-    return opendalfs.arrow(core)
-
-
 class TestUrls:
     def test_a_url_within_a_bound_filesystem_is_the_path_there(self) -> None:
         root = uuid4().hex
@@ -185,9 +147,3 @@ class TestUrls:
         with pytest.raises(ValueError, match="another server"):
             arrow.get_file_info("opendal+webdav://elsewhere.invalid:80/x")
         assert arrow.normalize_path("opendal+webdav://here.invalid:80/a/x") == "a/x"
-
-
-def parquet(value: int) -> bytes:
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.table({"x": [value] * 3}), out)
-    return out.getvalue().to_pybytes()

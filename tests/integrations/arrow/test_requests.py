@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import FileSelector, FileType
@@ -17,35 +14,7 @@ from pyarrow.fs import FileSelector, FileType
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.testing import DelayProxy, S3Server
-from tests.integrations.arrow.places import PLACES, Place, numbers, s3_place
-
-TABLE = numbers(2_000)
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](request.getfixturevalue, tmp_path)
-    made.fs.create_dir(made.root)
-    yield made
-    if made.fs.get_file_info(made.root).type == FileType.Directory:
-        made.fs.delete_dir(made.root)
-
-
-@pytest.fixture
-def s3(s3_server: S3Server) -> Place:
-    return s3_place(s3_server)
-
-
-def put(place: Place, name: str, data: bytes = b"x") -> str:
-    path = place.path(name)
-    place.fs.create_dir(path.rpartition("/")[0])
-    with place.fs.open_output_stream(path) as out:
-        out.write(data)
-    return path
-
-
-def names(infos: list[pafs.FileInfo], root: str) -> list[tuple[str, str]]:
-    return [(i.path.removeprefix(root + "/"), i.type.name) for i in infos]
+from tests.integrations.arrow.places import TABLE, Place, names, numbers, put, s3_place
 
 
 class TestRequests:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ import opendalfs_arrow
 from opendalfs.budget import Budget
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
-from opendalfs.testing import DelayProxy, S3Server
+from opendalfs.testing import S3Server
 from opendalfs_arrow.footer import Footer, Tail
 from opendalfs_arrow.scan import Scan
 from tests.integrations.arrow.parquet import FS, MEMORY, Wide, mixed, shrink, store, written
@@ -31,18 +31,6 @@ from tests.integrations.arrow.places import (
     run_python,
     s3_place,
 )
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make all sizes so small that files of a few kilobytes are tails, parts, holes and windows."""
-    shrink(monkeypatch, tail=512, part=700, gap=64)
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make all sizes small but the tail's: Arrow's first read is of the last 64 KiB, whatever is there."""
-    shrink(monkeypatch, tail=70_000, part=7_000, gap=64)
 
 
 class TestScan:
@@ -249,20 +237,8 @@ class TestResults:
 
 
 @pytest.fixture(scope="module")
-def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
-    """Yield options of the S3 server behind a delay that shows round trips on a busy machine too."""
-    with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-        yield proxy.through(s3_server.options)
-
-
-@pytest.fixture(scope="module")
 def s3(s3_server: S3Server, far: dict[str, Any]) -> Place:
     return s3_place(s3_server, **far)
-
-
-@pytest.fixture(scope="module")
-def wide(s3: Place) -> Wide:
-    return Wide(s3)
 
 
 SCANS = {

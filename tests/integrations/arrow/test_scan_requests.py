@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.compute as pc
@@ -13,9 +12,9 @@ import pytest
 
 import opendalfs
 import opendalfs_arrow
-from opendalfs.testing import DelayProxy, S3Server
+from opendalfs.testing import S3Server
 from opendalfs_arrow.footer import Footer
-from tests.integrations.arrow.parquet import Wide, shrink
+from tests.integrations.arrow.parquet import Wide
 from tests.integrations.arrow.places import (
     Place,
     chunk_bytes,
@@ -26,27 +25,9 @@ from tests.integrations.arrow.places import (
 )
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make all sizes small but the tail's: Arrow's first read is of the last 64 KiB, whatever is there."""
-    shrink(monkeypatch, tail=70_000, part=7_000, gap=64)
-
-
-@pytest.fixture(scope="module")
-def far(s3_server: S3Server) -> Iterator[dict[str, Any]]:
-    """Yield options of the S3 server behind a delay that shows round trips on a busy machine too."""
-    with DelayProxy(s3_server.endpoint, latency=0.03) as proxy:
-        yield proxy.through(s3_server.options)
-
-
 @pytest.fixture(scope="module")
 def s3(s3_server: S3Server, far: dict[str, Any]) -> Place:
     return s3_place(s3_server, **far)
-
-
-@pytest.fixture(scope="module")
-def wide(s3: Place) -> Wide:
-    return Wide(s3)
 
 
 class TestRequests:

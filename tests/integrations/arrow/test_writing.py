@@ -37,11 +37,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return s3_place(request.getfixturevalue("s3_server"))
 
 
-@pytest.fixture
-def s3(s3_server: S3Server) -> Place:
-    return s3_place(s3_server)
-
-
 def collected() -> None:
     """Collect what was dropped; a file that was never closed warns about it."""
     with warnings.catch_warnings():

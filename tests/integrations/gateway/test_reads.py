@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,19 +11,6 @@ from botocore.exceptions import ClientError
 import opendalfs
 from opendalfs_gateway.server import Gateway
 from tests.integrations.gateway.client import Mounted, client_of, status_of
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Gateway]:
-    found = Gateway()
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def mounted(server: Gateway) -> Mounted:
-    return Mounted(server, f"gateway-{os.urandom(8).hex()}")
-
 
 # Reading
 

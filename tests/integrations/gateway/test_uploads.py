@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,18 +19,6 @@ from tests.integrations.gateway.client import Mounted, status_of
 from tests.waiting import eventually
 
 PART = 5 << 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Gateway]:
-    found = Gateway()
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def mounted(server: Gateway) -> Mounted:
-    return Mounted(server, f"gateway-{os.urandom(8).hex()}")
 
 
 # Writing
