@@ -94,7 +94,8 @@ async def move_file(fs: BaseFileSystem, source: str, target: str, *, into_direct
     try:
         await move_object(connection, key, *place)
     except OSError:
-        if not await is_directory_only(fs, source):
+        # Where the service renames, the source is a file, or a link, which may lead to a directory.
+        if connection.can("rename") or not await is_directory_only(fs, source):
             raise
         return False
     finally:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs import OpendalFileSystem
+from opendalfs import FsFileSystem, OpendalFileSystem
 from opendalfs.fs.moves import move
 from opendalfs.runtime.tasks import run
 
@@ -61,3 +61,14 @@ async def test_the_coroutine_for_one_file_takes_a_pattern_for_a_name() -> None:
     await fs._pipe({"a[1]": b"1", "a1": b"2"})
     await fs._mv_file("a[1]", "b")
     assert await fs._find("") == ["a1", "b"]
+
+
+def test_a_link_to_a_directory_that_cannot_be_moved_raises(tmp_path: Path) -> None:
+    fs = FsFileSystem()
+    fs.pipe({f"{tmp_path}/tree/a": b"1", f"{tmp_path}/file": b"2"})
+    link = tmp_path / "link"
+    link.symlink_to("tree")
+    for source, target in [(str(link), f"{tmp_path}/file/x"), ([str(link)], [f"{tmp_path}/file/x"])]:
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            fs.mv(source, target)
+        assert link.is_symlink()
