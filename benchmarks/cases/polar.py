@@ -23,34 +23,35 @@ COLUMNS = ["l_quantity", "l_extendedprice", "l_discount", "l_shipdate"]
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
+def _ours(make: Callable[[Context], Query], backend: Backend) -> Peer:
+    def peer(context: Context) -> Work:
+        url = context.url(context.remote(context.lineitem))
+        # The gateway reads through our filesystem, whose caches must be empty in each round.
+        options = context.unique() if backend == "gateway" else context.options
+        query = make(context)
+
+        def work() -> Any:
+            scan = opendalfs_polars.scan_parquet(url, storage_options=options, backend=backend)
+            return query(scan).collect()
+
+        return work
+
+    return peer
+
+
 def peers(make: Callable[[Context], Query]) -> dict[str, Peer]:
     """Return the peers of one query on lineitem.
 
     Parameters
     ----------
     make : callable
-        Gives what makes the query of a scan.
+        Returns the query, as a function of a scan.
 
     Returns
     -------
     dict
-        The peers. Ours takes what ``auto`` takes: on S3 Polars' own store.
+        The peers. On S3, opendalfs with ``auto`` uses the native store of Polars.
     """
-
-    def ours(backend: Backend) -> Peer:
-        def peer(context: Context) -> Work:
-            url = context.url(context.remote(context.lineitem))
-            # The gateway reads through our filesystem, which must remember nothing of the round before.
-            options = context.unique() if backend == "gateway" else context.options
-            query = make(context)
-
-            def work() -> Any:
-                scan = opendalfs_polars.scan_parquet(url, storage_options=options, backend=backend)
-                return query(scan).collect()
-
-            return work
-
-        return peer
 
     def native(context: Context) -> Work:
         url, options = f"s3://{context.remote(context.lineitem)}", context.access.polars()
@@ -72,8 +73,8 @@ def peers(make: Callable[[Context], Query]) -> dict[str, Peer]:
         return lambda: query(pl.scan_parquet(context.lineitem)).collect()
 
     return {
-        OURS: ours("auto"),
-        GATEWAY: ours("gateway"),
+        OURS: _ours(make, "auto"),
+        GATEWAY: _ours(make, "gateway"),
         POLARS: native,
         DATASET: dataset,
         LOCAL: local,

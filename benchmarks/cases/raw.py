@@ -72,17 +72,19 @@ def _ranges(count: int, size: int, hole: int) -> dict[str, Peer]:
     return {**on_fsspec(make), OBSTORE: theirs, LIMIT: limit(lambda c: [plan(c)])}
 
 
+def _check_big(context: Context) -> Callable[[], object]:
+    """Return a check of the uploaded big file: its size and its checksum."""
+    fs, path = context.uploader, context.path("big")
+    return lambda: (fs.info(path, refresh=True)["size"], checksum(fs.cat_file(path)))
+
+
 def _put() -> dict[str, Peer]:
     """Return the peers that upload the big file."""
-
-    def check(context: Context, name: str) -> Callable[[], object]:
-        fs, path = context.uploader, context.path(name)
-        return lambda: (fs.info(path, refresh=True)["size"], checksum(fs.cat_file(path)))
 
     def make(context: Context) -> OnFilesystem:
         def put(fs: Any) -> Any:
             fs.put_file(str(context.lineitem), context.path("big"))
-            return check(context, "big")
+            return _check_big(context)
 
         return put
 
@@ -91,31 +93,32 @@ def _put() -> dict[str, Peer]:
 
         def work() -> Any:
             obstore.put(store, key, context.lineitem)
-            return check(context, "big")
+            return _check_big(context)
 
         return work
 
-    def least(context: Context) -> Work:
-        client = context.access.boto3()
-        bucket, _, key = context.path("big").partition("/")
-        where = {"Bucket": bucket, "Key": key}
-        count = -(-context.lineitem.stat().st_size // (8 * MIB))
+    return {**on_fsspec(make), OBSTORE: theirs, LIMIT: _put_parts}
 
-        def work() -> Any:
-            upload = {**where, "UploadId": client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]}
-            numbers = range(1, count + 1)
-            urls = [
-                client.generate_presigned_url("upload_part", Params={**upload, "PartNumber": n})
-                for n in numbers
-            ]
-            tags = context.raw.send(context.lineitem, urls)
-            parts = [{"PartNumber": n, "ETag": tag} for n, tag in zip(numbers, tags, strict=True)]
-            client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
-            return check(context, "big")
 
-        return work
+def _put_parts(context: Context) -> Work:
+    """Return the limit of an upload: its parts by plain HTTP."""
+    client = context.access.boto3()
+    bucket, _, key = context.path("big").partition("/")
+    where = {"Bucket": bucket, "Key": key}
+    count = -(-context.lineitem.stat().st_size // (8 * MIB))
 
-    return {**on_fsspec(make), OBSTORE: theirs, LIMIT: least}
+    def work() -> Any:
+        upload = {**where, "UploadId": client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]}
+        numbers = range(1, count + 1)
+        urls = [
+            client.generate_presigned_url("upload_part", Params={**upload, "PartNumber": n}) for n in numbers
+        ]
+        tags = context.raw.send(context.lineitem, urls)
+        parts = [{"PartNumber": n, "ETag": tag} for n, tag in zip(numbers, tags, strict=True)]
+        client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+        return _check_big(context)
+
+    return work
 
 
 def _get() -> dict[str, Peer]:
