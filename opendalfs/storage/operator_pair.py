@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import cached_property
 
 import opendal
-from opendal.types import Metadata
 
 from opendalfs import urls
 from opendalfs.error_translation import translate_error
@@ -62,6 +60,10 @@ class OperatorPair:
         self.container = container
         self.limit = limit
         self.write_times = write_times or WriteTimes()
+        # No method of its own: a listing calls it for each file.
+        self.modified = self.write_times.modified
+        """Returns the time when a key was last written; None if the service tells none."""
+
         self.etags_are_md5 = True
         """Until `verification` finds that they are not."""
 
@@ -142,7 +144,3 @@ class OperatorPair:
     def can(self, capability: str) -> bool:
         """Whether the service has a capability, by the name of OpenDAL's flag."""
         return bool(getattr(self.capability, capability))
-
-    def modified(self, key: str, metadata: Metadata) -> datetime | None:
-        """Return the time when a key was last written; None if the service tells none."""
-        return self.write_times.modified(key, metadata)
