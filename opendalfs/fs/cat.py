@@ -37,28 +37,8 @@ async def read_newest(
 ) -> T:
     """Read the version that a cached listing shows, or the newest when that one is gone.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    path : str
-        Path of the file.
-    read : coroutine function
-        Reads a version; None is the newest.
-    may_repeat : callable
-        Whether `read` may be called again after it has failed.
-
-    Returns
-    -------
-    object
-        What `read` returns.
-
-    Raises
-    ------
-    ChangedError
-        If the file has changed and `read` must not be called again.
-    FileNotFoundError
-        If there is no file.
+    `read` is called with the version, None for the newest, and called again only if `may_repeat` returns
+    True.
     """
     version = fs.cached_version(path)
     if version is not None:

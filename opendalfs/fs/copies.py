@@ -67,20 +67,9 @@ class CopyJob(NamedTuple):
 async def copy_object(source: Connection, key: str, target: Connection, target_key: str) -> None:
     """Copy an object and replace what is at the target.
 
-    Parameters
-    ----------
-    source, target : Connection
-        Connections of the object and of its copy. The server copies when both are the same connection and
-        the service can; otherwise the bytes pass through this process, a few parts at a time.
-    key, target_key : str
-        Keys of the object and of its copy.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such object.
-    OSError
-        If the copy fails, or the object changes meanwhile. The target then keeps its previous content.
+    The server copies when both connections are the same and the service can; otherwise the bytes pass
+    through this process, a few parts at a time. If the copy fails, or the object changes meanwhile, the
+    target keeps its previous content.
     """
     if source is target and source.can("copy"):
         try:
@@ -132,29 +121,10 @@ async def _read_parts(
 async def copy_file(
     fs: BaseFileSystem, source: str, target: str, target_fs: BaseFileSystem | None = None
 ) -> bool:
-    """Copy a file to a path and replace the file there.
+    """Copy a file and replace the file at the target; return False, and copy nothing, for a directory.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Filesystem of the source.
-    source, target : str
-        Paths of the file and of its copy. The target is the path of the copy itself, never a directory to
-        copy into.
-    target_fs : OpendalFileSystem, optional
-        Filesystem of the target; by default the same.
-
-    Returns
-    -------
-    bool
-        False when the source is a directory; then nothing is copied.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is neither a file nor a directory at the source.
-    IsADirectoryError
-        If the target is the root of a container.
+    The target, on `target_fs` or else on `fs`, is the path of the copy itself, never a directory to copy
+    into.
     """
     target_fs = target_fs or fs
     connection, key = fs.locate(source)
@@ -180,29 +150,9 @@ async def copy_file(
 async def plan_copies(
     fs: BaseFileSystem, source: Any, target: Any, recursive: bool, maxdepth: int | None, follow: bool
 ) -> list[CopyJob]:
-    """List what to copy where, by fsspec's rules.
+    """List what to copy where, by fsspec's rules for patterns and for targets that are directories.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Filesystem of both.
-    source, target : str or list of str
-        As ``fs.copy`` takes them: a source may be a pattern, and an existing directory takes the copies in.
-    recursive : bool
-        Whether to include what is below the directories.
-    maxdepth : int, optional
-        Levels to go down; None for all.
-    follow : bool
-        Whether links to directories are replaced by what they lead to.
-
-    Returns
-    -------
-    list of CopyJob
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at a source.
+    `follow` lists what links to directories lead to, rather than the links.
     """
     if isinstance(source, list) and isinstance(target, list):
         pairs = zip(source, target, strict=True)
@@ -234,24 +184,8 @@ async def copy_listed(
 ) -> None:
     """Copy files, and create the directories that no file implies.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Filesystem of all paths.
-    jobs : sequence of CopyJob
-        What to copy where.
-    limit : int
-        Largest number of copies at a time.
-    ignore_missing : bool
-        Whether to skip a file that is gone by now.
-    directories : bool
-        Whether a source of unknown type that turns out to be a directory is created at its target, rather
-        than skipped.
-
-    Raises
-    ------
-    OSError
-        For the first copy that fails.
+    `ignore_missing` skips a file that is gone by now. A source of unknown type that turns out to be a
+    directory is created at its target with `directories`, else skipped.
     """
     parents = {parent_directory(fs, job.source) for job in jobs}
 

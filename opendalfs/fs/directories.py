@@ -22,24 +22,9 @@ __all__ = [
 
 
 async def directory_exists(connection: Connection, key: str) -> bool:
-    """Whether there is a directory of a key: a marker object, or any object below it.
+    """Whether there is a directory of a key, which is not empty: a marker object, or any object below it.
 
-    Parameters
-    ----------
-    connection : Connection
-        Connection of the container.
-    key : str
-        Key of the directory, without a trailing slash; not empty.
-
-    Returns
-    -------
-    bool
-        False also for services that have neither listings nor directories.
-
-    Raises
-    ------
-    NoContainerError
-        If the container does not exist.
+    False for services that have neither listings nor directories.
     """
     if not connection.can("list") and not connection.can("create_dir"):
         return False

@@ -44,32 +44,9 @@ async def plan_download(
 ) -> Download:
     """Find out which files to download to which local paths, and create the local directories.
 
-    A local disk cannot hold a file and a directory of the same name, as object stores can. An empty object of
-    that kind is taken for a marker of the directory, which some tools write.
-
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Filesystem of the source.
-    source, target : str or list of str
-        As ``fs.get`` takes them.
-    recursive : bool
-        Whether to download directories.
-    maxdepth : int, optional
-        Levels to go down; None for all.
-    version_id : str, optional
-        Version of a single file.
-
-    Returns
-    -------
-    Download
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing exists at a source.
-    IsADirectoryError
-        If an object that is not empty has the name of a directory; nothing is downloaded then.
+    A local disk cannot hold a file and a directory of the same name, as object stores can. An empty object
+    of that kind is taken for a marker of the directory, which some tools write; one that is not empty raises
+    IsADirectoryError, and nothing is downloaded.
     """
     plain = fs._strip_protocol(source)
     infos = await expand(fs, plain, recursive, maxdepth)

@@ -28,25 +28,9 @@ def as_paths(path: Any) -> str | list[str]:
 async def expand(
     fs: BaseFileSystem, path: Any, recursive: bool, maxdepth: int | None, follow: bool = True
 ) -> dict[str, Info | None]:
-    """Return the paths that patterns and directories stand for, with their infos where listed.
+    """Return the infos of the paths that patterns and directories stand for, by path; None where not listed.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Their filesystem.
-    path : str or list of str
-        Paths, URLs or patterns.
-    recursive : bool
-        Whether to include what is below directories.
-    maxdepth : int, optional
-        Levels to go down; None for all.
-    follow : bool
-        Whether to list what links to directories lead to, rather than the links.
-
-    Returns
-    -------
-    dict
-        Infos by path, sorted by path. None for a path whose info needs a request.
+    `follow` lists what links to directories lead to, rather than the links.
 
     Raises
     ------
@@ -81,31 +65,15 @@ async def expand(
 async def list_tree(
     fs: BaseFileSystem, path: str, maxdepth: int | None, follow: bool, entered_links: Sequence[str] = ()
 ) -> dict[str, Info]:
-    """Return the infos of a directory and of all below it, by path.
+    """Return the infos of a directory and of all below it, by path; empty when nothing exists at the path.
 
     Parameters
     ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    path : str
-        A stripped path, never a pattern.
-    maxdepth : int, optional
-        Levels to go down; None for all.
     follow : bool
         Whether to list what links to directories lead to. Otherwise a link is listed as a directory with
-        ``islink``, also when `path` itself is one.
+        ``islink``, also when `path`, which is never a pattern, is one itself.
     entered_links : sequence of str
-        Directories of this machine whose links have led to `path`.
-
-    Returns
-    -------
-    dict
-        Empty when nothing exists at the path.
-
-    Raises
-    ------
-    OSError
-        If a link leads to a directory that holds it.
+        Directories of this machine whose links have led to `path`; a link back to one of them raises OSError.
     """
     connection, key = fs.locate(path)
     if not follow and connection.is_link(key):

@@ -21,22 +21,7 @@ __all__ = ["move", "move_file", "move_object"]
 
 
 async def move_object(source: Connection, key: str, target: Connection, target_key: str) -> None:
-    """Move an object and replace what is at the target.
-
-    Parameters
-    ----------
-    source, target : Connection
-        Connections of the object and of its new place.
-    key, target_key : str
-        Its keys, before and after.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such object.
-    OSError
-        If the copy fails; the source is then still there.
-    """
+    """Move an object and replace what is at the target; if the copy fails, the source is still there."""
     if source is target and key == target_key:
         return
     if source is target and source.can("rename") and await _renamed(source, key, target_key):
@@ -57,27 +42,10 @@ async def _renamed(connection: Connection, key: str, target_key: str) -> bool:
 
 
 async def move_file(fs: BaseFileSystem, source: str, target: str, *, into_directory: bool) -> bool:
-    """Move a file and replace the file at the target.
+    """Move a file, or a link itself, and replace the file at the target; return False for a directory.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Filesystem of both.
-    source, target : str
-        Its paths, before and after. A link is moved itself.
-    into_directory : bool
-        Whether a target that is a directory, or ends in a slash, takes the file in under its own name, as in
-        fsspec. Otherwise the target is the new path itself.
-
-    Returns
-    -------
-    bool
-        False when the source is a directory; then nothing is moved.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at the source.
+    `into_directory`: a target that is a directory, or ends in a slash, takes the file in under its own name,
+    as in fsspec. Otherwise the target is the new path itself.
     """
     connection, key = fs.locate(source)
     # A rename would take directories too; a copy fails by itself when the file is missing.
@@ -113,22 +81,11 @@ async def move(
     maxdepth: int | None = None,
     literal: bool = False,
 ) -> None:
-    """Move files and directories.
+    """Move files and, if `recursive`, directories with all that is below them, `maxdepth` levels deep.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Filesystem of both.
-    source, target : str or list of str
-        What to move where; lists only when not `literal`.
-    recursive : bool
-        Whether to move directories, with all that is below them.
-    maxdepth : int, optional
-        Levels to go down; None for all.
-    literal : bool
-        What the paths mean. False, as in fsspec: a source may be a pattern, and a target that is a directory
-        takes in what is moved. True, as in pyarrow: both are the names themselves; a file replaces a file, a
-        directory replaces an empty directory, and nothing else is replaced.
+    Paths mean what they mean in fsspec: a source may be a pattern, and a target that is a directory takes in
+    what is moved. If `literal` they are single names, as in pyarrow: a file replaces a file, a directory
+    replaces an empty directory, and nothing else is replaced.
 
     Raises
     ------

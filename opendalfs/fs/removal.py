@@ -31,26 +31,11 @@ _DISK: Final = "Refused: this is the root of the disk"
 
 
 def check_removal(fs: BaseFileSystem, path: str | list[str], *, recursive: bool) -> None:
-    """Raise when a path must not be removed or moved with all that is below it.
+    """Raise PermissionError for paths that must not be removed or moved with all that is below them.
 
-    An empty variable in a path is enough to name a whole bucket by accident, so a container is emptied only
-    by naming its entries.
-
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Filesystem of the path.
-    path : str or list of str
-        One path or several as the user wrote them; may be patterns.
-    recursive : bool
-        Whether what is below the path is removed too. A pattern that matches everything is refused in any
-        case.
-
-    Raises
-    ------
-    PermissionError
-        For the root of a container, of a filesystem or of the disk; for a pattern of nothing but ``*`` there;
-        for a path that ends in ``.`` or ``..``.
+    They are the root of a container or of the disk, a pattern of nothing but ``*`` there, and paths that end
+    in ``.`` or ``..``. An empty variable in a path is enough to name a whole bucket by accident, so a
+    container is emptied only by naming its entries.
     """
     for one in path if isinstance(path, list) else [path]:
         connection, key = fs.locate(one)
@@ -93,21 +78,9 @@ async def remove_file(fs: BaseFileSystem, path: str) -> None:
 async def remove_tree(fs: BaseFileSystem, path: str) -> None:
     """Remove a file, or a directory with all that is below it; what is both is removed as both.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    path : str
-        A path or URL, never a pattern. Of a link only the link is removed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing exists at the path.
-    OSError
-        If a part of the directory is still there afterwards.
-    PermissionError
-        For the root of a container or of the disk.
+    `path` is never a pattern; of a link only the link is removed. Raises FileNotFoundError if nothing exists
+    there, OSError if a part of the directory is left, PermissionError for the root of a container or of the
+    disk.
     """
     path = fs._strip_protocol(path)
     check_removal(fs, path, recursive=True)
@@ -128,20 +101,7 @@ async def remove_tree(fs: BaseFileSystem, path: str) -> None:
 
 
 async def remove_contents(fs: BaseFileSystem, path: str) -> None:
-    """Remove all that is below a directory, and perhaps the directory; the root of a filesystem too.
-
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    path : str
-        A stripped path, never a pattern.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such directory.
-    """
+    """Remove all that is below a directory, and perhaps the directory; the root of a filesystem too."""
     connection, key = fs.locate(path)
     try:
         if key and connection.service.locality is Locality.REMOTE and connection.can("list_with_recursive"):
@@ -171,27 +131,9 @@ async def _remove_rest(connection: Connection, key: str, path: str) -> None:
 
 
 async def remove_listed(fs: BaseFileSystem, listed: dict[str, Info | None], limit: int) -> list[str]:
-    """Remove what was listed, and no file that was added since.
+    """Remove what was listed, and no file that was added since; return the removed paths.
 
-    Parameters
-    ----------
-    fs : OpendalFileSystem
-        Its filesystem.
-    listed : dict
-        Infos by path; None for a path whose info needs a request. A directory that still holds anything
-        stays.
-    limit : int
-        Largest number of removals at a time.
-
-    Returns
-    -------
-    list of str
-        The paths removed.
-
-    Raises
-    ------
-    OSError
-        For the first removal that fails.
+    An info of None needs a request. A directory that still holds anything stays.
     """
     infos = [info or await fs._info(path) for path, info in listed.items()]
     removed = [info["name"] for info in infos if info["type"] == "file" or info.get("islink")]
