@@ -107,7 +107,9 @@ class Budget:
                 return False
             if self._whole is None:
                 return True
-            return self._whole.fits(max(held + size, self.guaranteed) - max(held, self.guaranteed))
+            beyond = max(held + size, self.guaranteed) - max(held, self.guaranteed)
+            # Guaranteed bytes are free even if readers have exceeded the whole with the blocks they wait for.
+            return not beyond or self._whole.fits(beyond)
 
 
 class Reservation:

@@ -70,6 +70,14 @@ def test_no_share_takes_the_guaranteed_bytes_of_another() -> None:
     assert not greedy.try_grow(1)
 
 
+def test_guaranteed_bytes_are_there_when_others_exceed_the_whole() -> None:
+    whole = Budget(10)
+    due, mine = Reservation(whole.share(8)), Reservation(whole.share(6, guaranteed=4))
+    due.grow(20)
+    assert mine.try_grow(4)
+    assert not mine.fits(1)
+
+
 def test_more_than_there_is_cannot_be_guaranteed() -> None:
     whole = Budget(10)
     whole.share(10, guaranteed=6)
