@@ -61,7 +61,7 @@ def follow_url(native: dict[str, str], host: str) -> None:
     found = _HOST.fullmatch(host.lower())
     if found is None:
         raise OptionError(
-            f"{shown!r} is no host of Azure storage: to send credentials there, pass it as "
+            f"{shown!r} is not a host of Azure storage: to send credentials there, pass it as "
             "endpoint='https://host' too"
         )
     account = native.setdefault("account_name", found["account"])

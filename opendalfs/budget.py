@@ -94,7 +94,7 @@ class Budget:
             promised = guaranteed + sum(share.guaranteed for share in self._shares)
             if guaranteed > limit or promised > self.limit:
                 raise ValueError(
-                    f"{guaranteed} bytes cannot be guaranteed: raise the limit of {self} or the share"
+                    f"{guaranteed} bytes cannot be guaranteed: raise the limit of the share or of {self}"
                 )
             self._shares.append(Budget(limit, guaranteed, self))
             return self._shares[-1]

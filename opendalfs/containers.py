@@ -65,7 +65,7 @@ def _check_name(service: Service, name: str) -> None:
         letters = "letters" if service.utf8_containers else "ASCII letters"
         hint = "; for an access point use its alias" if name.startswith("arn:") else ""
         raise ValueError(
-            f"{redact(name)!r} is no valid name of a {service.scheme} {service.container}: "
+            f"{redact(name)!r} is not a valid name of a {service.scheme} {service.container}: "
             f"use {letters}, digits, '.', '_', '-' and '$'{hint}"
         )
 
@@ -90,7 +90,7 @@ def _repository(container: str) -> dict[str, str]:
     owned = parts[1:] if kind else parts
     if len(owned) != 2 or not all(owned):
         raise ValueError(
-            f"{redact(container)!r} names no repository: write 'owner/name' or 'datasets/owner/name'"
+            f"{redact(container)!r} does not name a repository: write 'owner/name' or 'datasets/owner/name'"
         )
     options = {"repo_type": kind or "model", "repo_id": "/".join(owned)}
     if mark:
@@ -105,7 +105,7 @@ def _check_repository(name: str, revision: str) -> None:
     for part in name.split("/") if name else ():
         if part in _DOTS or not _HUB_NAME.fullmatch(part):
             raise ValueError(
-                f"{redact(name)!r} is no valid name of a repository: use an owner and a name, each of ASCII "
+                f"{redact(name)!r} is not a valid name of a repository: write 'owner/name', each of ASCII "
                 "letters, digits, '.', '_' and '-'"
             )
     if not revision:
@@ -113,6 +113,6 @@ def _check_repository(name: str, revision: str) -> None:
     parts = revision.split("/")
     if not _REVISION.fullmatch(revision) or not all(parts) or not _DOTS.isdisjoint(parts):
         raise ValueError(
-            f"{redact(revision)!r} is no valid revision: use no white space, '%', backslash, and no part '.' "
-            "or '..'; write '/' as %2F, as in '@refs%2Fpr%2F1'"
+            f"{redact(revision)!r} is not a valid revision: write '/' as %2F, as in '@refs%2Fpr%2F1'\n"
+            "White space, '%', a backslash and the parts '.' and '..' are not allowed."
         )

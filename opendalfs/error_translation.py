@@ -80,7 +80,7 @@ _TIMED_OUT: Final = _Rule(
 _NO_CONNECTION: Final = _Rule(
     TimeoutError,
     errno.ETIMEDOUT,
-    "No connection in time: check the server, its address, and user and password",
+    "No connection in time: check the server, its address, the user and the password",
 )
 _LOGIN: Final = _Rule(
     PermissionError, errno.EACCES, "The server rejects the login: check the user and the password"
@@ -115,7 +115,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         _Rule(
             ConnectionError,
             errno.ECONNRESET,
-            "The server closed the connection: check that it runs, and http:// or https://",
+            "The server closed the connection: check that it runs, and whether it needs http:// or https://",
         ),
     ),
     (
@@ -123,7 +123,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         _Rule(
             ConnectionError,
             errno.EPROTO,
-            "The server does not answer in HTTP at this port: try https://, or check the port",
+            "The server does not use HTTP at this port: use https://, or check the port",
         ),
     ),
     (

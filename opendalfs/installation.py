@@ -39,7 +39,7 @@ def check() -> None:
         found = f"another package named opendalfs ({other.version}) is installed in {its_folder}"
         if os.path.realpath(its_folder) == os.path.realpath(folder):
             raise ImportError(
-                f"{found}, mixed with this one: remove opendalfs* there, and install one of them"
+                f"{found}, mixed with this one: remove opendalfs* there, and install only one of them"
             )
         warnings.warn(
             f"{found}, and this one in {folder}: opendal+s3:// may lead to either, so uninstall one of them",

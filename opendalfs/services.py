@@ -335,7 +335,7 @@ def lookup(name: str) -> Service:
 def _unknown(name: str, plain: str) -> str:
     """Return the line that says what to write instead of an unknown name."""
     if plain in ("", "://"):
-        return f"{name!r} names no service: write a URL as in opendal+s3://bucket/key, or pass scheme='s3'"
+        return f"{name!r} is not a service: write a URL as in opendal+s3://bucket/key, or pass scheme='s3'"
     if plain in _PRODUCTS:
         return f"no OpenDAL service is called {name!r}: {_PRODUCTS[plain]}"
     near = difflib.get_close_matches(plain, [*SERVICES, *_NATIVE], n=3, cutoff=0.5)

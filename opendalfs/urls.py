@@ -107,7 +107,7 @@ def no_container(service: Service, path: str) -> str:
     """Return the error message for a path without a container."""
     container = service.container or "repository"
     example = f"{service.protocols[0]}://{service.container or 'owner/name'}/key"
-    return f"{redact(path)!r} names no {container}: write {example!r}"
+    return f"{redact(path)!r} does not name a {container}: write {example!r}"
 
 
 def unstrip(service: Service, path: str, endpoint: str | None = None) -> str:

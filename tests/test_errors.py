@@ -304,7 +304,7 @@ def test_a_refused_option_does_not_show_its_secret(scheme: str, options: dict[st
     fs = opendalfs.filesystem(scheme, **options)
     error = caught(lambda fs, path: fs.locate(path), fs, "box/key")
     assert isinstance(error, OptionError)
-    assert re.search(r"refuses its options: .*invalid", str(error).splitlines()[0])
+    assert re.search(r"rejects its options: .*invalid", str(error).splitlines()[0])
 
 
 # A server that answers

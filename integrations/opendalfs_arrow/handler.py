@@ -273,7 +273,9 @@ class Handler(pafs.FileSystemHandler):
         self.cache.invalidate(self.paths.normalize(path))
         parent = stripped.rpartition("/")[0]
         if not recursive and parent.strip("/") and not tasks.run(fs._isdir, parent):
-            raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", redact(path))
+            raise FileNotFoundError(
+                errno.ENOENT, "The parent directory does not exist: create it first", redact(path)
+            )
         tasks.run(fs._makedirs, stripped, exist_ok=True)
 
     def delete_dir(self, path: str) -> None:
@@ -312,9 +314,9 @@ class Handler(pafs.FileSystemHandler):
     def delete_root_dir_contents(self) -> None:
         """Remove all below the root of the filesystem."""
         if self.fs is None:
-            raise UnsupportedError("a filesystem of URLs has no root to empty: name a directory")
+            raise UnsupportedError("cannot empty the root of a filesystem of URLs: pass a directory")
         if self.fs.root_marker == "/":
-            raise UnsupportedError("refusing to remove all files of the local disk: name a directory")
+            raise UnsupportedError("refusing to remove all files of the local disk: pass a directory")
         tasks.run(remove_contents, self.fs, self.fs.root_marker)
         self.cache.invalidate_below("")
 

@@ -345,7 +345,9 @@ class DuckDBFileSystem(AbstractFileSystem):
         _, connection, key = self.locator.locate(path)
         if not key:
             raise IsADirectoryError(
-                errno.EISDIR, "Not removed: the URL names a whole container", redact(path)
+                errno.EISDIR,
+                "Not removed: the URL is that of a whole container. Add a key to it",
+                redact(path),
             )
         connection.delete_blocking(key)
         self._invalidate(path)
@@ -363,7 +365,9 @@ class DuckDBFileSystem(AbstractFileSystem):
             _, connection, key = self.locator.locate(path)
             if not key:
                 raise PermissionError(
-                    errno.EPERM, "Not removed: the URL names a whole container", redact(path)
+                    errno.EPERM,
+                    "Not removed: the URL is that of a whole container. Add a key to it",
+                    redact(path),
                 )
             tasks.run(connection.remove_all, f"{key}/")
             self._versions.clear()

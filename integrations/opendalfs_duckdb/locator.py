@@ -38,9 +38,11 @@ def scheme_of(name: str) -> str:
     """
     plain = name.removeprefix("opendal+")
     if not _SCHEME.fullmatch(plain):
-        raise ValueError(f"name={name!r} is no URL scheme: use lower-case letters, digits, '-' and '.'")
+        raise ValueError(
+            f"name={name!r} is not a valid URL scheme: use lower-case letters, digits, '-' and '.'"
+        )
     if urls.service_of(f"opendal+{plain}://") is not None:
-        raise ValueError(f"name={name!r} is a service's own name: choose another, such as '{plain}-prod'")
+        raise ValueError(f"name={name!r} is the name of a service: choose another, such as '{plain}-prod'")
     return f"opendal+{plain}"
 
 
@@ -107,9 +109,7 @@ class Locator:
             return None
         if isinstance(source, OpendalFileSystem):
             if self._options:
-                raise TypeError(
-                    f"options go with a service's name, and {source!r} has its own: leave them out"
-                )
+                raise TypeError(f"{source!r} already has its options: leave the others out")
             self._core = source
             return source.service
         if not isinstance(source, str):
@@ -129,7 +129,7 @@ class Locator:
         for scheme in schemes:
             if not _SCHEME.fullmatch(scheme):
                 raise ValueError(
-                    f"{scheme!r} in schemes is no URL scheme: use lower-case letters, digits, '-' and '.'"
+                    f"{scheme!r} in schemes= is not a URL scheme: use lower-case letters, digits, '-' and '.'"
                 )
             if self.service is None:
                 lookup(scheme)
@@ -160,7 +160,7 @@ class Locator:
         scheme, mark, rest = url.partition("://")
         if not mark or scheme == ANY:
             raise ValueError(
-                f"{redact(url)!r} names no service: write opendal+<service>://..., as in opendal+s3://"
+                f"{redact(url)!r} does not name a service: write opendal+<service>://..., as in opendal+s3://"
             )
         fs, path = self._resolve(scheme, rest)
         connection, key = fs.locate(path)

@@ -91,7 +91,7 @@ class ReadHandle:
         """
         base = (0, self._position, self.size)[whence] if whence else 0
         if base + offset < 0:
-            raise ValueError(f"seek to {base + offset}, before the beginning of {redact(self.name)}")
+            raise ValueError(f"cannot seek to {base + offset}, before the beginning of {redact(self.name)}")
         position = base + offset
         mark = self._mark
         mark.position, mark.epoch = position, self._epoch

@@ -181,9 +181,7 @@ def _check_clashes(con: DuckDBPyConnection, fs: DuckDBFileSystem, replace: bool)
     known = set(con.list_filesystems())
     first = fs.protocol[0]
     if first in known and not replace:
-        raise ValueError(
-            f"{first!r} is registered already: pass replace=True, or name= for a name of its own"
-        )
+        raise ValueError(f"{first!r} is already registered: pass replace=True, or another name=")
     if first == ANY:
         # Earlier registrations keep their own URLs; this one serves the others.
         return
@@ -197,7 +195,7 @@ def _check_clashes(con: DuckDBPyConnection, fs: DuckDBFileSystem, replace: bool)
     clash = [p for p in fs.protocol if p in served]
     if clash:
         raise ValueError(
-            f"{clash[0]}:// is registered already, and DuckDB would use that: unregister or leave it out\n"
+            f"{clash[0]}:// is already registered, and DuckDB would use that: unregister or omit it\n"
             f"(registered: {', '.join(sorted(known))})"
         )
 

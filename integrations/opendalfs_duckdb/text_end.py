@@ -91,7 +91,7 @@ class TextEnd:
         if self._zstd:
             return "the end of text in zstd is not checked"
         if self._gzip is None and self._ends:
-            return "it ends with a full buffer"
+            return "it ends with a full buffer of DuckDB"
         return "the last line has no newline"
 
     @property

@@ -134,7 +134,7 @@ class WriteHandle:
         """
         with callback, self._lock:
             if self._writer is None:
-                raise ValueError(f"{self._shown} is closed")
+                raise ValueError(f"cannot write: {self._shown} is closed")
             try:
                 count = self._writer.write(data)
             except BaseException as exc:
@@ -185,9 +185,13 @@ class WriteHandle:
 
     def _check(self, size: int) -> None:
         if self._error is not None:
-            raise OSError(errno.EIO, "Not published: a write to it failed", self._shown) from self._error
+            raise OSError(
+                errno.EIO, "Not published: a write has failed. Write it again", self._shown
+            ) from self._error
         if is_parquet_complete(self._head, self._tail, size, self.name) is False:
-            raise OSError(errno.EIO, "Not published: the Parquet file is incomplete", self._shown)
+            raise OSError(
+                errno.EIO, "Not published: the Parquet file is incomplete. Write it again", self._shown
+            )
         if not size and self._exists():
             raise self._maybe_failed_copy("nothing was written")
         if self._text.complete is False and self._exists():
@@ -196,7 +200,7 @@ class WriteHandle:
     def _maybe_failed_copy(self, reason: str) -> OSError:
         return OSError(
             errno.EIO,
-            f"Not published over an existing object: {reason}, as after a failed COPY. "
+            f"Existing object kept: {reason}, as after a failed COPY. "
             "Remove the object first (in a folder: OVERWRITE)",
             self._shown,
         )
@@ -210,7 +214,7 @@ class WriteHandle:
         if (offset, whence) in ((0, 1), (0, 2), (self.tell(), 0)):
             return self.tell()
         raise UnsupportedError(
-            f"seek in {self._shown}: objects are written from the beginning to the end, without seeks"
+            f"cannot seek in {self._shown}: objects are written from the beginning to the end, without seeks"
         )
 
     def readable(self) -> bool:

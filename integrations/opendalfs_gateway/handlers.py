@@ -88,7 +88,7 @@ class Handlers:
         if not mount.writable:
             raise S3Error(403, "AccessDenied", "this mount is read-only: open it with write=True")
         if not parsed.key:
-            raise S3Error(405, "MethodNotAllowed", f"unsupported {method} of a bucket: name an object")
+            raise S3Error(405, "MethodNotAllowed", f"unsupported {method} of a bucket: add a key to the path")
         return await self._writes.respond(request, mount, parsed)
 
     async def _head(self, mount: Mount, parsed: S3Request) -> web.Response:
@@ -127,7 +127,7 @@ class Handlers:
         headers = _object_headers(version)
         if request.headers.get("If-Match", headers["ETag"]) not in (headers["ETag"], "*"):
             raise S3Error(
-                412, "PreconditionFailed", "the object has another version than If-Match names: read it again"
+                412, "PreconditionFailed", "the object does not have the version in If-Match: read it again"
             )
         ends = s3.parse_range(request.headers.get("Range"), version.size)
         status, whole = 200, Range(0, version.size)

@@ -173,7 +173,7 @@ def _limit(query: Mapping[str, str]) -> int:
         return _PAGE
     limit = parse_number(text)
     if limit is None:
-        raise S3Error(400, "InvalidArgument", f"invalid max-keys {text!r}: give a whole number")
+        raise S3Error(400, "InvalidArgument", f"invalid max-keys {text!r}: use a whole number")
     return min(limit, _PAGE)
 
 
@@ -183,5 +183,7 @@ def _last_key(token: str) -> str:
         return urlsafe_b64decode(token.partition(".")[2]).decode()
     except ValueError:
         raise S3Error(
-            400, "InvalidArgument", "invalid continuation token: use the one of the page before"
+            400,
+            "InvalidArgument",
+            "invalid continuation token: use the NextContinuationToken of the previous page",
         ) from None

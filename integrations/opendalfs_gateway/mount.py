@@ -100,7 +100,7 @@ class Mount:
             403 or 404 for a key outside the mount; 400 for a key that OpenDAL would take for another one.
         """
         if ".." in key and ".." in key.split("/"):
-            raise S3Error(403, "AccessDenied", "the path leaves the mount: use no '..' in it")
+            raise S3Error(403, "AccessDenied", "the path is outside the mount: remove '..' from it")
         found = self._base + self._split(key)[1]
         try:
             urls.check_key(found.removesuffix("/"), found)

@@ -167,4 +167,4 @@ class Mounts:
         return len(mount.scans.pop(scan, ()))
 
 
-_OVER: Final = f"this scan is over, or not one of the last {_MAX_SCANS}: scan the files again"
+_OVER: Final = f"the scan has ended, or is not one of the last {_MAX_SCANS}: scan the files again"

@@ -132,7 +132,11 @@ class MultipartUpload:
         """
         if self._completion is None:
             if dict(listed) != self.parts.etags:
-                raise S3Error(400, "InvalidPart", "the listed parts are not the parts that have arrived")
+                raise S3Error(
+                    400,
+                    "InvalidPart",
+                    "the listed parts are not the uploaded parts: list each of them, with its etag",
+                )
             self.parts.seal()
             self._completion = asyncio.create_task(self._complete())
         # The publication continues if the client disconnects.
@@ -153,7 +157,7 @@ class MultipartUpload:
         """Publish nothing and drop what has arrived; nothing happens once it is completed."""
         if self._completion is not None:
             return
-        await self.parts.close(S3Error(404, "NoSuchUpload", "the upload was aborted"))
+        await self.parts.close(S3Error(404, "NoSuchUpload", "the upload was aborted: begin a new one"))
         await self._abort_writer()
 
     async def _abort_writer(self) -> None:

@@ -121,7 +121,9 @@ class PartQueue:
                 raise self.error
             if known != etag:
                 raise S3Error(
-                    409, "OperationAborted", f"part {number} cannot be replaced: begin a new upload"
+                    409,
+                    "OperationAborted",
+                    f"part {number} cannot be replaced, as it is written already: begin a new upload",
                 )
             return etag
         self.etags[number] = etag

@@ -259,12 +259,14 @@ def completed_parts(body: bytes) -> list[tuple[int, str]]:
     """
     if b"<!" in body:
         # No client sends a document type. One could define entities that expand without bound.
-        raise S3Error(400, "MalformedXML", "a document type is not allowed")
+        raise S3Error(400, "MalformedXML", "the XML has a document type: remove it")
     try:
         root = ElementTree.fromstring(body)
         parts = [_part(node) for node in root if node.tag.rpartition("}")[2] == "Part"]
     except (ElementTree.ParseError, ValueError, KeyError):
-        raise S3Error(400, "MalformedXML", "the list of parts is malformed") from None
+        raise S3Error(
+            400, "MalformedXML", "the list of parts is malformed: send a CompleteMultipartUpload element"
+        ) from None
     if not parts or not _is_ascending(parts) or len(parts) > _MAX_PARTS:
         raise S3Error(
             400, "InvalidPartOrder", f"list 1 to {_MAX_PARTS} parts, in ascending order of their numbers"

@@ -68,7 +68,7 @@ class Sinks:
         try:
             return self._sinks[mount, key.partition("/")[0]]
         except KeyError:
-            raise S3Error(403, "AccessDenied", "the sink that wrote here is over: start a new one") from None
+            raise S3Error(403, "AccessDenied", "the sink has ended: start a new one") from None
 
     async def add(self, mount: Mount, key: str, writer: Writer) -> None:
         """Publish a complete file, or hold it with the other files of its sink.

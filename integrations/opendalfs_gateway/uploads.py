@@ -107,7 +107,7 @@ class Uploads:
         """
         upload = self._uploads.get(upload_id)
         if upload is None or upload.mount is not mount or upload.key != key:
-            raise S3Error(404, "NoSuchUpload", "there is no such upload, or it was aborted")
+            raise S3Error(404, "NoSuchUpload", "there is no such upload, or it was aborted: begin a new one")
         return upload
 
     async def abort(self, upload_id: str) -> None:
@@ -134,7 +134,7 @@ class Uploads:
             If the sink is over, or a file cannot be published. The files after it are dropped.
         """
         if (mount, scan) not in self.sinks:
-            raise OSError(errno.ECANCELED, "Not published: the sink that wrote here is over", mount.root)
+            raise OSError(errno.ECANCELED, "Not published: its sink has ended. Write it again", mount.root)
         held = self.sinks.close(mount, scan)
         await self._abort_all(mount, scan)
         if held is None:

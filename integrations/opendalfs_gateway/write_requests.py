@@ -67,7 +67,7 @@ class WriteRequests:
         raise S3Error(
             405,
             "MethodNotAllowed",
-            f"unsupported {method} of an object: the gateway reads and writes whole ones",
+            f"unsupported {method} of an object: use GET, HEAD, PUT or a multipart upload",
         )
 
     async def _upload_part(

@@ -79,7 +79,7 @@ def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> 
     scheme = filesystem.service.scheme
     rule = _RULES.get(scheme)
     if rule is None:
-        raise NativeBackendError(f"Polars has no store of its own for {scheme}")
+        raise NativeBackendError(f"Polars has no native store for {scheme}")
     if filesystem.tuning != Tuning():
         raise NativeBackendError("Polars does not support opendalfs's retries, timeouts, sizes and limits")
     variables = [
@@ -185,7 +185,7 @@ def _s3(remaining: _Options, container: str, write: bool) -> NativeStore:
     if encryption:
         if encryption != "AES256":
             raise NativeBackendError(
-                f"server-side encryption {encryption!r} is not the same in both: only AES256 is"
+                f"server-side encryption {encryption!r} is not the same in OpenDAL and Polars: only AES256 is"
             )
         options["aws_server_side_encryption"] = encryption
     # With given credentials, nothing searches for others.
@@ -224,7 +224,7 @@ def _gcs(remaining: _Options, container: str, write: bool) -> NativeStore:
     options: dict[str, str] = {}
     if remaining.pop("endpoint").rstrip("/") not in ("", "https://storage.googleapis.com"):
         raise NativeBackendError(
-            "OpenDAL and Polars use different protocols of Google, and an endpoint may support only one"
+            "OpenDAL and Polars use different APIs of Google, and an endpoint may support only one"
         )
     if remaining.pop_flag("skip_signature"):
         options["google_skip_signature"] = "true"
@@ -302,7 +302,7 @@ def _hf(remaining: _Options, container: str, write: bool) -> NativeStore:
 def _fs(remaining: _Options, container: str, write: bool) -> NativeStore:
     if write:
         raise NativeBackendError(
-            "Polars writes local files in place, so that a query that fails leaves a torn file"
+            "Polars writes local files in place, so that a failed query leaves an incomplete file"
         )
     root = remaining.pop("root")
     if root.strip("/"):

@@ -240,7 +240,7 @@ def _native_target(
     if filesystem.service.scheme == "http" and any(_SPECIAL_IN_HTTP.search(key) for _, key in split):
         raise NativeBackendError("over HTTP, Polars supports no globs, and no '%' and '#' in names")
     if not all(key for _, key in split):
-        raise NativeBackendError("Polars reads hive partitions wrongly from the root of a bucket")
+        raise NativeBackendError("Polars reads hive partitions incorrectly from the root of a bucket")
     sources = [stores[container].base + key for container, key in split]
     if glob:
         sources = [to_polars_glob(source) for source in sources]

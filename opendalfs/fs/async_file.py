@@ -56,7 +56,7 @@ class AsyncReadFile:
         """
         start = (0, self._position, self.size)[whence]
         if start + offset < 0:
-            raise ValueError(f"position {start + offset} is before the start of the file")
+            raise ValueError(f"cannot seek to {start + offset}: that is before the start of the file")
         self._position = start + offset
         return self._position
 
@@ -208,7 +208,7 @@ class AsyncWriteFile:
             raise_unless_propagating(failure, name)
         elif self._cancelled or self._writer.state is State.ABORTED:
             await self.discard()
-            raise not_published("a write of it has failed", name)
+            raise not_published("a write has failed", name)
         else:
             await self.commit()
 

@@ -203,7 +203,9 @@ class BaseFileSystem(AsyncFileSystem):
             If the servers differ.
         """
         if not urls.serves(self.service, self.endpoint, url):
-            raise ValueError(f"{redact(url)!r} is on another server than {self!r}")
+            raise ValueError(
+                f"{redact(url)!r} is on another server than {self!r}: make a filesystem for that server"
+            )
 
     def locate(self, path: str) -> tuple[Connection, str]:
         """Return the connection and the key of a path, as `Reader` and `Writer` take them.

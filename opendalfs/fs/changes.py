@@ -46,7 +46,9 @@ class ChangingFileSystem(LookupFileSystem):
         if await self._exists(path, refresh=True):
             raise FileExistsError(errno.EEXIST, "File exists", redact(path))
         if not create_parents and not await self._isdir(parent_directory(self, path)):
-            raise FileNotFoundError(errno.ENOENT, "The directory above does not exist", redact(path))
+            raise FileNotFoundError(
+                errno.ENOENT, "The parent directory does not exist: create it first", redact(path)
+            )
         await create_directory(self, path)
 
     async def _makedirs(self, path: str, exist_ok: bool = False) -> None:

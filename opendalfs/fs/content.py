@@ -346,6 +346,6 @@ class ContentFileSystem(ChangingFileSystem):
         """
         if not truncate and await self._exists(path):
             raise UnsupportedError(
-                "touch(truncate=False) of a file that exists: services set times by writing only"
+                "cannot set the time of an existing file: services set times only by writing. Write it again"
             )
         await self._pipe_file(path, b"", **kwargs)

@@ -134,7 +134,9 @@ class OpendalFileSystem(ContentFileSystem):
         """
         if client_method != "get_object" or kwargs:
             given = ", ".join([repr(client_method), *kwargs])
-            raise UnsupportedError(f"url() signs 'get_object' without parameters, not {given}")
+            raise UnsupportedError(
+                f"url() cannot sign {given}: it signs only 'get_object' without parameters"
+            )
         return await self._sign(path, expires)
 
     def getxattr(self, path: str, name: str, **kwargs: Any) -> str | None:
@@ -318,10 +320,10 @@ class OpendalFileSystem(ContentFileSystem):
             For ``compression`` and ``size``, which only `open` takes.
         """
         if kwargs.pop("compression", None):
-            raise ValueError("open_async() does not compress: use open()")
+            raise ValueError("open_async() does not support compression=: use open()")
         if mode == "rb":
             if "size" in kwargs:
-                raise ValueError("open_async() takes no size=: leave it out")
+                raise ValueError("open_async() does not support size=: leave it out")
             info = await self._info(
                 path, refresh=must_refresh(self, path), version_id=kwargs.pop("version_id", None)
             )
@@ -329,7 +331,7 @@ class OpendalFileSystem(ContentFileSystem):
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
             return AsyncReadFile(*self.locate(path), Version.from_info(info))
         if mode not in ("wb", "xb"):
-            raise UnsupportedError(f"open_async() takes the modes 'rb', 'wb' and 'xb', not {mode!r}")
+            raise UnsupportedError(f"open_async() supports the modes 'rb', 'wb' and 'xb', not {mode!r}")
         connection, key = self.locate_for_writing(path)
         target = await asyncio.to_thread(Writer, connection, key, exclusive=mode == "xb", **kwargs)
         return AsyncWriteFile(target, lambda: self.invalidate_cache(path))

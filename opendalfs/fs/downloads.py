@@ -82,7 +82,7 @@ def _drop_markers(fs: BaseFileSystem, infos: dict[str, Info | None]) -> None:
         if info is None or info["type"] != "file":
             continue
         if info["size"]:
-            text = "Is an object and a directory, which no disk can hold: use get_file() for the object"
+            text = "Is both an object and a directory, which no disk can store: use get_file() for the object"
             raise IsADirectoryError(errno.EISDIR, text, redact(folder))
         infos[folder] = listing.directory_info(folder)
 

@@ -361,14 +361,14 @@ class LookupFileSystem(BaseFileSystem):
         IsADirectoryError
             For a directory, as in s3fs: object stores keep no time for one.
         UnsupportedError
-            If the service keeps no times.
+            If the service stores no modification times.
         """
         info = self.info(path, version_id=version_id, refresh=refresh)
         if info["type"] == "directory":
             raise IsADirectoryError(errno.EISDIR, "Is a directory: only files have a time", redact(path))
         when = info.get("LastModified")
         if when is None:
-            raise UnsupportedError(f"the service {self.service.scheme} keeps no times")
+            raise UnsupportedError(f"the service {self.service.scheme} stores no modification times")
         return when  # type: ignore[no-any-return]
 
     def created(self, path: str) -> datetime:

@@ -194,7 +194,7 @@ async def _without_unmoved(fs: BaseFileSystem, jobs: Sequence[CopyJob]) -> list[
     for job in moving:
         place = fs.locate(job.target)
         if place in taken and not job.is_directory:
-            text = "Refused: the target is another path to move, or the target of one"
+            text = "Refused: the target is itself to be moved, or is the target of another move"
             raise OSError(errno.EINVAL, text, redact(job.source), None, redact(job.target))
         taken.add(place)
     return moving

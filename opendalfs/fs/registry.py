@@ -96,7 +96,9 @@ def from_source(source: str | OpendalFileSystem, **options: Any) -> OpendalFileS
     """
     if isinstance(source, OpendalFileSystem):
         if options:
-            raise OptionError(f"{source!r} already has its options: pass {', '.join(options)} when making it")
+            raise OptionError(
+                f"{source!r} already has its options: pass {', '.join(options)} to its constructor"
+            )
         return source
     return from_url(source, **options) if "://" in source else filesystem_class(source)(**options)
 

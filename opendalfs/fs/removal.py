@@ -27,7 +27,7 @@ _DOTS: Final = frozenset({".", ".."})
 _CONTAINER: Final = (
     "Refused: this is a whole container. To remove its content, pass its entries: fs.ls(path, detail=False)"
 )
-_DISK: Final = "Refused: this is the root of the disk"
+_DISK: Final = "Refused: this is the root of the disk. Pass a directory in it"
 
 
 def check_removal(fs: BaseFileSystem, path: str | list[str], *, recursive: bool) -> None:
@@ -40,7 +40,11 @@ def check_removal(fs: BaseFileSystem, path: str | list[str], *, recursive: bool)
     for one in path if isinstance(path, list) else [path]:
         connection, key = fs.locate(one)
         if one.rstrip("/").rpartition("/")[2] in _DOTS:
-            raise PermissionError(errno.EPERM, "Refused: the path ends in '.' or '..'", redact(one))
+            raise PermissionError(
+                errno.EPERM,
+                "Refused: the path ends in '.' or '..'. Pass the name of the directory",
+                redact(one),
+            )
         everything = bool(key) and set(key) <= {"*", "/"}
         if everything or (recursive and _is_root(connection, key)):
             raise PermissionError(errno.EPERM, _refusal(connection), redact(one))
@@ -126,7 +130,7 @@ async def _remove_rest(connection: Connection, key: str, path: str) -> None:
     for folder in sorted(folders, key=len, reverse=True):
         await connection.delete(folder)
     if await directory_exists(connection, key):
-        text = "The service left a part of this directory: list it, then remove it again"
+        text = "The service did not remove all of this directory: list it, then remove it again"
         raise OSError(errno.ENOTEMPTY, text, redact(path))
 
 

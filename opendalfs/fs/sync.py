@@ -104,7 +104,9 @@ def _wait(fs: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
             return await function(*args, **kwargs)
         except asyncio.CancelledError as exc:
             # fsspec would return None, and the caller of a write would take it for a success.
-            raise RuntimeError(f"{function.__name__} was cancelled: the interpreter exits") from exc
+            raise RuntimeError(
+                f"{function.__name__} was cancelled, because the interpreter is exiting"
+            ) from exc
 
     try:
         return sync(fs.loop, call)

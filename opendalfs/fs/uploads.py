@@ -59,7 +59,7 @@ async def _settings(
 ) -> dict[str, Any]:
     """Return the options of a write as OpenDAL takes them; raise when a file to create exists."""
     if mode not in ("overwrite", "create"):
-        raise ValueError(f"mode is 'overwrite' or 'create', not {mode!r}")
+        raise ValueError(f"mode must be 'overwrite' or 'create', not {mode!r}")
     settings = write_options(connection, options)
     if mode == "create":
         if connection.can("write_with_if_not_exists"):

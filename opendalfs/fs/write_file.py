@@ -129,7 +129,7 @@ class WriteFile(io.RawIOBase):
             if self.settled:
                 return
             if not self._opened_in_finalizer and in_finalizer():
-                logger.warning("%s was not published: a finalizer closed it, not the program", self.path)
+                logger.warning("%s was not published: a finalizer closed it. Use a with block", self.path)
                 self._drop()
                 return
             failure = get_failure()
@@ -137,7 +137,7 @@ class WriteFile(io.RawIOBase):
                 self._drop()
                 raise_unless_propagating(failure, redact(self.path))
             elif self._writer.state is State.ABORTED:
-                raise not_published("a write of it has failed", redact(self.path))
+                raise not_published("a write has failed", redact(self.path))
             elif self.autocommit:
                 self.commit()
         finally:

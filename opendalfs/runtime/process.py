@@ -116,9 +116,9 @@ def check_fork() -> None:
     """
     if _owner is not None and _owner != os.getpid():
         raise ForkError(
-            f"opendalfs was used in process {_owner} before it forked process {os.getpid()}, and "
-            "OpenDAL's threads do not survive a fork. Start workers with "
-            "multiprocessing.get_context('spawn') or 'forkserver', or use no storage before the fork."
+            f"process {_owner} used storage and then forked process {os.getpid()}: start workers with "
+            "'spawn' or 'forkserver'\nOpenDAL's threads do not survive a fork. Use "
+            "multiprocessing.get_context('spawn'), or do not use storage before the fork."
         )
 
 

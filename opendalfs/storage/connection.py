@@ -248,7 +248,9 @@ class Connection(OperatorPair):
     async def remove_all(self, prefix: str) -> None:
         """Delete everything below a prefix, which must end in ``/`` or be empty."""
         if prefix and not prefix.endswith("/"):
-            raise ValueError(f"{prefix!r} would also delete its siblings: it must end in '/'")
+            raise ValueError(
+                f"the prefix {prefix!r} must end in '/': keys beside the directory would be deleted too"
+            )
         left: str | None = None
         while True:
             try:

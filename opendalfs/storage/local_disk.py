@@ -84,7 +84,7 @@ def link_target(operators: OperatorPair, key: str) -> str | None:
     path = local_path(operators, key)
     if is_special_file(path):
         raise UnsupportedError(
-            errno.ENOTSUP, "A pipe or a device is there, which OpenDAL cannot write to", operators.name(key)
+            errno.ENOTSUP, "Is a pipe or a device, which OpenDAL cannot write to", operators.name(key)
         )
     if not os.access(path, os.W_OK) and os.path.exists(path):
         # A rename checks the permissions of the directory only.
@@ -133,7 +133,9 @@ def enter_link(operators: OperatorPair, key: str, entered: Sequence[str]) -> lis
     longer = [*entered, os.path.join(os.path.realpath(os.path.dirname(path)), "")]
     if any(folder.startswith(target) for folder in longer):
         raise OSError(
-            errno.ELOOP, "The link leads to a directory that holds it: copy without it", operators.name(key)
+            errno.ELOOP,
+            "The link leads to a directory that contains it: copy the directory without the link",
+            operators.name(key),
         )
     return longer
 

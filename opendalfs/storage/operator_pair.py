@@ -100,7 +100,7 @@ class OperatorPair:
         return (
             f"Is a {name}, without a key: write '{name}/key'"
             if name
-            else "Is a directory: a file needs a name"
+            else "Is a directory: add the name of a file to the path"
         )
 
     def name(self, key: str) -> str:

@@ -139,7 +139,7 @@ def _build(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperato
         text = redact(str(exc), secret_values(options))
         reason = text.partition("=> ")[2].partition("\n")[0] or text.partition("\n")[0]
         raise OptionError(
-            f"the service {service.scheme} refuses its options: {reason.rstrip('.')}. "
+            f"the service {service.scheme} rejects its options: {reason.rstrip('.')}. "
             f"Its options are: {', '.join(sorted(service.options))}."
         ) from type(exc)(text)
 

@@ -22,7 +22,7 @@ class WriteTimes:
     Parameters
     ----------
     keep : bool
-        Whether the store keeps no times itself. If false, this keeps none either.
+        Whether the store stores no modification times itself. If false, this keeps none either.
     """
 
     def __init__(self, keep: bool = False) -> None:

@@ -193,7 +193,9 @@ async def put_parts(
             await writer.write(part)
         if writer.size != size:
             raise OSError(
-                errno.EIO, f"The source changed while it was copied: {writer.size} bytes, not {size}", key
+                errno.EIO,
+                f"The source changed while it was copied: {writer.size} bytes, not {size}. Copy it again",
+                key,
             )
 
 

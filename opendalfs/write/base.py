@@ -132,7 +132,7 @@ class BaseWriter(Generic[U]):
 
     def _require_open(self, verb: str) -> None:
         if self.state is not State.OPEN:
-            raise ValueError(f"cannot {verb}: the write of {self.name!r} is {self.state.value} already")
+            raise ValueError(f"cannot {verb}: the write of {self.name!r} is already {self.state.value}")
 
     @contextmanager
     def _target(self) -> Iterator[str]:

@@ -87,5 +87,5 @@ def _size(name: str, value: Any) -> int:
     except TypeError:
         size = 0
     if size < 1 or isinstance(value, bool):
-        raise OptionError(f"invalid {name}: {value!r}. Give a whole number of at least 1")
+        raise OptionError(f"invalid {name}: {value!r}. Pass a whole number of at least 1")
     return size

@@ -99,7 +99,7 @@ async def _stat(connection: Connection, key: str) -> Metadata:
     except FileNotFoundError:
         raise _mismatch(connection, key, "nothing is stored") from None
     except OSError as exc:
-        raise _mismatch(connection, key, "the check of what is stored failed") from exc
+        raise _mismatch(connection, key, "the stored content could not be read for comparison") from exc
 
 
 async def _compare(
@@ -113,7 +113,7 @@ async def _compare(
     if etag[1] == expected:
         return
     if await _md5_of(connection, key) != expected:
-        raise _mismatch(connection, key, "other content is stored than was written")
+        raise _mismatch(connection, key, "the stored content is not the one that was written")
     connection.etags_are_md5 = False
 
 

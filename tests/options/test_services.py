@@ -60,7 +60,7 @@ def test_every_service_without_options_works_or_says_what_it_lacks(scheme: str) 
         connection, _ = fs.locate(PLACES.get(fs.service.form, "key"))
     except OptionError as exc:
         message = str(exc)
-        assert f"the service {scheme} refuses its options: " in message
+        assert f"the service {scheme} rejects its options: " in message
         assert len(message.partition("options: ")[2].partition(". ")[0]) > 8, "no reason"
         assert all(option in message for option in fs.service.options)
     else:

@@ -129,9 +129,9 @@ def test_the_container_among_the_options_is_checked_too(name: str, capture: Scri
 @pytest.mark.parametrize("scheme", WITH_CONTAINERS)
 def test_a_url_without_a_container_is_refused(scheme: str) -> None:
     url = f"opendal+{scheme}:///key/name"
-    with pytest.raises(ValueError, match="names no"):
+    with pytest.raises(ValueError, match="does not name"):
         fsspec.core.url_to_fs(url)
-    with pytest.raises(ValueError, match="names no"):
+    with pytest.raises(ValueError, match="does not name"):
         filesystem_class(scheme)().locate(url)
 
 
@@ -218,7 +218,9 @@ def test_engines_touch_no_other_bucket(s3_server: S3Server, victim: str) -> None
 )
 def test_a_repository_that_would_be_another_one_is_refused(path: str, capture: ScriptedServer) -> None:
     fs = opendalfs.HfFileSystem(endpoint=capture.endpoint)
-    with pytest.raises(ValueError, match=r"is no valid name of a repository|names no repository|revision"):
+    with pytest.raises(
+        ValueError, match=r"is not a valid name of a repository|does not name a repository|revision"
+    ):
         fs.cat_file(f"{path}/key")
     assert capture.requests == []
 
@@ -227,7 +229,7 @@ def test_a_repository_that_would_be_another_one_is_refused(path: str, capture: S
     "options", [{"repo_id": "../x"}, {"repo_id": "o/n#"}, {"repo_id": "o/n", "revision": ".."}]
 )
 def test_the_repository_among_the_options_is_checked_too(options: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"is no valid name of a repository|is no valid revision"):
+    with pytest.raises(ValueError, match=r"is not a valid name of a repository|is not a valid revision"):
         OpendalFileSystem("hf", repo_type="model", **options)
 
 

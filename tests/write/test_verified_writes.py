@@ -92,7 +92,7 @@ WRITES = [pipe, put, opened, opened_async, arrow]
     [
         (None, "nothing is stored"),
         (b"shorter", "7 bytes are stored, 11 were written"),
-        (OLD, "other content is stored than was written"),
+        (OLD, "the stored content is not the one that was written"),
     ],
     ids=["nothing", "other-size", "same-size"],
 )
@@ -117,7 +117,7 @@ def test_a_copy_that_only_looks_like_a_success_raises() -> None:
 
     with ScriptedServer(answer) as server:
         fs = connect(server)
-        with pytest.raises(OSError, match="Do not trust this object: other content is stored"):
+        with pytest.raises(OSError, match="Do not trust this object: the stored content is not"):
             fs.cp_file("b/source", "b/target")
         with pytest.raises(OSError, match="Do not trust this object"):
             fs.mv("b/source", "b/target")

@@ -55,10 +55,10 @@ def test_denied_access(con: duckdb.DuckDBPyConnection, query: str) -> None:
 @pytest.mark.parametrize(
     ("query", "starts"),
     [
-        ("FROM 'opendal+s3://a b/a.parquet'", "ValueError: 'a b' is no valid name"),
-        ("FROM 'opendal+s3:///a.parquet'", "ValueError: 'opendal+s3:///a.parquet' names no bucket"),
+        ("FROM 'opendal+s3://a b/a.parquet'", "ValueError: 'a b' is not a valid name"),
+        ("FROM 'opendal+s3:///a.parquet'", "ValueError: 'opendal+s3:///a.parquet' does not name a bucket"),
         ("FROM 'opendal+azblob://lake/a.parquet'", "OptionError: "),
-        ("FROM 'opendal://lake/a.parquet'", "ValueError: 'opendal://lake/a.parquet' names no service"),
+        ("FROM 'opendal://lake/a.parquet'", "ValueError: 'opendal://lake/a.parquet' does not name a service"),
         (
             "ATTACH 'opendal+memory://lake/a.db' AS lake",
             "UnsupportedError: opendal+memory://lake/a.db: objects cannot be changed in place",

@@ -119,11 +119,11 @@ def test_clashes_are_errors(con: duckdb.DuckDBPyConnection) -> None:
     opendalfs_duckdb.register(con, "s3", name="a", schemes=("s3",))
     with pytest.raises(ValueError, match="replace=True"):
         opendalfs_duckdb.register(con, "memory", name="a")
-    with pytest.raises(ValueError, match=r"s3:// is registered already"):
+    with pytest.raises(ValueError, match=r"s3:// is already registered"):
         opendalfs_duckdb.register(con, "s3", name="b", schemes=("s3",))
     opendalfs_duckdb.register(con, "s3", name="a", schemes=("s3",), replace=True)
     opendalfs_duckdb.register(con)
-    with pytest.raises(ValueError, match=r"opendal\+gcs:// is registered already"):
+    with pytest.raises(ValueError, match=r"opendal\+gcs:// is already registered"):
         opendalfs_duckdb.register(con, "gcs")
     assert con.list_filesystems() == ["opendal", "opendal+a"] or con.list_filesystems() == [
         "opendal+a",
@@ -133,7 +133,7 @@ def test_clashes_are_errors(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_another_library_at_the_scheme_is_a_clash(con: duckdb.DuckDBPyConnection) -> None:
     con.register_filesystem(s3fs.S3FileSystem(anon=True))
-    with pytest.raises(ValueError, match="is registered already"):
+    with pytest.raises(ValueError, match="is already registered"):
         opendalfs_duckdb.register(con, "s3", schemes=("s3",))
 
 
@@ -142,10 +142,10 @@ def test_another_library_at_the_scheme_is_a_clash(con: duckdb.DuckDBPyConnection
     [
         ({"source": "s4"}, "did you mean"),
         ({"source": "s3", "regoin": "x"}, "region"),
-        ({"source": "s3", "name": "gcs"}, "service's own name"),
+        ({"source": "s3", "name": "gcs"}, "is the name of a service"),
         ({"source": "s3", "name": "Big Lake"}, "lower-case"),
         ({"name": "prod"}, "needs a source"),
-        ({"source": "s3", "schemes": ("s 3",)}, "no URL scheme"),
+        ({"source": "s3", "schemes": ("s 3",)}, "is not a URL scheme"),
         ({"schemes": ("lake",)}, "no OpenDAL service"),
     ],
 )
@@ -162,7 +162,7 @@ def test_wrong_kinds_of_arguments(con: duckdb.DuckDBPyConnection) -> None:
         opendalfs_duckdb.register(con, "s3", schemes="s3")
     with pytest.raises(TypeError, match="filesystem of opendalfs"):
         opendalfs_duckdb.register(con, s3fs.S3FileSystem(anon=True))
-    with pytest.raises(TypeError, match="has its own"):
+    with pytest.raises(TypeError, match="already has its options"):
         opendalfs_duckdb.register(con, opendalfs.filesystem("memory"), root="/x")
 
 

@@ -96,14 +96,14 @@ def test_a_file_that_is_written_twice_is_published_once_with_its_last_content(
 def test_a_sink_is_published_once(held: Mounted) -> None:
     put(held, "a")
     held.server.publish(held.base)
-    with pytest.raises(OSError, match="is over"):
+    with pytest.raises(OSError, match="has ended"):
         held.server.publish(held.base)
 
 
 def test_a_sink_that_was_ended_is_not_published(held: Mounted, tmp_path: Path) -> None:
     put(held, "a")
     held.server.end(held.base)
-    with pytest.raises(OSError, match="is over"):
+    with pytest.raises(OSError, match="has ended"):
         held.server.publish(held.base)
     assert names_in(tmp_path) == {"refused"}
 
