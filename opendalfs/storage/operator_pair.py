@@ -138,7 +138,7 @@ class OperatorPair:
         ------
         UnsupportedError
         """
-        if not self.can(capability):
+        if not getattr(self.capability, capability):
             raise UnsupportedError(f"the service {self.service.scheme} cannot {operation}")
 
     def can(self, capability: str) -> bool:

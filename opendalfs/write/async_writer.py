@@ -13,9 +13,9 @@ from opendalfs.storage.local_disk import stages_writes
 from opendalfs.storage.upload import AsyncUpload
 
 from .base import BaseWriter, State, WritePlan
-from .parts import PartBuffer
+from .parts import PartBuffer, part_size
 from .staging import Stage
-from .verification import verify_copy
+from .verification import verify, verify_copy
 
 __all__ = ["AsyncWriter", "file_parts", "put_bytes", "put_copy", "put_parts"]
 
@@ -161,8 +161,17 @@ async def put_bytes(connection: Connection, key: str, data: bytes, **options: An
     **options
         OpenDAL's options as `write_options` returns them, and ``if_not_exists``.
     """
-    async with AsyncWriter(connection, key, size=len(data), in_memory=True, **options) as writer:
-        await writer.write(data)
+    size = len(data)
+    if stages_writes(connection) or size > part_size(connection, size, chunk=options.get("chunk")):
+        async with AsyncWriter(connection, key, size=size, in_memory=True, **options) as writer:
+            await writer.write(data)
+        return
+    # One request, as for most objects, needs neither a buffer nor the states of a writer.
+    for name in ("chunk", "concurrent"):
+        options.pop(name, None)
+    await connection.write(key, data, **options)
+    if connection.tuning.verify_writes:
+        await verify(connection, key, size, data)
 
 
 async def put_parts(
