@@ -19,7 +19,7 @@ from opendalfs.storage.version import Version
 from .base import BaseFileSystem
 from .directories import is_directory_only
 
-__all__ = ["cat", "cat_file", "cat_ranges", "cat_ranges_blocking", "open_reader", "read_newest"]
+__all__ = ["cat", "cat_file", "cat_ranges", "cat_ranges_blocking", "open_reader", "read_version"]
 
 T = TypeVar("T")
 
@@ -29,17 +29,20 @@ def open_reader(fs: BaseFileSystem, path: str) -> Reader:
     return Reader(*fs.locate(path), fs.cached_version(path), partial(fs.invalidate_cache, path))
 
 
-async def read_newest(
+async def read_version(
     fs: BaseFileSystem,
     path: str,
     read: Callable[[Version | None], Awaitable[T]],
+    version_id: str | None = None,
     may_repeat: Callable[[], bool] = lambda: True,
 ) -> T:
-    """Read the version that a cached listing shows, or the newest when that one is gone.
+    """Read the version with an id, else the one that a cached listing shows, or the newest if that is gone.
 
     `read` is called with the version, None for the newest, and called again only if `may_repeat` returns
     True.
     """
+    if version_id is not None:
+        return await read(Version.from_info(await fs._info(path, version_id=version_id)))
     version = fs.cached_version(path)
     if version is not None:
         try:
@@ -49,15 +52,6 @@ async def read_newest(
             if not may_repeat():
                 raise
     return await read(None)
-
-
-async def _read_version(
-    fs: BaseFileSystem, path: str, read: Callable[[Version | None], Awaitable[T]], version_id: str | None
-) -> T:
-    """Read the version with an id; the newest without one."""
-    if version_id is None:
-        return await read_newest(fs, path, read)
-    return await read(Version.from_info(await fs._info(path, version_id=version_id)))
 
 
 async def cat(
@@ -99,7 +93,7 @@ async def cat_file(
         return (await async_reader.read_some(connection, key, [(start, end)], version))[0]
 
     try:
-        data = await _read_version(fs, path, read, version_id)
+        data = await read_version(fs, path, read, version_id)
     except TimeoutError:
         raise
     except OSError:
@@ -134,7 +128,7 @@ async def cat_ranges(
             return await async_reader.read_some(*fs.locate(path), ranges, version, max_gap)
 
         try:
-            return await _read_version(fs, path, read, version_id)
+            return await read_version(fs, path, read, version_id)
         except Exception as exc:
             return [exc] * len(ranges)
 

@@ -18,7 +18,7 @@ from opendalfs.read.download import download, write_into
 from opendalfs.storage.version import Version
 
 from .base import BaseFileSystem, must_refresh, parent_directory
-from .cat import read_newest
+from .cat import read_version
 from .expansion import expand
 
 __all__ = ["Download", "download_file", "plan_download"]
@@ -142,4 +142,4 @@ async def download_file(
         await read(Version.from_info(info))
     else:
         # A file-like object keeps what was written to it, so only an attempt that wrote nothing is repeated.
-        await read_newest(fs, source, read, lambda: not written)
+        await read_version(fs, source, read, may_repeat=lambda: not written)

@@ -179,10 +179,11 @@ class LookupFileSystem(BaseFileSystem):
         ['ls/a.txt', 'ls/b']
         """
         path = self._strip_protocol(path)
-        infos: list[Info] | None = None
-        if not refresh:
-            with suppress(KeyError):
-                infos = self.dircache[path]
+        infos: list[Info] | None
+        try:
+            infos = None if refresh else self.dircache[path]
+        except KeyError:
+            infos = None
         if infos is None:
             infos = await self._list(path)
         return list(infos) if detail else sorted(info["name"] for info in infos)
