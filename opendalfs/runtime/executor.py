@@ -13,8 +13,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import nullcontext
-from typing import Any, Final, ParamSpec, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from . import interrupts, process, workers
 
@@ -28,6 +29,14 @@ LIMIT: Final = 64
 """Tasks of `SHARED` at a time."""
 
 
+class _Task(NamedTuple):
+    """A call, the future of its result, and the engine scope in which it runs."""
+
+    future: Future[Any]
+    call: Callable[[], Any]
+    scope: AbstractContextManager[None]
+
+
 class BoundedExecutor(Executor):
     """A `concurrent.futures.Executor` over the workers.
 
@@ -39,7 +48,7 @@ class BoundedExecutor(Executor):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._queue: OrderedDict[Future[Any], Callable[[], None]] = OrderedDict()
+        self._queue: OrderedDict[Future[Any], _Task] = OrderedDict()
         self.reset()
 
     def reset(self) -> None:
@@ -51,42 +60,46 @@ class BoundedExecutor(Executor):
     def submit(self, function: Callable[P, U], /, *args: P.args, **kwargs: P.kwargs) -> Future[U]:
         """Call a function in a worker, at the latest when the tasks before it have ended."""
         future: Future[U] = Future()
-        context = contextvars.copy_context() if process.exiting() else None
-        scope = interrupts.EngineScope() if interrupts.in_engine_scope() else nullcontext()
-
-        def work() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                with scope:
-                    result = context.run(function, *args, **kwargs) if context else function(*args, **kwargs)
-            except BaseException as exc:
-                future.set_exception(exc)
-            else:
-                future.set_result(result)
-
+        call = partial(function, *args, **kwargs)
+        if process.exiting():
+            call = partial(contextvars.copy_context().run, call)
+        task = _Task(
+            future, call, interrupts.EngineScope() if interrupts.in_engine_scope() else nullcontext()
+        )
         with self._lock:
             if self._running >= self._limit:
-                self._queue[future] = work
+                self._queue[future] = task
                 return future
             self._running += 1
-        workers.start(lambda: self._run_queued(work))
+        workers.start(partial(self._run, task))
         return future
 
     def run_here(self, future: Future[Any]) -> None:
         """Run a task in this thread, if it has not begun."""
         with self._lock:
-            work = self._queue.pop(future, None)
-        if work is not None:
-            work()
+            task = self._queue.pop(future, None)
+        self._run(task, once=True)
 
-    def _run_queued(self, work: Callable[[], None] | None) -> None:
-        """Run a task, and then those that are queued."""
-        while work is not None:
-            work()
+    def _run(self, task: _Task | None, once: bool = False) -> None:
+        """Run a task, and then those that are queued, unless `once`."""
+        while task is not None:
+            future, call, scope = task
+            if future.set_running_or_notify_cancel():
+                try:
+                    with scope:
+                        result = call()
+                except BaseException as exc:
+                    future.set_exception(exc)
+                else:
+                    future.set_result(result)
+                    del result
+            # Before the next task, so that no result is held longer than its future.
+            del task, future, call
+            if once:
+                return
             with self._lock:
-                work = self._queue.popitem(last=False)[1] if self._queue else None
-                if work is None:
+                task = self._queue.popitem(last=False)[1] if self._queue else None
+                if task is None:
                     self._running -= 1
 
 
