@@ -154,8 +154,5 @@ def cat_ranges_blocking(
         fs.invalidate_cache(path)
         return read_ranges(path)
 
-    if len(groups) == 1:
-        contents = [read_ranges(path) for path in groups]
-    else:
-        contents = executor.each(read_ranges, groups)
+    contents = [read_ranges(paths[0])] if len(groups) == 1 else executor.each(read_ranges, groups)
     return restore_order(groups, contents, len(paths), on_error)

@@ -89,7 +89,7 @@ class Reader:
     @property
     def size(self) -> int:
         """Bytes that can be read; the first use may take a request."""
-        return self.version.size if self._size is None else self._size
+        return self._pin().version.size if self._size is None else self._size
 
     def read(self, offset: int, size: int) -> bytes:
         """Read a range; large ones in parallel parts.
@@ -140,10 +140,11 @@ class Reader:
         ChangedError
             If the object is no longer the version that was opened.
         """
-        plan = ReadPlan.of(self.connection, ranges, self.size, gap)
+        size = self._pin().version.size if self._size is None else self._size
+        plan = ReadPlan.of(self.connection, ranges, size, gap)
         count = len(plan.fetches)
         if count == 1:
-            self._fetch_into(plan, 0)
+            plan.put(0, self.fetch(plan.fetches[0].range))
         elif count:
             wait_for_all([submit(self._fetch_into, plan, i) for i in range(count)])
         return plan.results()
@@ -160,6 +161,7 @@ class Reader:
                 with suppress(RangeError):
                     data = self.connection.read_blocking(self.key, single.fetch.start, single.fetch.size)
                     return single.results(data)
+            self._pin()
         return self.read_ranges(ranges, gap)
 
     def fetch(self, part: Range) -> bytes:
@@ -179,18 +181,16 @@ class Reader:
         ChangedError
             If the object is no longer the version that was opened.
         """
+        pinned = self._pinned or self._pin()
         try:
-            return self._fetch(self._pin(), part)
+            with pinned.reading():
+                data = self.connection.read_blocking(self.key, part.start, part.size, **pinned.options)
+            if pinned.needs_stat:
+                pinned.check(self.connection.stat_blocking(self.key))
         except ChangedError:
             if self._changed is not None:
                 self._changed()
             raise
-
-    def _fetch(self, pinned: PinnedObject, part: Range) -> bytes:
-        with pinned.reading():
-            data = self.connection.read_blocking(self.key, part.start, part.size, **pinned.options)
-        if pinned.needs_stat:
-            pinned.check(self.connection.stat_blocking(self.key))
         return data
 
     def submit(self, part: Range) -> Future[bytes]:
