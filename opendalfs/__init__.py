@@ -1,4 +1,4 @@
-"""Every service that Apache OpenDAL speaks, as one fsspec filesystem, for PyArrow, DuckDB and Polars.
+"""Every service that Apache OpenDAL supports, as one fsspec filesystem, for PyArrow, DuckDB and Polars.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""The memory budget: how many bytes this process holds ahead of those who read or write them.
+"""The memory budget: the most bytes that prefetches, read-aheads and uploads of this process hold.
 
 There is one limit for the process, `LIMIT`. Each part of the package that buffers data has a share of it with
 a limit of its own::
@@ -100,7 +100,7 @@ class Budget:
             return self._shares[-1]
 
     def fits(self, size: int) -> bool:
-        """Whether that many more bytes can be reserved now."""
+        """Whether `size` more bytes can be reserved now."""
         with self._lock:
             held = self.held
             if held + size > self.limit:
@@ -141,11 +141,11 @@ class Reservation:
 
     @property
     def size(self) -> int:
-        """Bytes that are reserved; in a forked child none of those that its parent has reserved."""
+        """Bytes that are reserved; a forked child does not count those of its parent."""
         return self._size if self._fork == self._budget._forks else 0
 
     def fits(self, size: int) -> bool:
-        """Whether the budget has that many more bytes now."""
+        """Whether `size` more bytes can be reserved now."""
         return self._budget.fits(size)
 
     def try_grow(self, size: int) -> bool:

@@ -102,7 +102,7 @@ class UnsupportedError(OSError, NotImplementedError):
     ...     fs.ls("")
     ... except opendalfs.UnsupportedError as exc:
     ...     print(exc)
-    '' names no bucket: write 'opendal+s3://bucket/key' (OpenDAL cannot list the buckets of s3)
+    '' does not name a bucket: write 'opendal+s3://bucket/key' (OpenDAL cannot list the buckets of s3)
     """
 
 

@@ -1,4 +1,4 @@
-"""The byte ranges of one file that are queued, in flight or fetched, and what of each is still to be read."""
+"""The byte ranges of one file that are queued, in flight or fetched, and the unread ranges of each."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class BlockStore:
         return added
 
     def cover(self, needed: Range) -> list[Block]:
-        """Return the blocks that hold a range, in order; new ones hold what no block did."""
+        """Return the blocks that hold a range, in order; add new ones for what no block holds."""
         for gap in self.gaps(needed):
             for part in split(gap, PART):
                 self._insert(part, [part])
@@ -100,7 +100,7 @@ class BlockStore:
             self.remove(block)
 
     def evict(self, before: int) -> bool:
-        """Remove one fetched block that ends at an offset or below it; whether there was one."""
+        """Remove one fetched block that ends at an offset or below it; return whether there was one."""
         for block in self._blocks:
             if block.range.stop > before:
                 return False

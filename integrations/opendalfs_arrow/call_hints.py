@@ -81,7 +81,7 @@ class CallHint:
         return {}
 
     def columns_of(self, names: list[str]) -> list[str]:
-        """Return those columns of a file that the call reads."""
+        """Return the columns of a file that the call reads."""
         return needed(names, self.columns, self._mentions)
 
     def reads_all_rows(self, names: list[str]) -> bool:
@@ -113,7 +113,7 @@ class CallHint:
 
 
 class Closeable(Protocol):
-    """What is closed when a call ends."""
+    """Protocol for resources that are closed when a call ends."""
 
     def close(self) -> None:
         """Stop the requests in flight."""
@@ -186,7 +186,7 @@ class RunningCall:
         return path == self._path or path.startswith(f"{self._path.rstrip('/')}/")
 
     def resource(self, make: Callable[[], _Resource]) -> _Resource:
-        """Return what `make` made first for this call. It is closed when the call ends."""
+        """Return the resource of this call, which `make` makes once. It is closed when the call ends."""
         # There is no lock, as the garbage collector may end the call in any thread.
         resource: _Resource = self._resources.get("") or self._resources.setdefault("", make())
         if self._ended:

@@ -1,4 +1,4 @@
-"""What is cached of the files of one filesystem, shared by all that read them through Arrow.
+"""The cache of the files of one filesystem, shared by all that read them through Arrow.
 
 How long each part is kept, and why that is correct, is in the table of `opendalfs.read.version_cache`.
 """
@@ -47,7 +47,7 @@ _MOST_ORDERED_FILES: Final = 100_000
 
 
 class DirectoryCache:
-    """Directories that existed a moment ago, and what was below them.
+    """A cache of directories that were seen a moment ago, and of all that was below them.
 
     Parameters
     ----------
@@ -66,22 +66,22 @@ class DirectoryCache:
 
     @property
     def invalidations(self) -> int:
-        """Number of invalidations so far: read it before storage is asked, and pass it to `add_tree`."""
+        """Number of invalidations so far: read it before a request, and pass it to `add_tree`."""
         return self._trees.invalidations
 
     def add(self, path: str) -> None:
-        """Keep that a path is a directory."""
+        """Add a directory."""
         self._paths.put(path, True)
 
     def add_tree(self, path: str, infos: list[Info], since: int) -> None:
-        """Keep all that lies below a directory, unless anything was invalidated `since`."""
+        """Add all that is below a directory, unless anything was invalidated `since`."""
         with self._lock:
             if since == self._trees.invalidations:
                 self._paths.put(path, True)
                 self._trees.put(path, infos, weight=len(infos) + 1)
 
     def take_tree(self, path: str) -> list[Info] | None:
-        """Return all that lay below a directory a moment ago, and remove it; None if it is not kept."""
+        """Return all that was below a directory a moment ago, and remove it; None if it is not cached."""
         with self._lock:
             infos = self._trees.get(path)
             self._trees.pop(path)
@@ -111,7 +111,7 @@ class ListingOrder:
         self._last = ""
 
     def add(self, files: Sequence[str]) -> None:
-        """Keep the order of a listing."""
+        """Add the order of a listing."""
         if len(files) < 2:
             return
         now = time.monotonic()
@@ -218,7 +218,7 @@ class TailCache:
         self._tails.put(path, shared, shared.tail.weight, seconds)
 
     def _update_weight(self, path: str, tail: weakref.ref[Tail], read: bool) -> None:
-        """Count the bytes that a tail holds once it was read."""
+        """Count the bytes of a tail once it is read."""
         with self._lock:
             shared = self._tails.get(path)
             if shared is not None and shared.tail is tail():
@@ -226,7 +226,7 @@ class TailCache:
 
 
 class FileCache:
-    """What is cached of the files of one filesystem: from listings, stats and earlier opens.
+    """A cache of the files of one filesystem: from listings, stats and earlier opens.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ class FileCache:
         self.budget: Budget | None = None
 
     def add(self, path: str, info: Info) -> None:
-        """Keep what storage answered about a path."""
+        """Add the response of storage about a path."""
         if info["type"] == "directory":
             self.directories.add(path)
         else:

@@ -1,4 +1,4 @@
-"""What pyarrow asks about paths: stats of many, and listings of directories."""
+"""File infos for pyarrow: stats of many paths, and listings of directories."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class FileInfoReader:
         self._cache = cache
 
     def get(self, paths: Sequence[str]) -> list[pafs.FileInfo]:
-        """Return the infos of many paths, which are asked for concurrently."""
-        # A caller that asks for a single path is likely to list it next.
+        """Return the infos of many paths, which are requested concurrently."""
+        # A caller that requests a single path is likely to list it next.
         stat = partial(self._get, list_below=len(paths) == 1)
         return tasks.run(gather, stat, list(paths), _CONCURRENT_STATS)
 
@@ -92,7 +92,7 @@ class FileInfoReader:
         return _file_info(path, info)
 
     def select(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
-        """Return the infos of what is in a directory, or of all below it, with one listing.
+        """Return the infos of the entries of a directory, or of all below it, with one listing.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class FileInfoReader:
             raise FileNotFoundError(errno.ENOENT, "No such directory", redact(selector.base_dir))
 
     async def _list(self, fs: OpendalFileSystem, directory: str, recursive: bool) -> list[Info]:
-        """Return what is below a directory; an empty list for a file and for what does not exist."""
+        """Return the entries below a directory; an empty list for a file and for a missing path."""
         try:
             if recursive:
                 found = self._cache.directories.take_tree(self._paths.full_path(fs, directory))

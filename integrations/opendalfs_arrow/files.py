@@ -147,7 +147,7 @@ class StreamFile(_InputFile):
         return self._at_one_version(lambda stream: stream.read(offset, size))
 
     def _at_one_version(self, use: Callable[[ReadAhead], Any]) -> Any:
-        """Use the stream; the first use decides which version of the file all others read."""
+        """Use the stream; all later uses read the version of the file that the first one has read."""
         may_reopen, self._may_reopen = self._may_reopen, False
         try:
             return use(self._stream)

@@ -119,7 +119,7 @@ class Handler(pafs.FileSystemHandler):
     # File infos
 
     def get_file_info(self, paths: Sequence[str]) -> list[pafs.FileInfo]:
-        """Return the infos of many paths, which are asked for concurrently."""
+        """Return the infos of many paths, which are requested concurrently."""
         if self.call_hints and len(paths) == 1:
             look_at_caller(self, paths[0])
         return self.infos.get(paths)
@@ -279,14 +279,14 @@ class Handler(pafs.FileSystemHandler):
         tasks.run(fs._makedirs, stripped, exist_ok=True)
 
     def delete_dir(self, path: str) -> None:
-        """Remove a directory and all below it."""
+        """Remove a directory and all that is below it."""
         fs, stripped = self._resolve_directory(path)
         # pyarrow's paths are literal: `fs.rm` would take some names for patterns.
         tasks.run(remove_tree, fs, stripped)
         self.cache.invalidate_below(self.paths.normalize(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        """Remove all below a directory, and keep the directory."""
+        """Remove all that is below a directory, and keep the directory."""
         try:
             fs, stripped = self._resolve_directory(path)
         except FileNotFoundError:
@@ -312,7 +312,7 @@ class Handler(pafs.FileSystemHandler):
         return fs, stripped
 
     def delete_root_dir_contents(self) -> None:
-        """Remove all below the root of the filesystem."""
+        """Remove all that is below the root of the filesystem."""
         if self.fs is None:
             raise UnsupportedError("cannot empty the root of a filesystem of URLs: pass a directory")
         if self.fs.root_marker == "/":
@@ -339,7 +339,7 @@ class Handler(pafs.FileSystemHandler):
         self.cache.invalidate_below(self.paths.normalize(dest))
 
     def copy_file(self, src: str, dest: str) -> None:
-        """Copy a file; on the server where the service can."""
+        """Copy a file; on the server if the service supports it."""
         fs, source = self.paths.resolve(src)
         other, target = self.paths.resolve(dest)
         if not tasks.run(copy_file, fs, source, target, other):

@@ -1,4 +1,4 @@
-"""Which filesystem and which path there a path or URL of pyarrow's stands for."""
+"""Resolution of pyarrow's paths and URLs: the filesystem, and the path in it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PathResolver:
         self._filesystems: OrderedDict[OpendalFileSystem, None] = OrderedDict()
 
     def resolve(self, path: str) -> tuple[OpendalFileSystem, str]:
-        """Return the filesystem of a path, and the stripped path there.
+        """Return the filesystem of a path, and the stripped path in it.
 
         Raises
         ------

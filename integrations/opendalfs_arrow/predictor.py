@@ -1,4 +1,4 @@
-"""The prediction which column chunks of a Parquet file will be read next."""
+"""Prediction of the column chunks of a Parquet file that will be read next."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ColumnPredictor:
         self._window = 1
 
     def before_first_read(self, footer: Footer) -> list[list[Range]]:
-        """Return the chunks that are known to be needed before anything is read, one list a row group."""
+        """Return the chunks that will be needed, as known before anything is read; one list per row group."""
         call = self._call_hint
         if not footer.groups:
             return []
@@ -73,7 +73,7 @@ class ColumnPredictor:
         return [self._plan(footer, group, columns) for group in range(footer.groups)]
 
     def after_read(self, footer: Footer, read: Range) -> list[list[Range]]:
-        """Return the chunks that a read makes likely to be needed, one list a row group.
+        """Return the chunks that are likely to be needed after a read; one list per row group.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class ColumnPredictor:
         return self._folder, footer.fingerprint
 
     def _at_first_read(self, footer: Footer, group: int, columns: set[int]) -> list[list[Range]]:
-        """Return what the arguments of a call, named columns or an earlier read make likely."""
+        """Return the chunks that are likely by the arguments of a call, named columns or an earlier read."""
         call = self._call_hint
         if call is not None:
             columns = columns | footer.columns(call.columns_of(footer.names))

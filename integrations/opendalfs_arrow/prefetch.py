@@ -1,4 +1,4 @@
-"""Prefetch of the files that a running read will open: their requests are in flight before that."""
+"""Prefetch of the files that a running read will open: their requests begin before they are opened."""
 
 from __future__ import annotations
 

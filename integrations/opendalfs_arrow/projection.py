@@ -26,7 +26,7 @@ class Mentions:
         self._words = set(re.findall(r"[^\s()\[\]{},]+", self._text))
 
     def among(self, columns: Iterable[str]) -> list[str]:
-        """Return those of the columns that the expressions name."""
+        """Return the columns that the expressions name."""
         return [n for n in columns if n in self._words or (" " in n and n in self._text)]
 
 

@@ -155,7 +155,7 @@ class Scan:
             self._predictor.save(self.tail.footer)
 
     def _use_hints(self, was_read: bool) -> None:
-        """Fetch what is known to be needed before the first read, now that the end was read or has failed."""
+        """Fetch the chunks that are needed before the first read; called when the read of the end is over."""
         try:
             # What fails here also fails in the read that needs it.
             with suppress(Exception):
@@ -169,7 +169,7 @@ class Scan:
                 self._hints_used.set_result(None)
 
     def _predict(self, needed: Range) -> None:
-        """Queue what a read makes likely to be needed."""
+        """Queue the chunks that are likely to be needed after a read."""
         if self._hints_used is not None:
             result(self._hints_used)
         footer = self.tail.footer if self._predictor is not None else None
@@ -179,14 +179,14 @@ class Scan:
                 self._requests.evictable_below = self._predictor.passed
 
     def _plan(self, plans: Sequence[Sequence[Range]]) -> None:
-        """Queue requests for ranges, those of each list by themselves; without what the end contains."""
+        """Queue requests for ranges, for each list separately; leave out what the end contains."""
         if any(plans):
             end = self.tail.start
             for ranges in plans:
                 self._requests.plan([Range(r.start, min(r.stop, end)) for r in ranges if r.start < end])
 
     def _assemble(self, needed: Range, blocks: Sequence[Block], end: int) -> Any:
-        """Return a range out of its blocks and, where it reaches into it, the end of the file."""
+        """Return a range from its blocks and, if it reaches that far, from the end of the file."""
         if len(blocks) == 1 and needed.stop <= blocks[0].range.stop:
             return self._requests.take(blocks[0], needed)
         whole = pa.allocate_buffer(needed.size)

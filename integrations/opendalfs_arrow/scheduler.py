@@ -1,4 +1,4 @@
-"""The requests of one file: those that a read waits for go first, those made ahead as the budget allows."""
+"""The requests of one file: first those that a read waits for, then prefetches within the budget."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ callback: Final = _Callback()
 
 
 def watch_process() -> None:
-    """Have Ctrl-C and the exit of the interpreter end queries; any number of times."""
+    """Make Ctrl-C and the exit of the interpreter end queries; further calls do nothing."""
     interrupts.watch()
     process.at_exit(_interrupt_connections)
 

@@ -155,7 +155,7 @@ class ReadHandle:
         return data
 
     def tell(self) -> int:
-        """Return the common position in bytes."""
+        """Return the position that all threads share, in bytes."""
         return self._position
 
     def readable(self) -> bool:

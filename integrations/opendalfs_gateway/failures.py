@@ -1,4 +1,4 @@
-"""Errors that a client's own retries get at once, so that only the core retries.
+"""Errors that are sent again at once when a client retries, so that only the core retries.
 
 Polars repeats each failed request once, and sends a GET of one byte after a failed HEAD, all within
 milliseconds. The core has already made its retries, and would make them again for each of these requests.

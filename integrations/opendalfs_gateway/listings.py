@@ -161,7 +161,7 @@ class Listings:
         page.objects, page.prefixes, page.token = page.objects[:i], page.prefixes[:j], token
 
     def expire(self) -> None:
-        """Forget the rest of listings whose next page was not requested for 60 seconds."""
+        """Drop the rest of listings whose next page was not requested for 60 seconds."""
         limit = time.monotonic() - _KEPT_SECONDS
         while self._kept and next(iter(self._kept.values()))[0] < limit:
             self._kept.popitem(last=False)

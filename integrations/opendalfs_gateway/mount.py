@@ -158,7 +158,7 @@ class Mount:
         return found
 
     def _pinned(self, key: str) -> dict[str, Version]:
-        """Return the versions of the scan that a key names; an empty dict once the scan is over."""
+        """Return the versions of the scan that a key names; an empty dict once the scan has ended."""
         return self.scans.get(key.partition("/")[0], {})
 
     def pin(self, key: str, version: Version) -> None:

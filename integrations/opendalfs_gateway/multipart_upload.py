@@ -1,4 +1,4 @@
-"""One multipart upload: parts in, one published object out."""
+"""One multipart upload: it receives parts and publishes one object."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class MultipartUpload:
 
     @property
     def is_completed(self) -> bool:
-        """Whether its client has completed it. It is kept for a while, as the client may ask again."""
+        """Whether its client has completed it. It is kept for a while, as the client may repeat that."""
         return self._completion is not None
 
     async def put(self, number: int, size: int, read: Callable[[], Awaitable[bytes]]) -> str:
@@ -116,7 +116,7 @@ class MultipartUpload:
         return self._writer
 
     async def complete(self, listed: Sequence[tuple[int, str]]) -> None:
-        """Publish the object, once. A client that asks again gets the same answer.
+        """Publish the object, once. A client that repeats the request gets the same response.
 
         Parameters
         ----------

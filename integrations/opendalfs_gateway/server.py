@@ -162,7 +162,7 @@ class Gateway:
         Raises
         ------
         OSError
-            If a file cannot be published, if the sink is over already, and if the gateway was stopped.
+            If a file cannot be published, if the sink has ended already, and if the gateway was stopped.
         """
         if not self._end_sink(self._uploads.publish, base):
             raise OSError(

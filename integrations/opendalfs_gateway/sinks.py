@@ -60,7 +60,7 @@ class Sinks:
         Raises
         ------
         S3Error
-            403 if the sink is over.
+            403 if the sink has ended.
         """
         self._held(mount, key)
 
@@ -76,7 +76,7 @@ class Sinks:
         Raises
         ------
         S3Error
-            403 if the sink is over. The file is dropped.
+            403 if the sink has ended. The file is dropped.
         OSError
             If it cannot be published.
         """

@@ -64,7 +64,7 @@ class Uploads:
         Raises
         ------
         S3Error
-            503 if there are too many that are not completed, none of them idle. 403 if the sink is over.
+            503 if there are too many that are not completed, none of them idle. 403 if the sink has ended.
         """
         connection, found = self._locate(mount, key)
         await self._enforce_limits(more=1)
@@ -117,7 +117,7 @@ class Uploads:
             await upload.abort()
 
     async def expire(self) -> None:
-        """Abort the uploads that were idle for long, and forget completed ones."""
+        """Abort the uploads that were idle for long, and drop completed ones."""
         now = time.monotonic()
         for upload_id, upload in list(self._uploads.items()):
             seconds = min(self.expiry, _COMPLETED_SECONDS) if upload.is_completed else self.expiry
@@ -131,7 +131,7 @@ class Uploads:
         Raises
         ------
         OSError
-            If the sink is over, or a file cannot be published. The files after it are dropped.
+            If the sink has ended, or a file cannot be published. The files after it are dropped.
         """
         if (mount, scan) not in self.sinks:
             raise OSError(errno.ECANCELED, "Not published: its sink has ended. Write it again", mount.root)
@@ -163,7 +163,7 @@ class Uploads:
         Raises
         ------
         S3Error
-            403 if the sink is over.
+            403 if the sink has ended.
         OSError
             If the object cannot be written.
         """
@@ -182,5 +182,5 @@ class Uploads:
         await self.sinks.add(mount, key, writer)
 
     def close(self) -> None:
-        """Forget the uploads."""
+        """Drop the uploads."""
         self._uploads.clear()

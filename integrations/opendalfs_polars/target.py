@@ -258,6 +258,6 @@ def _roots(service: Service, paths: list[str]) -> list[str]:
 
 
 def _shown_base(filesystem: ServiceFileSystem, root: str) -> str:
-    """Return the beginning of the user's URLs below a root."""
+    """Return the prefix of the user's URLs below a root."""
     url = filesystem.unstrip_protocol(root)
     return url if url.endswith("/") else f"{url}/"

@@ -156,7 +156,7 @@ class BaseFileSystem(AsyncFileSystem):
         return text if "://" in text else text.strip("/")
 
     def unstrip_protocol(self, name: str) -> str:
-        """Return the URL of a path, which finds it again given the same options."""
+        """Return the URL of a path; with the same options, the URL leads to the same file."""
         container, key = self._split_path(self._strip_protocol(name))
         path = urls.join(self.service, self._container or container, (self._root + key).rstrip("/"))
         return urls.unstrip(self.service, path, self.endpoint)

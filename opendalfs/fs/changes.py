@@ -1,4 +1,4 @@
-"""Changes of names: directories are created, files and trees removed, copied and moved."""
+"""Changes: create directories, and remove, copy and move files and trees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChangingFileSystem(LookupFileSystem):
     """The part of `OpendalFileSystem` that creates directories, and removes, copies and moves."""
 
     async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
-        """Create a directory, where the service keeps any.
+        """Create a directory, if the service stores directories.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class ChangingFileSystem(LookupFileSystem):
         await create_directory(self, path)
 
     async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Create a directory and those above it, where the service keeps any.
+        """Create a directory and its parents, if the service stores directories.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class ChangingFileSystem(LookupFileSystem):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Remove files, and with `recursive` directories with all that is below them.
+        """Remove files; with `recursive`, also directories and all that is below them.
 
         Parameters
         ----------
@@ -177,7 +177,7 @@ class ChangingFileSystem(LookupFileSystem):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Copy files, and with `recursive` directories; on the server where the service can.
+        """Copy files, and with `recursive` directories; on the server if the service supports it.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ class ChangingFileSystem(LookupFileSystem):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move files, and with `recursive` directories; by a rename where the service has one.
+        """Move files, and with `recursive` directories; by a rename if the service supports it.
 
         Parameters
         ----------

@@ -138,7 +138,7 @@ class ContentFileSystem(ChangingFileSystem):
         version_id: str | None = None,
         **kwargs: Any,
     ) -> list[Any]:
-        """Read many ranges of many files at the same time; ranges near each other with one request.
+        """Read many ranges of many files at the same time; ranges close to each other share a request.
 
         Reads in threads, without a hop to the event loop.
 

@@ -84,7 +84,7 @@ async def copy_object(source: Connection, key: str, target: Connection, target_k
 
 
 async def _is_too_large(connection: Connection, key: str) -> bool:
-    """Whether an object is larger than its server copies with one request."""
+    """Whether an object is too large for its server to copy it with one request."""
     if connection.service.locality is not Locality.REMOTE:
         return False
     with suppress(OSError):
@@ -103,7 +103,7 @@ async def _copy_parts(source: Connection, key: str, target: Connection, target_k
     size = version.size
     part = part_size(target, size)
     if source.service.scheme == "ftp" and size <= part:
-        # A read of a range leaves the server's 226 unread, which the write may take for its own answer.
+        # A read of a range leaves the FTP server's reply 226 unread, which the write may take for its own.
         parts: AsyncIterator[bytes] = source.stream(key)
     else:
         parts = _read_parts(source, key, part_ranges(size, part), version)

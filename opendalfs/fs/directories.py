@@ -37,7 +37,7 @@ async def directory_exists(connection: Connection, key: str) -> bool:
 
 
 async def is_directory_only(fs: BaseFileSystem, path: str) -> bool:
-    """Whether a path is a directory and no file: services refuse to read one with different errors."""
+    """Whether a path is a directory and not a file, after a failed read: services report that differently."""
     connection, key = fs.locate(path)
     return not key or (not await fs._isfile(path) and await directory_exists(connection, key))
 
@@ -48,7 +48,7 @@ def not_recursive(path: str, method: str) -> IsADirectoryError:
 
 
 async def is_empty(fs: BaseFileSystem, path: str) -> bool:
-    """Whether nothing is in a directory, or nothing exists at the path; does not use cached listings."""
+    """Whether a directory is empty, or nothing exists at the path; does not use cached listings."""
     try:
         return all(info["name"] == path for info in await fs._ls(path, refresh=True))
     except FileNotFoundError:
@@ -56,7 +56,7 @@ async def is_empty(fs: BaseFileSystem, path: str) -> bool:
 
 
 async def create_directory(fs: BaseFileSystem, path: str) -> None:
-    """Create a directory and those above it, where the service keeps any; no error if it exists."""
+    """Create a directory and its parents, if the service stores directories; no error if it exists."""
     connection, key = fs.locate(path)
     if not key:
         raise UnsupportedError(

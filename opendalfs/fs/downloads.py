@@ -42,7 +42,7 @@ async def plan_download(
     maxdepth: int | None,
     version_id: str | None,
 ) -> Download:
-    """Find out which files to download to which local paths, and create the local directories.
+    """Return which files to download to which local paths, and create the local directories.
 
     A local disk cannot hold a file and a directory of the same name, as object stores can. An empty object
     of that kind is taken for a marker of the directory, which some tools write; one that is not empty raises

@@ -1,4 +1,4 @@
-"""The file object that ``open()`` returns for reading; those for writing are in `write_file`.
+"""The file object that ``open()`` returns for reading; those for writing are in `opendalfs.fs.write_file`.
 
 It is fsspec's buffered file over a `Reader`, so every cache type of fsspec works. Several threads may read
 from one file: each read returns consecutive bytes.

@@ -334,7 +334,7 @@ class LookupFileSystem(BaseFileSystem):
         return sum(sizes.values()) if total else sizes
 
     def lexists(self, path: str, **kwargs: Any) -> bool:
-        """Whether a file, a directory or a link exists at a path; a link may lead nowhere."""
+        """Whether a file, a directory or a link exists at a path; True for a link with a missing target."""
         connection, key = self.locate(path)
         return connection.is_link(key) or bool(self.exists(path, **kwargs))
 

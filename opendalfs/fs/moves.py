@@ -1,4 +1,4 @@
-"""Moves of objects, files and trees: by a rename where the service has one, else by a copy and a removal."""
+"""Moves of objects, files and trees: by a rename if the service supports it, else by a copy and a removal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def move_object(source: Connection, key: str, target: Connection, target_k
 
 
 async def _renamed(connection: Connection, key: str, target_key: str) -> bool:
-    """Rename; False when the target is on another disk, so that the content must be copied."""
+    """Rename; return False when the target is on another disk, so that the content must be copied."""
     try:
         await connection.rename(key, target_key)
     except OSError as exc:

@@ -80,7 +80,7 @@ async def remove_file(fs: BaseFileSystem, path: str) -> None:
 
 
 async def remove_tree(fs: BaseFileSystem, path: str) -> None:
-    """Remove a file, or a directory with all that is below it; what is both is removed as both.
+    """Remove a file, a directory with all that is below it, or both if the path is both.
 
     `path` is never a pattern; of a link only the link is removed. Raises FileNotFoundError if nothing exists
     there, OSError if a part of the directory is left, PermissionError for the root of a container or of the
@@ -105,7 +105,7 @@ async def remove_tree(fs: BaseFileSystem, path: str) -> None:
 
 
 async def remove_contents(fs: BaseFileSystem, path: str) -> None:
-    """Remove all that is below a directory, and perhaps the directory; the root of a filesystem too."""
+    """Remove all that is below a directory, also below the root; optionally the directory itself."""
     connection, key = fs.locate(path)
     try:
         if key and connection.service.locality is Locality.REMOTE and connection.can("list_with_recursive"):

@@ -121,7 +121,7 @@ class ServiceFileSystem(OpendalFileSystem):
         return cls._strip_protocol(path).rpartition("/")[0] or cls.root_marker
 
     def unstrip_protocol(self, name: str) -> str:
-        """Return the URL of a path; together with the same options it leads there again."""
+        """Return the URL of a path; with the same options, the URL leads to the same file."""
         return urls.unstrip(self.service, name, self.endpoint)
 
     def _split_path(self, path: str) -> tuple[str, str]:

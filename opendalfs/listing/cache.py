@@ -1,4 +1,4 @@
-"""The cache of listings that a filesystem keeps."""
+"""The cache of a filesystem's listings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_CACHED: Final = 100_000
 
 
 class _Listing:
-    """One cached listing, and its entries by name once they are looked up so."""
+    """One cached listing, and its entries by name once a name is looked up."""
 
     __slots__ = ("_names", "infos")
 
@@ -33,7 +33,7 @@ class _Listing:
 
 
 class Listings(DirCache):
-    """fsspec's cache of listings, bounded, and with a look-up by name that does not search a listing.
+    """fsspec's cache of listings, bounded, with a fast lookup of an entry by its name.
 
     Calls may come from the event loop and from other threads at the same time.
 
@@ -88,11 +88,11 @@ class Listings(DirCache):
 
     @property
     def invalidations(self) -> int:
-        """Number of invalidations so far: read it before storage is asked, and pass it to `put`."""
+        """Number of invalidations so far: read it before a request, and pass it to `put`."""
         return self._listings.invalidations
 
     def put(self, directory: str, infos: list[Info], since: int | None = None) -> None:
-        """Keep a listing, unless something was invalidated `since` it was asked for."""
+        """Add a listing, unless something was invalidated `since` it was requested."""
         if self.use_listings_cache:
             self._listings.put(directory, _Listing(infos), weight=len(infos) + 1, since=since)
 

@@ -1,4 +1,4 @@
-"""Listings of large trees: started as one recursive list, finished as many lists in flight at the same time.
+"""Listings of large trees: started as one recursive list, finished as many lists at the same time.
 
 A list comes page by page, and each page's request needs the last key of the page before, so that a million
 keys take a thousand round trips one after the other. When the first page is full, the names of its

@@ -1,4 +1,4 @@
-"""What reads in threads and in coroutines share: the plan of their requests, and the check of the version."""
+"""The common base of reads in threads and in coroutines: the plan of requests and the version check."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ CONDITIONAL: Final = Lifetime(None, 1 << 16)
 
 
 class Moment(NamedTuple):
-    """When storage was asked."""
+    """The moment of a request to storage."""
 
     seconds: float
     invalidations: int
@@ -99,7 +99,7 @@ class VersionCache:
         return len(self._versions)
 
     def now(self) -> Moment:
-        """Return the current moment: take it before storage is asked, and pass it to `put`."""
+        """Return the current moment: call it before a request to storage, and pass the result to `put`."""
         return Moment(time.monotonic(), self._versions.invalidations)
 
     def get(self, path: str) -> Version | None:
@@ -107,7 +107,7 @@ class VersionCache:
         return self._versions.get(path)
 
     def put(self, path: str, version: Version, asked: Moment | None = None) -> None:
-        """Keep the version of a path.
+        """Add the version of a path.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class VersionCache:
             self.put_all([(path, version)], asked)
 
     def put_all(self, found: Iterable[tuple[str, Version]], asked: Moment) -> None:
-        """Keep the versions of many paths, as `put` does."""
+        """Add the versions of many paths, as `put` does."""
         left = self._seconds
         if left is not None:
             left -= time.monotonic() - asked.seconds

@@ -1,4 +1,4 @@
-"""Ctrl-C while the main thread is inside an engine: what the engine's own threads wait for fails.
+"""Ctrl-C while the main thread is inside an engine: the waits of the engine's own threads end with an error.
 
 Python runs signal handlers in the main thread, once that thread returns to Python. DuckDB and Polars return
 when their threads do, and those may wait for storage. So a thread of ours reads the socket of

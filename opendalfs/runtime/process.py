@@ -286,7 +286,7 @@ def _others_used() -> float:
 
 
 def _settle() -> None:
-    """Wait until OpenDAL's worker, which has returned a result, has let go of the interpreter."""
+    """Wait until OpenDAL's worker, which has returned a result, no longer needs the interpreter."""
     time.sleep(_SETTLE_SECONDS)
 
 

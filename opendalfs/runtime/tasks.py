@@ -1,4 +1,4 @@
-"""Coroutines run for callers that are no coroutines, in any thread: an engine's, another event loop's.
+"""Coroutines, run for callers that are not coroutines, in any thread: an engine's or another event loop's.
 
 fsspec's own bridge refuses calls from its loop's thread, where an engine may be started. This one has its own
 event loop, on which no user code runs, so it cannot wait for itself.

@@ -152,9 +152,8 @@ class Call:
         """Wait for a request that must not be cancelled; cancellation takes effect when it has ended."""
         loop = asyncio.get_running_loop()
         if isinstance(request, asyncio.Task):
-            # `asyncio.run` cancels all registered tasks at its end; this one it shall wait for. asyncio
-            # documents the function for such tasks (docs.python.org/3/library/asyncio-extending.html),
-            # underscore or not.
+            # `asyncio.run` cancels all registered tasks at its end, but must wait for this one. asyncio
+            # documents the function for such tasks (docs.python.org/3/library/asyncio-extending.html).
             asyncio._unregister_task(request)
         deadline = self._ends_at()
         cancelled: asyncio.CancelledError | None = None

@@ -1,4 +1,4 @@
-"""What OpenDAL's service for local disks cannot do: links, pipes and devices, exclusive renames, file modes.
+"""Operations that OpenDAL's service for local disks lacks: links, devices, exclusive renames, file modes.
 
 Listings show a link to a directory and do not enter it, like fsspec's LocalFileSystem and ``os.walk``, so
 that every listing ends and shows each file once. A copy of content includes what a link leads to; a move or
@@ -107,7 +107,7 @@ def is_special_file(path: str) -> bool:
 
 
 def enter_link(operators: OperatorPair, key: str, entered: Sequence[str]) -> list[str]:
-    """Enter a link to a directory, unless it leads back.
+    """Enter a link to a directory, unless it leads back to a directory above it.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ async def open_upload(operators: OperatorPair, key: str, **options: Any) -> Asyn
 
 
 class AsyncUpload:
-    """A multipart upload of one object: `write` parts, then `complete`, which publishes it.
+    """A multipart upload of one object: call `write` for its parts, then `complete` to publish it.
 
     `io_timeout` bounds each call by itself: `write` waits for a part only when the maximum number of parts is
     in flight, `complete` for all that still are.

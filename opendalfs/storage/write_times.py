@@ -17,7 +17,7 @@ _MAX_KEYS: Final = 1_000_000
 
 
 class WriteTimes:
-    """The time of the last write of each key.
+    """The times of the last write of each key.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class WriteTimes:
             self._times.put(key, datetime.now(UTC))
 
     def forget(self, key: str) -> None:
-        """Forget a key before its removal; afterwards, the time might be that of a new object."""
+        """Drop the time of a key before its removal; afterwards, the time might be that of a new object."""
         if self._times is not None:
             self._times.pop(key)
 
     def forget_below(self, prefix: str) -> None:
-        """Forget all keys below a prefix before their removal."""
+        """Drop the times of all keys below a prefix before their removal."""
         if self._times is not None:
             self._times.invalidate_below(prefix)

@@ -232,6 +232,6 @@ def finish(request: Request, error: BaseException | None) -> None:
 
 
 def add_bytes_wanted(size: int) -> None:
-    """Add the bytes that a reader was asked for to every open trace."""
+    """Add the bytes that a caller has requested from a reader to every open trace."""
     for t in _open_traces:
         t.bytes_wanted += size

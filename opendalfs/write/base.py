@@ -1,4 +1,4 @@
-"""What writes from threads and from coroutines have in common: everything but the calls to storage.
+"""The common base of writes from threads and from coroutines: everything but the calls to storage.
 
 The service decides how an object is published only on commit:
 

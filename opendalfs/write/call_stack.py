@@ -1,4 +1,4 @@
-"""What a file open for writing can find out about the code that closes it, from the call stack.
+"""Inspection of the call stack: which code closes a file that is open for writing.
 
 Python tells a file that its ``with`` block failed only through ``__exit__``. Most wrappers do not pass that
 on: text and compression wrappers, fsspec's OpenFile, and the handles of pandas and pyarrow call ``close()``
@@ -61,7 +61,7 @@ def with_block_failed(exc: BaseException) -> bool:
 
 
 def in_finalizer(opens: bool = False) -> bool:
-    """Whether a ``__del__`` is calling, such as that of pyarrow's ParquetWriter, or the interpreter exits.
+    """Whether the caller is a ``__del__``, such as that of pyarrow's ParquetWriter, or the interpreter exits.
 
     Parameters
     ----------

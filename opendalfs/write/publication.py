@@ -1,4 +1,4 @@
-"""What the close of a file publishes, for files of threads and of coroutines.
+"""The rules of what the close of a file publishes, for files of threads and of coroutines.
 
 A write is published by an explicit, successful close or commit, and by nothing else:
 
