@@ -1,8 +1,8 @@
 """Hints from a running `pyarrow.parquet.read_table`: the columns and filters it was called with.
 
 pyarrow does not pass them to a filesystem. It does call `get_file_info` and the first `open_input_file` of a
-call in the caller's own thread, so the arguments are in a frame a few levels above. `find_call` reads them
-there, once a call, and keeps them for the files that the call later opens in Arrow's threads.
+call in the caller's own thread, so the arguments are in a frame a few levels above. `find_call` finds
+them there and keeps them, once a call, for the files that the call later opens in Arrow's threads.
 
 A hint decides what is fetched ahead. If it is wrong, or pyarrow changes, that costs bytes or time, never the
 result. ``opendalfs.arrow(..., call_hints=False)`` turns hints off; `read_table` and `with_columns` of this
@@ -11,6 +11,7 @@ package need none.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import time
@@ -47,8 +48,8 @@ _MOST_CALLS: Final = 64
 """Calls that are kept at a time, one a thread."""
 
 # A library that instruments pyarrow may have replaced them by objects without code: then there are no hints.
-_READ_TABLE: Final = getattr(pq.read_table, "__code__", None)
-_DATASET_INIT: Final = getattr(pq.ParquetDataset.__init__, "__code__", None)
+_READ_TABLE: Final = getattr(inspect.unwrap(pq.read_table), "__code__", None)
+_DATASET_INIT: Final = getattr(inspect.unwrap(pq.ParquetDataset.__init__), "__code__", None)
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,8 @@ class RunningCall:
         if self._files is None and dataset is not None:
             try:
                 fragments = fragments_to_read(dataset, self.hint.expression)
-            except AttributeError:
-                # Its constructor is still running.
+            except Exception:
+                # Its constructor is still running, or pyarrow will raise for the filters itself.
                 return None
             strip = self._strip or str
             self._files = dict.fromkeys(strip(fragment.path) for fragment in fragments)
@@ -251,9 +252,10 @@ def find_call(owner: object, path: str, strip: Callable[[str], str] | None = Non
     RunningCall or None
         None if no known call opens the file, or if several do that read different columns or rows.
     """
-    call = _calls.get(threading.get_ident())
-    if call is None or not call.opens(owner, path):
-        call = look_at_caller(owner, path, strip)
+    # Always looked for, as a failed call is kept as long as its error is referenced.
+    call = look_at_caller(owner, path, strip)
+    if call is not None and not call.opens(owner, path):
+        call = None
     if call is None:
         # Arrow opens most files in its own threads, where no caller can be seen.
         calls = [other for other in running_calls() if other.opens(owner, path)]
