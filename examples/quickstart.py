@@ -4,7 +4,7 @@ Without arguments everything runs on this machine. The script starts an S3 serve
 reads them with ``pq.read_table`` through opendalfs and through s3fs, queries them with DuckDB and Polars, and
 compares all results with the local files::
 
-    pip install "opendalfs[all,testing]" s3fs
+    pip install "/path/to/checkout[all,testing]" s3fs
     python quickstart.py
 
 With a URL it uses your storage, and removes the files that it wrote::

@@ -61,4 +61,5 @@ def test_no_page_installs_this_package_by_its_name() -> None:
     pages += [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
     for page in pages:
         for line in page.read_text().splitlines():
-            assert not re.match(r"\W*(uv )?pip install.* '?opendalfs", line), (page, line)
+            assert not re.match(r"\W*(uv )?pip install.* ['\"]?opendalfs", line), (page, line)
+            assert not re.search(r"pip install .*\bopendalfs\[", line), (page, line)
