@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import enum
 import errno
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from opendalfs.storage.connection import Connection
@@ -134,17 +134,14 @@ class BaseWriter(Generic[U]):
         if self.state is not State.OPEN:
             raise ValueError(f"cannot {verb}: the write of {self.name!r} is already {self.state.value}")
 
-    @contextmanager
-    def _target(self) -> Iterator[str]:
-        """Return the key that OpenDAL writes to. Errors name the object."""
+    def _target(self) -> AbstractContextManager[str]:
+        """Return a context of the key that OpenDAL writes to. Errors in it name the object."""
         plan = self._plan
         if not plan.staged:
-            yield plan.key
-            return
+            return nullcontext(plan.key)
         if self._stage is None:
             self._stage = Stage(plan.connection, plan.key)
-        with self._stage.errors_name_target():
-            yield self._stage.key
+        return self._stage.errors_name_target()
 
     async def _verify(self, last: bytes) -> None:
         """Compare the stored object with the written one. `last`: the bytes of the last request."""

@@ -19,6 +19,9 @@ _GROWS_EVERY: Final = 1_000
 _LARGE: Final = 256 << 10
 """Bytes from which a buffered piece is not copied. Smaller ones share a buffer, which takes less memory."""
 
+_UNLIMITED: Final = 1 << 62
+"""Bytes of a part that is never full."""
+
 
 def part_size(
     connection: Connection, size: int | None = None, number: int = 0, *, chunk: int | None = None
@@ -41,7 +44,7 @@ def part_size(
     int
     """
     smallest = connection.capability.write_multi_min_size or 1
-    largest = connection.capability.write_multi_max_size or 1 << 62
+    largest = connection.capability.write_multi_max_size or _UNLIMITED
     part = max(chunk or connection.tuning.write_chunk, smallest)
     if size is not None:
         part = max(part, -(-size // _MAX_PARTS))
@@ -90,16 +93,16 @@ class PartBuffer:
         self._connection = connection
         self._size = size
         self._chunk = chunk
-        self._part = part_size(connection, size, chunk=chunk)
-        self._multipart = multipart and (size is None or size > self._part)
+        part = part_size(connection, size, chunk=chunk)
+        self._part = part if multipart and (size is None or size > part) else _UNLIMITED
+        self._room = self._part
         self._sent = 0
         # Large `bytes` objects, which are not copied, and the bytes after them.
         self._pieces: list[bytes] = []
         self._tail = bytearray()
-        self._length = 0
 
     def __len__(self) -> int:
-        return self._length
+        return self._part - self._room
 
     def add(self, data: bytes | memoryview) -> Iterable[bytes]:
         """Add bytes, and return the parts that are full.
@@ -115,27 +118,30 @@ class PartBuffer:
             It must be consumed, as it adds the bytes.
         """
         size = len(data)
-        if self._multipart and self._length + size >= self._part:
+        room = self._room - size
+        if room <= 0:
             return self._cut(data)
-        if size >= _LARGE:
-            self._append(data)
-        else:
-            self._length += size
+        if size < _LARGE:
+            self._room = room
             self._tail += data
+        else:
+            self._append(data)
         return ()
 
     def _cut(self, data: bytes | memoryview) -> Iterator[bytes]:
         start, size = 0, len(data)
-        while size - start >= (room := self._part - self._length):
-            self._append(data[start : start + room])
-            start += room
+        while size - start >= self._room:
+            stop = start + self._room
+            self._append(data[start:stop])
+            start = stop
             yield self.take()
             self._sent += 1
             self._part = part_size(self._connection, self._size, self._sent, chunk=self._chunk)
+            self._room = self._part
         self._append(data[start:])
 
     def _append(self, data: bytes | memoryview) -> None:
-        self._length += len(data)
+        self._room -= len(data)
         if len(data) < _LARGE:
             self._tail += data
             return
@@ -146,6 +152,8 @@ class PartBuffer:
 
     def take(self) -> bytes:
         """Remove and return the buffered bytes."""
-        pieces: list[bytes | bytearray] = [*self._pieces, self._tail] if self._tail else [*self._pieces]
-        self._pieces, self._tail, self._length = [], bytearray(), 0
-        return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
+        pieces, tail = self._pieces, self._tail
+        self._pieces, self._tail, self._room = [], bytearray(), self._part
+        if not pieces:
+            return bytes(tail)
+        return pieces[0] if len(pieces) == 1 and not tail else b"".join((*pieces, tail))

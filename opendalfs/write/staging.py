@@ -68,10 +68,10 @@ class Stage:
         return NotADirectoryError(errno.ENOTDIR, "Not a directory", exc.filename)
 
     @contextmanager
-    def errors_name_target(self) -> Iterator[None]:
-        """Raise errors of the staged file with the name of the target."""
+    def errors_name_target(self) -> Iterator[str]:
+        """Return the key of the staged file, and raise its errors with the name of the target."""
         try:
-            yield
+            yield self.key
         except OSError as exc:
             if exc.filename != redact(self._connection.name(self.key)):
                 raise

@@ -5,10 +5,9 @@ S3 answers with status 200 and an ``<Error>`` in the body. A stat after the writ
 
 - its size;
 - its etag, where that is the MD5 of the content: for an object of one PUT that is not encrypted with a key of
-the user
-  or of KMS (AWS, "Checking object integrity"). A bucket may encrypt by default, which no request shows. So if
-  an etag is not the MD5, the object is read. If its content is right, etags are not MD5 there, and only sizes
-  are compared from then on.
+  the user or of KMS (AWS, "Checking object integrity"). A bucket may encrypt by default, which no request
+  shows. So if an etag is not the MD5, the object is read. If its content is right, etags are not MD5 there,
+  and only sizes are compared from then on.
 """
 
 from __future__ import annotations

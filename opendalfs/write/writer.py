@@ -87,12 +87,13 @@ class Writer(BaseWriter[Upload]):
         OSError
             If a part cannot be written. The write is aborted.
         """
-        view = memoryview(data).cast("B")
+        piece = data if isinstance(data, bytes) else memoryview(data).cast("B")
+        size = len(piece)
         with self._lock:
             self._require_open("write")
             try:
-                self.size += view.nbytes
-                for part in self._buffer.add(data if isinstance(data, bytes) else view):
+                self.size += size
+                for part in self._buffer.add(piece):
                     self._send(part)
                     # Freed before the next part is made.
                     del part
@@ -100,7 +101,7 @@ class Writer(BaseWriter[Upload]):
                 # It is unknown which bytes of the object would be missing.
                 self.abort()
                 raise
-        return view.nbytes
+        return size
 
     def _send(self, part: bytes) -> None:
         plan = self._plan
