@@ -26,6 +26,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Final
 
@@ -250,13 +251,20 @@ def drain() -> None:
         loop = task.get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(task.cancel)
-    _wait_for_calls(_GRACE_SECONDS)
-    for callback in [*_fail_at_exit, *_at_exit]:
-        callback()
-    _wait_for_calls(_DRAIN_SECONDS)
-    _wait_for_engines()
-    if _awaited or pending:
-        _settle()
+    with ExitStack() as steps:
+        # The last one first. All run, even if a second Ctrl-C ends one.
+        if _awaited or pending:
+            steps.callback(_settle)
+        steps.callback(_wait_for_engines)
+        steps.callback(_wait_for_calls, _DRAIN_SECONDS)
+        steps.callback(_run_callbacks)
+        _wait_for_calls(_GRACE_SECONDS)
+
+
+def _run_callbacks() -> None:
+    with ExitStack() as steps:
+        for callback in reversed([*_fail_at_exit, *_at_exit]):
+            steps.callback(callback)
 
 
 def _wait_for_calls(seconds: float) -> None:

@@ -146,3 +146,22 @@ def test_a_write_that_the_exit_cancels_is_no_success(silent_server: str) -> None
     """
     out = Runner(silent(silent_server), "b/k").run(code)
     assert out == "_pipe_file was cancelled: the interpreter exits"
+
+
+def test_an_interrupt_at_exit_skips_no_later_step_of_the_exit(silent_server: str) -> None:
+    """As a second Ctrl-C: connections of engines must still be closed, and their threads waited for."""
+    code = """
+        import signal
+        from opendalfs.runtime import process
+        process.at_exit(lambda: os.kill(os.getpid(), signal.SIGINT))
+        process.at_exit(lambda: print("closed"))
+        threading.Thread(target=fs.cat_file, args=(path,), daemon=True).start()
+        time.sleep(0.3)
+        timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+        timer.daemon = True
+        timer.start()
+    """
+    out, err = Runner(silent(silent_server), "b/k").start(code).communicate(timeout=60)
+    assert out.split() == ["closed"]
+    assert "KeyboardInterrupt" in err
+    assert "Fatal" not in err
