@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Final
 from weakref import WeakMethod
 
@@ -170,11 +171,26 @@ def _interrupt(pressed: float) -> None:
         and _main_thread_position() == position
         and time.monotonic() < pressed + _LIMIT_SECONDS
     ):
+        _print_errors_in_python()
         ended = [_end_waits_before(before), *(_call(method(), before) for method in list(_methods))]
         if before == pressed and not any(ended):
             return
         before = float("inf")
         time.sleep(_REPEAT_SECONDS)
+
+
+def _print_errors_in_python() -> None:
+    """Print uncaught errors from a function in Python, which runs the SIGINT handler before it begins.
+
+    The main thread may leave the engine with an error while the signal is still pending. CPython 3.11 and
+    3.12 would then interrupt their own printing, and show "lost sys.stderr" instead of the traceback.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_error
+
+
+def _print_error(kind: type[BaseException], exc: BaseException, traceback: TracebackType | None) -> None:
+    sys.__excepthook__(kind, exc, traceback)
 
 
 def _end_waits_before(before: float) -> bool:

@@ -204,3 +204,36 @@ def test_an_interrupt_ends_queries_that_wait_in_threads_of_engines(answer: Any, 
             assert "Fatal" not in err
 
         list(threads.map(one, names))
+
+
+ERROR_WITH_SIGNAL_PENDING = """
+import os, pickle, signal, threading
+from opendalfs.runtime import interrupts
+reading, writing = os.pipe()
+def wait():
+    done = threading.Event()
+    with interrupts.ends_on_interrupt(done.set):
+        print("go", flush=True)
+        done.wait(60)
+    os.write(writing, b"x")
+interrupts.watch()
+# As Polars does: the signal does not end the read below, which returns an error when `wait` has ended.
+signal.siginterrupt(signal.SIGINT, False)
+file = open(reading, "rb", 0)
+threading.Thread(target=wait, daemon=True).start()
+pickle.load(file)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_an_engine_error_that_an_interrupt_causes_is_printed_with_its_traceback() -> None:
+    """CPython before 3.13 prints "lost sys.stderr" instead while the signal is pending."""
+    pipe = subprocess.PIPE
+    program = [sys.executable, "-c", ERROR_WITH_SIGNAL_PENDING]
+    process = subprocess.Popen(program, stdout=pipe, stderr=pipe, text=True)
+    interrupt(process)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "KeyboardInterrupt" in err
+    assert "in <module>\n_pickle.UnpicklingError: invalid load key" in err
+    assert "lost sys.stderr" not in err
