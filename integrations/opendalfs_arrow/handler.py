@@ -268,7 +268,13 @@ class Handler(pafs.FileSystemHandler):
     # Changing
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        """Create a directory unless it exists."""
+        """Create a directory unless it exists.
+
+        Raises
+        ------
+        FileNotFoundError
+            Without `recursive`, if the parent directory does not exist.
+        """
         fs, stripped = self.paths.resolve(path)
         self.cache.invalidate(self.paths.normalize(path))
         parent = stripped.rpartition("/")[0]
@@ -312,7 +318,13 @@ class Handler(pafs.FileSystemHandler):
         return fs, stripped
 
     def delete_root_dir_contents(self) -> None:
-        """Remove all that is below the root of the filesystem."""
+        """Remove all that is below the root of the filesystem.
+
+        Raises
+        ------
+        UnsupportedError
+            For a filesystem of URLs, and for the whole local disk.
+        """
         if self.fs is None:
             raise UnsupportedError("cannot empty the root of a filesystem of URLs: pass a directory")
         if self.fs.root_marker == "/":
@@ -327,7 +339,13 @@ class Handler(pafs.FileSystemHandler):
         self.cache.invalidate(self.paths.normalize(path))
 
     def move(self, src: str, dest: str) -> None:
-        """Move a file or directory."""
+        """Move a file or directory.
+
+        Raises
+        ------
+        UnsupportedError
+            To another service or another server.
+        """
         fs, source = self.paths.resolve(src)
         other, target = self.paths.resolve(dest)
         if fs != other:
@@ -339,7 +357,13 @@ class Handler(pafs.FileSystemHandler):
         self.cache.invalidate_below(self.paths.normalize(dest))
 
     def copy_file(self, src: str, dest: str) -> None:
-        """Copy a file; on the server if the service supports it."""
+        """Copy a file; on the server if the service supports it.
+
+        Raises
+        ------
+        IsADirectoryError
+            For a directory.
+        """
         fs, source = self.paths.resolve(src)
         other, target = self.paths.resolve(dest)
         if not tasks.run(copy_file, fs, source, target, other):

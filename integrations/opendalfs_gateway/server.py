@@ -319,6 +319,11 @@ def gateway() -> Gateway:
     ------
     ForkError
         In a forked child of a process that has used storage.
+
+    Examples
+    --------
+    >>> gateway() is gateway()
+    True
     """
     global _gateway
     process.check_fork()

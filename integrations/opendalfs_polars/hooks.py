@@ -48,6 +48,12 @@ class Hooks:
         As `opendalfs_polars.target` takes it.
     storage_options : Mapping
         Options for calls that have none.
+
+    Examples
+    --------
+    >>> with polars(backend="gateway") as hooks:
+    ...     hooks.backend
+    'gateway'
     """
 
     def __init__(self, backend: Backend, storage_options: Mapping[str, Any]) -> None:

@@ -25,7 +25,16 @@ __all__ = ["NativeBackendError", "NativeStore", "translate"]
 class NativeBackendError(ValueError):
     """Raised with ``backend="native"`` if Polars' own object store cannot do the same as opendalfs.
 
-    The text says what would differ. ``backend="auto"`` uses the gateway then.
+    The message states the difference. With ``backend="auto"`` the gateway is used instead.
+
+    Examples
+    --------
+    >>> import opendalfs_polars
+    >>> try:
+    ...     opendalfs_polars.target("opendal+memory://a.parquet", backend="native")
+    ... except NativeBackendError as exc:
+    ...     print(exc)
+    Polars has no native store for memory
     """
 
 

@@ -140,7 +140,13 @@ class OpendalFileSystem(ContentFileSystem):
         return await self._sign(path, expires)
 
     def getxattr(self, path: str, name: str, **kwargs: Any) -> str | None:
-        """Return one entry of a file's user metadata, as in s3fs; None if it has no such entry."""
+        """Return one entry of a file's user metadata, as in s3fs; None if it has no such entry.
+
+        Raises
+        ------
+        FileNotFoundError
+            If nothing exists at the path.
+        """
         return self.metadata(path).get(name)
 
     def metadata(self, path: str, **kwargs: Any) -> dict[str, str]:
@@ -177,6 +183,11 @@ class OpendalFileSystem(ContentFileSystem):
         -------
         Reader
             Reads raise FileNotFoundError if there is no file.
+
+        Raises
+        ------
+        ValueError
+            For a path that OpenDAL would change; for a URL of another server.
 
         Examples
         --------

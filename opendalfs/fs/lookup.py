@@ -377,13 +377,19 @@ class LookupFileSystem(BaseFileSystem):
         raise UnsupportedError("OpenDAL reports when an object was written, not when it was created")
 
     def checksum(self, path: str) -> int:
-        """Return a number that changes when the file does; makes a request."""
+        """Return a number that changes when the file does; makes a request.
+
+        Raises
+        ------
+        FileNotFoundError
+            If nothing exists at the path.
+        """
         info = self.info(path, refresh=True)
         return int(
             tokenize(info.get("ETag"), info.get("VersionId"), info["size"], info.get("LastModified")), 16
         )
 
     def ukey(self, path: str) -> str:
-        """Return a string that changes when the file does; makes a request."""
+        """Return a string that changes when the file does; makes a request, and raises as `checksum` does."""
         info = self.info(path, refresh=True)
         return str(tokenize(info.get("ETag"), info["size"], str(info.get("LastModified"))))

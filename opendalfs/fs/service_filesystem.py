@@ -128,7 +128,15 @@ class ServiceFileSystem(OpendalFileSystem):
         return urls.split(self.service, path)
 
     def locate(self, path: str) -> tuple[Connection, str]:
-        """Return the connection and the key of a path, as `Reader` and `Writer` take them."""
+        """Return the connection and the key of a path, as `Reader` and `Writer` take them.
+
+        Raises
+        ------
+        UnsupportedError
+            For the root of all containers, which OpenDAL cannot list; for a URL with a query.
+        ValueError
+            For a path that OpenDAL would change; for a URL of another server.
+        """
         if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
             kind = f"{self.service.container}s" if self.service.container else "repositories"
             raise UnsupportedError(
