@@ -1,4 +1,4 @@
-"""The call chains of docs/architecture.md are those of the code; each stack has at most eight frames of ours."""
+"""The call chains of docs/architecture.md are those of the code, and no stack has more than eight frames."""
 
 from __future__ import annotations
 
