@@ -31,7 +31,7 @@ _BEFORE_SSO: Final = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
 _NO_METADATA: Final = {"disable_ec2_metadata": "true"}
-# Variables that OpenDAL reads; no other tool knows the last two.
+# Variables that OpenDAL reads; no other tool reads the last two.
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT")
 
 
@@ -119,7 +119,7 @@ def profile_options(name: str) -> dict[str, str]:
         if option in found:
             raise OptionError(
                 f"the AWS profile {name!r} assumes a role: pass role_arn=, and its source_profile as "
-                "profile=, as OpenDAL reads roles from options only"
+                "profile=\nOpenDAL reads roles only from options."
             )
     if "sso_session" in found or "sso_start_url" in found:
         _check_environment(_BEFORE_SSO, f"the AWS profile {name!r} uses single sign-on")
@@ -127,8 +127,8 @@ def profile_options(name: str) -> dict[str, str]:
     keys = _static(shared)
     if not keys and "credential_process" in found:
         raise OptionError(
-            f"the AWS profile {name!r} has a credential_process: pass what it prints as key=, secret= and "
-            "token=, as OpenDAL does not run it"
+            f"the AWS profile {name!r} has a credential_process: pass its output: key=, secret=, token=\n"
+            "OpenDAL does not run it."
         )
     keys = keys or _static(config)
     if not keys:

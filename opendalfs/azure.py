@@ -54,8 +54,8 @@ def follow_url(native: dict[str, str], host: str) -> None:
     if endpoint is not None:
         if not is_host_of(endpoint, host):
             raise OptionError(
-                f"the URL names the host {shown!r}, but the options are for {redact(endpoint)!r}: use one "
-                "host, as credentials are sent to no other"
+                f"the URL names the host {shown!r}, but the options are for {redact(endpoint)!r}: use one\n"
+                "Credentials are sent only to the host of the options."
             )
         return
     found = _HOST.fullmatch(host.lower())
@@ -67,8 +67,8 @@ def follow_url(native: dict[str, str], host: str) -> None:
     account = native.setdefault("account_name", found["account"])
     if account.lower() != found["account"]:
         raise OptionError(
-            f"the URL names the account {found['account']!r}, but the options are for {account!r}: use one "
-            "account, as credentials are sent to no other"
+            f"the URL names the account {found['account']!r}, but the options are for {account!r}: use one\n"
+            "Credentials are sent only to the account of the options."
         )
     native["endpoint"] = f"https://{host.lower()}"
 

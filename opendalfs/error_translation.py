@@ -86,7 +86,7 @@ _LOGIN: Final = _Rule(
     PermissionError, errno.EACCES, "The server rejects the login: check the user and the password"
 )
 
-# OpenDAL reports all other failures as one kind, Unexpected, so these are told apart by their text.
+# OpenDAL reports all other failures as one kind, Unexpected, so their texts decide.
 # The first pattern that matches decides.
 _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     (re.compile(r"NoSuchBucket|ContainerNotFound|FilesystemNotFound", re.I), _NO_CONTAINER),

@@ -205,8 +205,8 @@ def _expand_azure(kind: str, options: dict[str, Any]) -> dict[str, Any]:
         flat.setdefault("sas_token" if "sig=" in credential else "account_key", credential)
     elif credential is not None:
         raise OptionError(
-            "credential must be an account key or a SAS token, as a string: without it, OpenDAL uses "
-            "AZURE_* variables and managed identities"
+            "credential must be an account key or a SAS token, as a string: pass one, or omit it\n"
+            "Without it, OpenDAL uses AZURE_* variables and managed identities."
         )
     if isinstance(flat.get("sas_token"), str):
         flat["sas_token"] = flat["sas_token"].lstrip("?")

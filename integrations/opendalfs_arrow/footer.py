@@ -77,7 +77,7 @@ class Footer:
         except (pa.ArrowException, OSError, ValueError):
             return None
         # In a file with encrypted columns a plain footer is followed by its signature. pyarrow aborts the
-        # process when it is asked for the range of such a column.
+        # process when the range of such a column is read.
         return cls(metadata) if metadata.serialized_size == len(end) - 8 else None
 
     @cached_property

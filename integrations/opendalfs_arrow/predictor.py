@@ -108,7 +108,7 @@ class ColumnPredictor:
             self._furthest_group = group
             self.passed = footer.starts[max(group - _BEHIND, 0)]
             self._resize_window()
-        return plans + self._ahead(footer, group) if new or advanced else plans
+        return plans + self._in_window(footer, group) if new or advanced else plans
 
     def save(self, footer: Footer | None) -> None:
         """Set the columns that were read in the history; without any, nothing happens."""
@@ -144,7 +144,7 @@ class ColumnPredictor:
         elif self._furthest_group > 0:
             self._window *= 2
 
-    def _ahead(self, footer: Footer, group: int) -> list[list[Range]]:
+    def _in_window(self, footer: Footer, group: int) -> list[list[Range]]:
         """Return the columns read so far of the row groups in the window, and of more if they are cheap."""
         last = min(self._furthest_group + self._window, footer.groups - 1)
         # A read that leaves nothing out also needs the row groups that its threads have not reached yet.

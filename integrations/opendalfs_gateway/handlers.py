@@ -150,7 +150,7 @@ class Handlers:
         self._failures.add(failure_key, error)
         if not response.prepared:
             raise error
-        # The headers are sent: only closing the connection tells the client that the body is incomplete.
+        # The headers are sent: only a closed connection shows the client that the body is incomplete.
         _close_connection(request)
         return response
 

@@ -233,8 +233,8 @@ class BaseFileSystem(AsyncFileSystem):
         urls.check_key(key, path)
         if "?" in key and self.service.queries:
             raise UnsupportedError(
-                f"cannot use the query of {redact(path.partition('?')[0])!r}: OpenDAL sends no query of a "
-                "URL, so pre-signed URLs do not work. Open the https:// URL with fsspec's own filesystem"
+                f"cannot use the query of {redact(path.partition('?')[0])!r}: open the https:// URL with "
+                "fsspec's own filesystem\nOpenDAL does not send the query of a URL, so pre-signed URLs fail."
             )
         return connect(self.service, self.native, self.tuning, container), key
 

@@ -217,8 +217,8 @@ class OpendalFileSystem(ContentFileSystem):
             )
         if mode not in ("wb", "xb", "ab"):
             raise UnsupportedError(
-                f"cannot open with mode {mode!r}: files are read ('rb'), replaced ('wb'), created ('xb') or "
-                "appended to ('ab'), not changed in place"
+                f"cannot open with mode {mode!r}: use 'rb', 'wb', 'xb' or 'ab'\n"
+                "Files are read, replaced, created or appended to, not changed in place."
             )
         if call_stack.in_chained_open():
             raise UnsupportedError(_CHAINED_ARCHIVE)

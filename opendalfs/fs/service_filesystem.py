@@ -93,8 +93,9 @@ class ServiceFileSystem(OpendalFileSystem):
     def __init__(self, **options: Any) -> None:
         if _WINDOWS and self.service.form is Form.ABSOLUTE:
             raise UnsupportedError(
-                f"{self.service.class_name} does not work on Windows, as its paths start with '/': use "
-                f"OpendalFileSystem({self.scheme!r}, root='C:/folder'), or fsspec's 'file'"
+                f"{self.service.class_name} does not work on Windows: use "
+                f"OpendalFileSystem({self.scheme!r}, root='C:/folder'), or fsspec's 'file'\n"
+                "Its paths start with '/'."
             )
         super().__init__(self.scheme, **options)
         if self.service.form is Form.ABSOLUTE and "root" in self.native:

@@ -225,7 +225,7 @@ def start(
 def finish(request: Request, error: BaseException | None) -> None:
     """End the record of a call, and pass it to the log and OpenTelemetry."""
     request.end = time.perf_counter()
-    # A reader closes its stream once it has what it wants; that is no error.
+    # A reader closes its stream once it has read enough; that is not an error.
     if error is not None and not isinstance(error, GeneratorExit):
         request.error = type(error).__name__
     otel.emit(request)
