@@ -208,7 +208,7 @@ class AsyncWriteFile:
             raise_unless_propagating(failure, name)
         elif self._cancelled or self._writer.state is State.ABORTED:
             await self.discard()
-            raise not_published("a write has failed", name)
+            raise not_published("a write has failed", name, "Write the file again")
         else:
             await self.commit()
 

@@ -137,7 +137,7 @@ class WriteFile(io.RawIOBase):
                 self._drop()
                 raise_unless_propagating(failure, redact(self.path))
             elif self._writer.state is State.ABORTED:
-                raise not_published("a write has failed", redact(self.path))
+                raise not_published("a write has failed", redact(self.path), "Write the file again")
             elif self.autocommit:
                 self.commit()
         finally:

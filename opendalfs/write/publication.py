@@ -96,7 +96,9 @@ def raise_unless_propagating(failure: BaseException, name: str) -> None:
     raise not_published(reason, name) from failure
 
 
-def not_published(reason: str, name: str) -> OSError:
+def not_published(
+    reason: str, name: str, remedy: str = "Call commit() to publish, discard() to drop"
+) -> OSError:
     """Return the error of a close that publishes nothing.
 
     Parameters
@@ -105,9 +107,11 @@ def not_published(reason: str, name: str) -> OSError:
         Why not.
     name : str
         Path of the file.
+    remedy : str
+        What to do.
 
     Returns
     -------
     OSError
     """
-    return OSError(errno.EIO, f"Not published: {reason}. Call commit() to publish, discard() to drop", name)
+    return OSError(errno.EIO, f"Not published: {reason}. {remedy}", name)

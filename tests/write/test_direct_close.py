@@ -233,7 +233,7 @@ def test_a_close_after_a_failed_write_raises(tmp_path: Path, monkeypatch: pytest
         patched.setattr(connection, "upload", fail)
         with pytest.raises(TimeoutError):
             put(file, LARGE)
-    with pytest.raises(OSError, match="a write has failed"):
+    with pytest.raises(OSError, match=r"a write has failed\. Write the file again"):
         file.close()
     assert not place.published
 
@@ -243,6 +243,6 @@ def test_a_close_after_a_failed_write_raises(tmp_path: Path, monkeypatch: pytest
             with suppress(TimeoutError):
                 put(file, LARGE)
 
-    with pytest.raises(OSError, match="a write has failed"):
+    with pytest.raises(OSError, match=r"a write has failed\. Write the file again"):
         ends_well_all_the_same()
     assert not place.published

@@ -44,7 +44,7 @@ async def test_an_asynchronous_file_is_not_published_after_a_failed_write(
         patched.setattr(fs.locate("new")[0], "upload", fail)
         with pytest.raises(TimeoutError):
             await file.write(bytes(9 << 20))
-    with pytest.raises(OSError, match="a write has failed") as info:
+    with pytest.raises(OSError, match=r"a write has failed\. Write the file again") as info:
         await file.close()
     assert info.value.filename == "new"
     assert file.closed
