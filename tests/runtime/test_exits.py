@@ -146,7 +146,7 @@ def test_a_write_that_the_exit_cancels_is_no_success(silent_server: str) -> None
         time.sleep(0.5)
     """
     out = Runner(silent(silent_server), "b/k").run(code)
-    assert out == "_pipe_file was cancelled: the interpreter exits"
+    assert out == "_pipe_file was cancelled, because the interpreter is exiting"
 
 
 def test_an_interrupt_at_exit_skips_no_later_step_of_the_exit(silent_server: str) -> None:
