@@ -59,9 +59,11 @@ class DuckDBFileSystem(AbstractFileSystem):
     ValueError
         For an unknown service, and for a name or scheme that is no URL scheme.
 
-    Notes ----- Sizes, times and etags are cached for two seconds. Each query requests them again for the
-    files that it names, so it sees earlier writes of others. `size`, `modified`, `isfile` and `open` alone
-    may be two seconds out of date. A read of a file that has changed raises `ChangedError`.
+    Notes
+    -----
+    Sizes, times and etags are cached for two seconds. Each query requests them again for the files that it
+    names, so it sees earlier writes of others. `size`, `modified`, `isfile` and `open` alone may be two
+    seconds out of date. A read of a file that has changed raises `ChangedError`.
 
     Examples
     --------
