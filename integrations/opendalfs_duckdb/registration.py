@@ -117,9 +117,11 @@ def register(
     OptionError
         For an unknown option.
 
-    Notes ----- Ctrl-C ends a query that waits for storage, with an error of DuckDB. It takes up to
-    ``io_timeout`` if SIGINT has another handler than Python's own, if `register` was not called in the main
-    thread, and if trio or an event loop with signal handlers uses `signal.set_wakeup_fd`.
+    Notes
+    -----
+    Ctrl-C ends a query that waits for storage, with an error of DuckDB. It takes up to ``io_timeout`` if
+    SIGINT has another handler than Python's own, if `register` was not called in the main thread, and if trio
+    or an event loop with signal handlers uses `signal.set_wakeup_fd`.
 
     Examples
     --------
