@@ -26,7 +26,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Final
 
@@ -274,39 +274,28 @@ def _wait_for_calls(seconds: float) -> None:
 
 
 def _wait_for_engines() -> None:
-    """Wait until no engine has called for `_QUIET_SECONDS`, during which no other thread computed either."""
+    """Wait until no engine has called for `_QUIET_SECONDS`, during which no other thread was busy either.
+
+    A thread that waits for a processor uses none. On a machine where that takes long, this thread gets its
+    own processor late as well, so a poll that comes late counts as busy.
+    """
     begun = time.monotonic()
     recently = begun - _engine_last < _BUSY_SECONDS
-    quiet_since, used_before = _engine_last, _others_used()
+    quiet_since, polled, used = _engine_last, begun, _others_used()
     while (now := time.monotonic()) < begun + _ENGINE_SECONDS:
-        used_now = _others_used()
-        may_wait = recently and now < begun + _BUSY_SECONDS
-        if may_wait and (used_now - used_before > _POLL_SECONDS / 5 or _others_runnable()):
+        used_before, used = used, _others_used()
+        busy = used - used_before > _POLL_SECONDS / 5 or now - polled > 3 * _POLL_SECONDS
+        if recently and busy and now < begun + _BUSY_SECONDS:
             quiet_since = now
-        used_before = used_now
         if not _engine_active and now - max(quiet_since, _engine_last) >= _QUIET_SECONDS:
             break
+        polled = now
         time.sleep(_POLL_SECONDS)
 
 
 def _others_used() -> float:
     """Return the seconds of processor time that all other threads of this process have used."""
     return time.process_time() - time.thread_time()
-
-
-def _others_runnable() -> bool:
-    """Whether another thread of this process uses or waits for a processor; False where not Linux.
-
-    On a busy machine a thread may wait for a processor for longer than `_QUIET_SECONDS`.
-    """
-    own = str(threading.get_native_id())
-    with suppress(OSError):
-        for thread in os.listdir("/proc/self/task"):
-            # A thread that has just ended has no file.
-            with suppress(OSError), open(f"/proc/self/task/{thread}/stat", "rb") as file:
-                if thread != own and file.read().rpartition(b") ")[2].startswith(b"R"):
-                    return True
-    return False
 
 
 def _settle() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from collections.abc import Iterator
 
@@ -166,36 +165,3 @@ def test_an_interrupt_at_exit_skips_no_later_step_of_the_exit(silent_server: str
     assert out.split() == ["closed"]
     assert "KeyboardInterrupt" in err
     assert "Fatal" not in err
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="sets the scheduling of a thread")
-def test_the_exit_waits_for_a_thread_of_an_engine_that_gets_no_processor() -> None:
-    """One processor, which a thread of higher priority never leaves: the engine's thread is only runnable."""
-    code = """
-        import hashlib, signal
-        from opendalfs.runtime import process
-        from opendalfs.runtime.engine_calls import engine_call
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-        data = bytes(100_000_000)
-        def compute():
-            with engine_call:
-                pass
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            while True:
-                hashlib.sha256(data).digest()
-        child = os.fork()
-        if not child:
-            # Another process, so that its processor time does not count. It ends at the latest by SIGALRM.
-            signal.alarm(20)
-            while True:
-                pass
-        threading.Thread(target=compute, daemon=True).start()
-        time.sleep(0.2)
-        begun = time.monotonic()
-        with engine_call:
-            pass
-        process.drain()
-        print(time.monotonic() - begun > 0.5)
-        os.kill(child, signal.SIGKILL)
-    """
-    assert Runner({}, "").run(code) == "True"
