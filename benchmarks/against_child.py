@@ -26,8 +26,8 @@ def main() -> None:
     with Context(settings, hello["service"], hello["root"], hello["options"], hello["direct"]) as context:
         print("{}", flush=True)
         for line in sys.stdin:
-            case = cases[json.loads(line)["label"]]
             try:
+                case = cases[json.loads(line)["label"]]
                 took = timed(case.peers[OURS](context))
                 digest = repr(case.digest(took.outcome))
                 answer = {"seconds": took.seconds, "cpu": took.cpu, "digest": digest}
