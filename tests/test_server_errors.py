@@ -54,7 +54,7 @@ def test_a_server_that_is_down_behind_a_pool_says_what_to_check(
 ) -> None:
     filled = {name: value.format(closed_port) for name, value in options.items()}
     told = first_line(opendalfs.filesystem(scheme, **filled, **BRIEF), "key", TimeoutError)
-    assert "check the server, its address, and user and password" in told
+    assert "check the server, its address, the user and the password" in told
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "memcached"])
@@ -170,7 +170,7 @@ def _certificate(folder: Path) -> Path:
 def test_http_to_an_https_port_says_so(https_endpoint: str) -> None:
     endpoint = https_endpoint.replace("https:", "http:")
     told = first_line(opendalfs.filesystem("webdav", endpoint=endpoint, **BRIEF), "key", ConnectionError)
-    assert "and http:// or https://" in told
+    assert "needs http:// or https://" in told
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def chatting_port() -> Iterator[int]:
 
 def test_http_to_a_port_of_another_protocol_says_so(chatting_port: int) -> None:
     fs = opendalfs.filesystem("webdav", endpoint=f"http://127.0.0.1:{chatting_port}", **BRIEF)
-    assert "does not answer in HTTP at this port" in first_line(fs, "key", ConnectionError)
+    assert "does not use HTTP at this port" in first_line(fs, "key", ConnectionError)
 
 
 def test_a_certificate_that_nobody_signed_is_named(https_endpoint: str) -> None:

@@ -112,7 +112,9 @@ def test_the_harness_catches_an_ordinary_handle(lake: Lake) -> None:
     con.register_filesystem(Plain(skip_instance_cache=True))
     root = f"plain://{lake.local}"
     with harness.busy_thread():
-        found = harness.wrong(con, "full", root, lake.expected["full"], 2 * REPEATS)
+        # Which thread comes first is up to chance, so that a few runs may be right.
+        attempts = (harness.wrong(con, "full", root, lake.expected["full"], REPEATS) for _ in range(40))
+        found = next(filter(None, attempts), [])
     con.close()
     assert found, "ordinary handles have become right: see whether DuckDB reads in another way now"
 
