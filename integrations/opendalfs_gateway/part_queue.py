@@ -177,6 +177,11 @@ class PartQueue:
         await self._drop_waiting()
         await self.wait()
 
+    def discard(self) -> None:
+        """Drop the parts that are not written, and release their memory, when the server has stopped."""
+        self._waiting.clear()
+        self._held.release()
+
     async def _drop_waiting(self) -> None:
         size = sum(map(len, self._waiting.values()))
         self._waiting.clear()

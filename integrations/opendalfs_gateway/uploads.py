@@ -182,5 +182,7 @@ class Uploads:
         await self.sinks.add(mount, key, writer)
 
     def close(self) -> None:
-        """Drop the uploads."""
+        """Drop the uploads, and release their memory."""
+        for upload in self._uploads.values():
+            upload.parts.discard()
         self._uploads.clear()

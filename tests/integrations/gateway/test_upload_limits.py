@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,9 +65,25 @@ def test_unfinished_uploads_are_bounded_in_memory(server: Gateway, monkeypatch: 
     assert part_queue.BUDGET.held <= 3_000_000
 
 
+def test_a_stopped_server_releases_the_memory_of_its_uploads() -> None:
+    server = Gateway()
+    mounted = Mounted(server, "stopped")
+    # The second part waits for the first, which never comes.
+    mounted.s3.upload_part(**begin(mounted, "a"), PartNumber=2, Body=b"x" * 1_000_000)
+    held = part_queue.BUDGET.held
+    gc.disable()
+    try:
+        server.stop()
+        assert part_queue.BUDGET.held <= held - 1_000_000
+    finally:
+        gc.enable()
+
+
 def test_parts_that_wait_for_earlier_ones_are_bounded_over_all_uploads(
     server: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gc.collect()
+    assert eventually(lambda: part_queue.BUDGET.held == 0)
     monkeypatch.setattr(part_queue.BUDGET, "limit", 1_500_000)
     monkeypatch.setattr(part_queue, "_WAIT_SECONDS", 0.2)
     mounted = Mounted(server, "wait")
