@@ -29,7 +29,10 @@ SETTLE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Counters:
-    """Requests and bytes that passed the proxy since the last reset, by HTTP method."""
+    """Requests and bytes that passed the proxy since the last reset, by HTTP method.
+
+    `slow` counts the requests of the tail; see `DelayProxy.set`.
+    """
 
     requests_by_method: Mapping[str, int]
     sent_by_method: Mapping[str, int]
@@ -37,6 +40,7 @@ class Counters:
     failures_by_status: Mapping[str, int]
     connections: int
     peak: int
+    slow: int
     cpu: float
 
     @property
@@ -120,7 +124,7 @@ class DelayProxy:
         """
         return {**options, "endpoint_url": self.endpoint}
 
-    def set(self, latency: float, bandwidth: float) -> None:
+    def set(self, latency: float, bandwidth: float, tail: float = 0.0, factor: float = 20.0) -> None:
         """Change latency and bandwidth, from the next request on.
 
         Parameters
@@ -129,8 +133,12 @@ class DelayProxy:
             Least number of seconds from the last byte of a request to the first byte of its response.
         bandwidth : float
             Bytes per second that a connection carries at most; 0 is no limit.
+        tail : float
+            Share of requests that are slow, 0 to 1, chosen at random with a fixed seed.
+        factor : float
+            How many times the latency of a slow request is longer, and its bandwidth smaller.
         """
-        self._command(do="set", latency=latency, bandwidth=bandwidth)
+        self._command(do="set", latency=latency, bandwidth=bandwidth, tail=tail, factor=factor)
 
     def reset(self) -> None:
         """Set the counters to zero."""
@@ -157,6 +165,7 @@ class DelayProxy:
             failures_by_status=report["failures"],
             connections=report["connections"],
             peak=report["peak"],
+            slow=report["slow"],
             cpu=report["cpu"],
         )
 

@@ -160,6 +160,20 @@ def test_nothing_is_faster_than_it_is_set(proxy: DelayProxy, client: Any, place:
     assert time.monotonic() - start >= 0.5 * LARGE / 40e6
 
 
+def test_a_share_of_the_requests_is_slow(proxy: DelayProxy, client: Any, place: dict[str, str]) -> None:
+    client.put_object(**place, Body=b"x")
+    proxy.reset()
+    proxy.set(latency=0.001, bandwidth=0, tail=0.25, factor=60)
+    slow = 0
+    for _ in range(40):
+        start = time.monotonic()
+        client.head_object(**place)
+        slow += time.monotonic() - start >= 0.060
+    seen = proxy.counters()
+    assert 1 <= seen.slow < 40
+    assert slow >= seen.slow
+
+
 ODD_ANSWERS = {
     b"/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"5;name=value\r\nhello\r\n1\r\n!\r\n0\r\nChecksum: 1\r\n\r\n",

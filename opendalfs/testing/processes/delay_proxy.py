@@ -2,6 +2,7 @@
 
 * The first byte of a response leaves at least ``latency`` seconds after the last byte of its request.
 * A connection carries at most ``bandwidth`` bytes per second, in each direction.
+* A random share ``tail`` of the requests is ``factor`` times slower in both.
 * Every request is counted, with the bytes of its body and of the body of its response.
 
 The proxy uses little processor time, which clients and server need. On Linux, `os.splice` moves bodies from
@@ -60,11 +61,14 @@ class Relay(threading.Thread):
         method = request.first[0]
         with self._traffic.request(method):
             server = self._ready_server()
-            self._client.pacer.prepare()
-            server.pacer.prepare()
+            slower = self._speed.draw()
+            if slower > 1:
+                self._traffic.slowed()
+            self._client.pacer.prepare(slower)
+            server.pacer.prepare(slower)
             server.send(request.raw)
             refusal = self._relay_request_body(request, server)
-            due = time.monotonic() + self._speed.latency
+            due = time.monotonic() + self._speed.latency * slower
             response = refusal or self._read_response(server)
             time.sleep(max(0.0, due - time.monotonic()))
             return self._relay_response(method, response, server) and not (refusal or request.closes)
@@ -134,8 +138,8 @@ def _accept(listener: socket.socket, server: tuple[str, int], speed: Speed, traf
 def _execute(command: dict[str, Any], speed: Speed, traffic: Traffic) -> dict[str, Any]:
     """Execute one command and return its result."""
     if command["do"] == "set":
-        speed.latency = command.get("latency", speed.latency)
-        speed.bandwidth = command.get("bandwidth", speed.bandwidth)
+        for name in ("latency", "bandwidth", "tail", "factor"):
+            setattr(speed, name, command[name])
     elif command["do"] == "reset":
         traffic.reset()
     elif command["do"] == "report":

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 PIECE = 1 << 20
@@ -33,6 +34,7 @@ class Traffic:
     failures: Counter[str] = field(default_factory=Counter)
     connections: int = 0
     peak: int = 0
+    slow: int = 0
     _in_flight: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -55,6 +57,11 @@ class Traffic:
         with self._changed:
             self.connections += 1
 
+    def slowed(self) -> None:
+        """Count a request of the tail."""
+        with self._changed:
+            self.slow += 1
+
     def add(self, what: Counter[str], key: str, amount: int) -> None:
         """Add an amount to one of the counters."""
         with self._changed:
@@ -64,7 +71,7 @@ class Traffic:
         """Return the counters once no request is in flight, or after ``settle`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: not self._in_flight, timeout=settle)
-            names = ("requests", "sent", "received", "failures", "connections", "peak")
+            names = ("requests", "sent", "received", "failures", "connections", "peak", "slow")
             figures = {name: getattr(self, name) for name in names}
             return {**figures, "cpu": time.process_time()}
 
@@ -73,16 +80,27 @@ class Traffic:
         with self._changed:
             for counter in (self.requests, self.sent, self.received, self.failures):
                 counter.clear()
-            self.connections, self.peak = 0, self._in_flight
+            self.connections, self.peak, self.slow = 0, self._in_flight, 0
 
 
 @dataclass
 class Speed:
-    """Latency in seconds, bandwidth in bytes per second (0 for no limit), and whether Python paces."""
+    """Latency in seconds, bandwidth in bytes per second (0 for no limit), and whether Python paces.
+
+    A random share of `tail` of the requests is `factor` times slower.
+    """
 
     latency: float
     bandwidth: float
     portable: bool
+    tail: float = 0.0
+    factor: float = 1.0
+    # Seeded, so that runs repeat.
+    random: Random = field(default_factory=lambda: Random(1))
+
+    def draw(self) -> float:
+        """Return how many times slower the next request is."""
+        return self.factor if self.tail and self.random.random() < self.tail else 1.0
 
 
 class Pacer:
@@ -95,11 +113,12 @@ class Pacer:
         self._by_kernel = not speed.portable
         self._due = 0.0
 
-    def prepare(self) -> None:
-        """Apply the bandwidth that is set now."""
-        if self._rate == self._speed.bandwidth:
+    def prepare(self, slower: float = 1.0) -> None:
+        """Apply the bandwidth that is set now, for a request that is `slower` times slower."""
+        rate = self._speed.bandwidth / slower
+        if self._rate == rate:
             return
-        self._rate = self._speed.bandwidth
+        self._rate = rate
         if self._by_kernel:
             rate = int(self._rate) or UNLIMITED
             packed = struct.pack("=I", min(rate, UNLIMITED))
