@@ -21,6 +21,7 @@ The wait for one of the filesystem's slots (`concurrency`) does not count.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
@@ -32,6 +33,7 @@ from opendalfs import tracing
 from opendalfs.runtime import process, workers
 
 from .operator_pair import OperatorPair
+from .outcomes import outcome_of
 
 __all__ = ["Call"]
 
@@ -43,6 +45,7 @@ class Call:
     """A context manager around one call to OpenDAL, by either transport."""
 
     __slots__ = (
+        "begun",
         "deadline",
         "key",
         "loop",
@@ -51,6 +54,7 @@ class Call:
         "operators",
         "pinned",
         "record",
+        "sent",
         "size",
         "task",
     )
@@ -63,6 +67,7 @@ class Call:
         pinned: bool = False,
         offset: int = 0,
         size: int | None = None,
+        sent: int = 0,
     ) -> None:
         self.operators = operators
         self.operation = operation
@@ -70,6 +75,8 @@ class Call:
         self.pinned = pinned
         self.offset = offset
         self.size = size
+        self.sent = sent
+        self.begun = 0.0
         self.task: asyncio.Task[object] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.deadline: float | None = None
@@ -121,22 +128,41 @@ class Call:
         if limit is None:
             return function(*args, **kwargs)
         limit.acquire()
+        self.begun = time.perf_counter()
         try:
-            return workers.run(partial(function, *args, **kwargs), self._seconds)
+            result = workers.run(partial(function, *args, **kwargs), self._seconds)
         except TimeoutError:
             operators.renew()
-            raise self._timeout_error() from None
+            error = self._timeout_error()
+            self._record_attempt(error)
+            raise error from None
+        except Exception as exc:
+            self._record_attempt(exc)
+            raise
         finally:
             limit.release()
+        self._record_attempt(result)
+        return result
 
     async def run_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function and await what it returns, within the timeout."""
+        """Send one request by a function, and await its result, within the timeout."""
+        try:
+            result = await self.step_async(function, *args, **kwargs)
+        except Exception as exc:
+            self._record_attempt(exc)
+            raise
+        self._record_attempt(result)
+        return result
+
+    async def step_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await a function that may send any number of requests, within the timeout."""
         operators = self.operators
         limit = operators.limit
         if limit is None:
             return await function(*args, **kwargs)
         if self.deadline is None:
             self.loop = await limit.acquire_async()
+        self.begun = time.perf_counter()
         try:
             if not operators.service.cancels:
                 return await self._run_to_end(asyncio.ensure_future(function(*args, **kwargs)))
@@ -187,6 +213,17 @@ class Call:
 
     def _timeout_error(self) -> Unexpected:
         return Unexpected(f"Unexpected (temporary) at {self.operation} => timeout after {self._seconds:g} s")
+
+    def _record_attempt(self, result: object) -> None:
+        """Record one attempt, with its result or its error, for the endpoint."""
+        endpoint = self.operators.endpoint
+        if endpoint is not None:
+            seconds = time.perf_counter() - self.begun
+            if isinstance(result, Exception):
+                endpoint.record(self.operation, 0, seconds, outcome_of(result))
+            else:
+                size = len(result) if type(result) is bytes else self.sent
+                endpoint.record(self.operation, size, seconds, "ok")
 
     def count(self, size: int, requests: int = 1) -> None:
         """Record the bytes and requests of the whole call."""

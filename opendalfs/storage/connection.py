@@ -117,20 +117,20 @@ class Connection(OperatorPair):
         """Read an object of unknown size with one request, piece by piece, all within `io_timeout`."""
         with Call(self, "read", key).in_task() as call:
             await call.hold_slot()
-            file = await call.run_async(self.async_operator.open, key, "rb")
+            file = await call.step_async(self.async_operator.open, key, "rb")
             total = 0
-            while piece := await call.run_async(file.read, _PIECE):
+            while piece := await call.step_async(file.read, _PIECE):
                 total += len(piece)
                 call.count(total)
                 yield piece
 
     async def write(self, key: str, data: bytes, **options: Any) -> None:
         """Write an object with one request."""
-        with Call(self, "write", key).in_task() as call:
+        with Call(self, "write", key, sent=len(data)).in_task() as call:
             await call.run_async(self.async_operator.write, key, data, **options)
             call.count(len(data))
             if not data and not self.capability.write_can_empty:
-                self._check_empty(key, await call.run_async(self._size, key))
+                self._check_empty(key, await call.step_async(self._size, key))
         self.write_times.record(key)
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
@@ -187,12 +187,12 @@ class Connection(OperatorPair):
         """
         paging = Paging(self.service, self.name(key.strip("/")), options, PAGE)
         with Call(self, "list", key).in_task() as call:
-            lister = await call.run_async(self.async_operator.list, key, **options)
+            lister = await call.step_async(self.async_operator.list, key, **options)
             page: list[Entry] = []
             ended = False
             while not ended:
                 count = paging.next_check - len(page)
-                taken = await call.run_async(_take, lister, count)
+                taken = await call.step_async(_take, lister, count)
                 page += taken
                 ended = len(taken) < count
                 if not ended and paging.check(page):
@@ -232,8 +232,8 @@ class Connection(OperatorPair):
     async def holds_any(self, key: str) -> bool:
         """Whether a directory or container holds anything; raises when the container is missing."""
         with Call(self, "list", key).in_task() as call:
-            lister = await call.run_async(self.async_operator.list, key, limit=1)
-            return bool(await call.run_async(_take, lister, 1))
+            lister = await call.step_async(self.async_operator.list, key, limit=1)
+            return bool(await call.step_async(_take, lister, 1))
 
     async def delete(self, key: str, **options: Any) -> None:
         """Delete a key; a missing one is no error."""
@@ -274,7 +274,7 @@ class Connection(OperatorPair):
     async def _remove_all(self, prefix: str) -> None:
         with Call(self, "delete", prefix).in_task() as call:
             self.write_times.forget_below(prefix)
-            await call.run_async(self.async_operator.remove_all, prefix or "/")
+            await call.step_async(self.async_operator.remove_all, prefix or "/")
             call.count(0, requests=2)
 
     async def copy(self, source: str, target: str) -> None:
@@ -361,7 +361,7 @@ class Connection(OperatorPair):
         """Return a signed GET request; sends no request itself."""
         self.require("presign_read", "sign URLs")
         with Call(self, "presign", key).in_task() as call:
-            request = await call.run_async(self.async_operator.presign_read, key, seconds)
+            request = await call.step_async(self.async_operator.presign_read, key, seconds)
             call.count(0, requests=0)
             return request
 

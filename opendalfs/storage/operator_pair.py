@@ -14,6 +14,7 @@ from opendalfs.options import Tuning, secret_values
 from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.services import Service
 
+from .endpoint import Endpoint
 from .write_times import WriteTimes
 
 __all__ = ["OperatorPair"]
@@ -42,6 +43,8 @@ class OperatorPair:
         caller's thread and without a timeout.
     write_times : WriteTimes, optional
         The times of writes, for a store that keeps none itself.
+    endpoint : Endpoint, optional
+        The server, shared with other filesystems; None for local services.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class OperatorPair:
         build: Callable[[], opendal.AsyncOperator],
         limit: ConcurrencyLimit | None = None,
         write_times: WriteTimes | None = None,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.service = service
         self.native = dict(native)
         self.tuning = tuning
         self.container = container
         self.limit = limit
+        self.endpoint = endpoint
         self.write_times = write_times or WriteTimes()
         # No method of its own: a listing calls it for each file.
         self.modified = self.write_times.modified

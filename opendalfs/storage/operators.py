@@ -21,6 +21,7 @@ from opendalfs.urls import check_key
 
 from . import local_disk
 from .connection import Connection
+from .endpoint import endpoint_of
 from .write_times import WriteTimes
 
 __all__ = ["connect", "follow_link"]
@@ -110,7 +111,8 @@ def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, con
     options = {**native, **container_options(service, container, native)}
     if service.locality is Locality.REMOTE:
         build = partial(_layered, service, options, tuning)
-        return Connection(service, options, tuning, container, build, _limit_of(service, native, tuning))
+        limit, endpoint = _limit_of(service, native, tuning), endpoint_of(service, options)
+        return Connection(service, options, tuning, container, build, limit, endpoint=endpoint)
     build = partial(_shared, service, options)
     write_times = None
     if service.locality is Locality.PROCESS:

@@ -17,7 +17,7 @@ __all__ = ["AsyncUpload", "Upload", "open_upload"]
 async def open_upload(operators: OperatorPair, key: str, **options: Any) -> AsyncUpload:
     """Start a multipart upload from a coroutine."""
     with Call(operators, "write", key).in_task() as call:
-        file = await call.run_async(operators.async_operator.open, key, "wb", **options)
+        file = await call.step_async(operators.async_operator.open, key, "wb", **options)
     return AsyncUpload(operators, key, file)
 
 
@@ -47,7 +47,7 @@ class AsyncUpload:
         """
         _check_open(self._ended, self._key)
         with Call(self._operators, "write", self._key).in_task() as call:
-            await call.run_async(self._file.write, data)
+            await call.step_async(self._file.write, data)
             call.count(len(data))
 
     async def complete(self) -> None:
@@ -61,7 +61,7 @@ class AsyncUpload:
         _check_open(self._ended, self._key)
         self._ended = True
         with Call(self._operators, "write", self._key).in_task() as call:
-            await call.run_async(self._file.close)
+            await call.step_async(self._file.close)
         self._operators.write_times.record(self._key)
 
 

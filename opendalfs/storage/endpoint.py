@@ -1,0 +1,118 @@
+"""What the requests to one server have shown: one `Endpoint` for all filesystems of the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from opendalfs.errors import redact
+from opendalfs.runtime import process
+from opendalfs.services import Locality, Service
+
+__all__ = ["Endpoint", "Outcome", "endpoint_of"]
+
+Outcome = Literal["ok", "throttled", "timeout", "unreachable", "error"]
+"""How an attempt ended. ``"throttled"``: the server asked for fewer requests; ``"timeout"``: it sent nothing
+for too long; ``"unreachable"``: no connection; ``"error"``: anything else, such as a missing object."""
+
+_PLACES: Final = ("region", "account_name")
+"""Options that decide on the server where no endpoint is passed."""
+
+
+class Endpoint:
+    """One server, and the outcomes of all attempts of this process to send it a request.
+
+    Parameters
+    ----------
+    scheme : str
+        OpenDAL's name of the service.
+    address : str
+        The endpoint's URL without credentials; for the service's default one, what else decides on it, such
+        as the region.
+
+    Attributes
+    ----------
+    counts : dict
+        Number of attempts for each `Outcome`.
+    """
+
+    __slots__ = ("__weakref__", "address", "counts", "scheme")
+
+    def __init__(self, scheme: str, address: str) -> None:
+        self.scheme = scheme
+        self.address = address
+        self.counts: dict[Outcome, int] = {
+            "ok": 0,
+            "throttled": 0,
+            "timeout": 0,
+            "unreachable": 0,
+            "error": 0,
+        }
+
+    def record(self, operation: str, size: int, seconds: float, outcome: Outcome) -> None:
+        """Record one attempt; from any thread, about 1 µs.
+
+        Parameters
+        ----------
+        operation : str
+            ``"stat"``, ``"read"``, ``"write"``, ``"delete"``, ``"copy"`` or ``"rename"``. Steps of lists, of
+            multipart uploads and of recursive removals are not recorded: they are not one request each.
+        size : int
+            Bytes of content that were read or written.
+        seconds : float
+            From the start of the attempt to its end, without waits before it.
+        outcome : Outcome
+            How it ended.
+        """
+        # Without a lock: a count that is lost between two threads changes nothing.
+        self.counts[outcome] += 1
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server has ever answered."""
+        return any(self.counts[outcome] for outcome in ("ok", "throttled", "error"))
+
+    def __repr__(self) -> str:
+        """Return the service and the address."""
+        return f"Endpoint({self.scheme!r}, {self.address!r})"
+
+
+_lock = threading.Lock()
+_endpoints: dict[tuple[str, str], Endpoint] = {}
+
+
+def endpoint_of(service: Service, native: Mapping[str, str]) -> Endpoint | None:
+    """Return the endpoint that options name; None for local services.
+
+    Parameters
+    ----------
+    service : Service
+        The service.
+    native : Mapping
+        Options as `options.check` returns them.
+
+    Returns
+    -------
+    Endpoint or None
+        The same one for equal services and addresses, in this process.
+    """
+    if service.locality is not Locality.REMOTE:
+        return None
+    address = native.get(service.endpoint) or " ".join(native[name] for name in _PLACES if name in native)
+    key = (service.scheme, redact(address).rstrip("/").lower())
+    with _lock:
+        found = _endpoints.get(key)
+        if found is None:
+            found = _endpoints[key] = Endpoint(*key)
+        return found
+
+
+def _reset() -> None:
+    """Begin without endpoints in a forked child, which may be on another network."""
+    global _lock
+    _lock = threading.Lock()
+    _endpoints.clear()
+
+
+process.after_fork(_reset)
