@@ -47,8 +47,9 @@ def test_latency_and_bandwidth_are_found_among_late_requests(first_byte: float, 
         latency.record(size, (first_byte + size / bandwidth) * late)
     assert latency.first_byte == pytest.approx(first_byte, rel=0.5)
     assert latency.bandwidth is not None
-    # Where the wait for the first byte is the most of it, its variation hides the transfer.
-    assert bandwidth / 4 < latency.bandwidth < bandwidth * 1.5
+    # The wait for the first byte varies by 0.2 of it, which may hide a transfer of 1 MB.
+    shown = min(bandwidth, 1e6 / (0.2 * first_byte))
+    assert shown / 4 < latency.bandwidth < bandwidth * 1.5
 
 
 def test_nothing_is_known_before_the_first_requests() -> None:
