@@ -10,6 +10,8 @@ from opendalfs.errors import redact
 from opendalfs.runtime import process
 from opendalfs.services import Locality, Service
 
+from .latency import Latency
+
 __all__ = ["Endpoint", "Outcome", "endpoint_of"]
 
 Outcome = Literal["ok", "throttled", "timeout", "unreachable", "error"]
@@ -35,13 +37,16 @@ class Endpoint:
     ----------
     counts : dict
         Number of attempts for each `Outcome`.
+    latency : Latency
+        Recent durations of reads and stats.
     """
 
-    __slots__ = ("__weakref__", "address", "counts", "scheme")
+    __slots__ = ("__weakref__", "address", "counts", "latency", "scheme")
 
     def __init__(self, scheme: str, address: str) -> None:
         self.scheme = scheme
         self.address = address
+        self.latency = Latency()
         self.counts: dict[Outcome, int] = {
             "ok": 0,
             "throttled": 0,
@@ -67,6 +72,8 @@ class Endpoint:
         """
         # Without a lock: a count that is lost between two threads changes nothing.
         self.counts[outcome] += 1
+        if outcome == "ok" and operation in ("read", "stat"):
+            self.latency.record(size, seconds)
 
     @property
     def answered(self) -> bool:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from opendalfs.storage.endpoint import Endpoint
 from opendalfs.storage.latency import Latency, Recent, size_class
 
 
@@ -73,3 +74,15 @@ def test_records_of_many_threads_are_kept() -> None:
     found = latency.quantile(1 << 20, 0.5, least=100)
     assert found is not None
     assert 1 <= found < 1.006
+
+
+def test_an_endpoint_learns_from_reads_and_stats_that_succeed() -> None:
+    endpoint = Endpoint("s3", "http://127.0.0.1:1")
+    for _ in range(20):
+        endpoint.record("stat", 0, 0.010, "ok")
+        endpoint.record("read", 1 << 20, 0.020, "ok")
+        endpoint.record("read", 0, 0.001, "error")
+        endpoint.record("write", 1 << 20, 0.900, "ok")
+        endpoint.record("read", 0, 0.001, "timeout")
+    assert endpoint.latency.first_byte == 0.010
+    assert endpoint.latency.quantile(1 << 20, 0.9, least=16) == 0.020
