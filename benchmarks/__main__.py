@@ -4,6 +4,7 @@
 
     python -m benchmarks                     all cases, then the report; a quarter of an hour
     python -m benchmarks -k arrow            one group, or any cases by a part of their name
+    python -m benchmarks --network far       the cases of the report's table of networks, far from the server
     python -m benchmarks report              write the report again, from the stored results
     python -m benchmarks --smoke             small and short: checks that it runs, not how fast
     python -m benchmarks --url opendal+s3://bucket/prefix -o key=... -o secret=...
@@ -22,6 +23,7 @@ from benchmarks.calibrate import Distance, calibrate
 from benchmarks.cases import CASES
 from benchmarks.cases.model import OURS, Case
 from benchmarks.context import SMOKE, Context, Settings, running, visiting
+from benchmarks.networks import DEFAULT, NETWORKS, compared
 from benchmarks.runner import Result, measure, set_distance
 from benchmarks.store import RESULTS, Run, save, software
 from benchmarks.tables import table
@@ -47,11 +49,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("do", nargs="?", choices=("run", "report", "list"), default="run", help="run by default")
-    add("-k", metavar="TEXT", default="", help="only cases whose name contains this")
+    add("-k", metavar="TEXT", action="append", help="only cases whose name contains this, or another -k")
+    add("--peer", metavar="TEXT", action="append", help="only opendalfs and peers whose name contains this")
+    add("--network", choices=NETWORKS, default=DEFAULT, help=f"latency and bandwidth ({DEFAULT})")
     add("--smoke", action="store_true", help="small and short: checks that it runs, not how fast")
     add("--scale", type=float, help="TPC-H scale factor (2; 0.1 with --smoke or --url)")
-    add("--latency-ms", type=float, help="milliseconds to a response's first byte (30)")
-    add("--bandwidth", type=float, help="bytes a second on a connection; 0: no limit (90e6)")
+    add("--latency-ms", type=float, help="milliseconds to a response's first byte; by the network")
+    add("--bandwidth", type=float, help="bytes a second on a connection; 0: no limit; by the network")
     add("--rounds", type=int, help="how often each peer does each piece of work at most (5)")
     add("--budget", type=float, help="seconds after which a case begins no further round (12)")
     add("--url", help="a storage of yours: opendal+s3://bucket/prefix; written below opendalfs-benchmarks/")
@@ -60,13 +64,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--results", type=Path, metavar="DIRECTORY", help="where the JSON goes (benchmarks/results)")
     given = parser.parse_args(arguments)
     given.settings = _settings(given)
-    if given.results is None and not given.smoke and not given.url:
+    if given.results is None and not (given.smoke or given.url or given.peer):
         given.results = RESULTS
     return given
 
 
 def _settings(given: argparse.Namespace) -> Settings:
     base = SMOKE if given.smoke else Settings(scale=0.1, rounds=3, share=0.2) if given.url else Settings()
+    if given.network != DEFAULT:
+        base = base.on(given.network)
     latency = None if given.latency_ms is None else given.latency_ms / 1000
     overrides = {
         "scale": given.scale,
@@ -91,12 +97,21 @@ def choose(given: argparse.Namespace) -> list[Case]:
     list of Case
         On the user's own storage only those that read, without added latency.
     """
-    chosen = [case for case in CASES if given.k in case.label]
+    chosen = [case for case in CASES if not given.k or any(text in case.label for text in given.k)]
+    if given.network != DEFAULT and not given.k:
+        chosen = [case for case in chosen if compared(case.label)]
+    if given.peer:
+        chosen = [_with_peers(case, given.peer) for case in chosen]
     if given.smoke:
         chosen = [case for case in chosen if not case.once]
     if given.url:
         chosen = [c for c in chosen if not (c.writes or c.near or c.axis)]
     return chosen
+
+
+def _with_peers(case: Case, texts: list[str]) -> Case:
+    kept = (peer for peer in case.peers if peer == OURS or any(text in peer for text in texts))
+    return replace(case, peers={peer: case.peers[peer] for peer in kept})
 
 
 def run(given: argparse.Namespace) -> list[Result]:

@@ -3,7 +3,7 @@
 ::
 
     python -m benchmarks.against HEAD~5                 every case that ours can do
-    python -m benchmarks.against v0.1.0 -k raw --rounds 9
+    python -m benchmarks.against v0.1.0 -k raw --rounds 9 --network far
 
 Each of the two has a process of its own, as both are called `opendalfs`. They share one server, one proxy and
 one interpreter environment, and take turns; in every other round the second goes first.
@@ -27,6 +27,7 @@ from typing import Any, Self
 from benchmarks.cases import CASES
 from benchmarks.cases.model import OURS, Case
 from benchmarks.context import Context, Settings, running
+from benchmarks.networks import DEFAULT, NETWORKS, compared
 from benchmarks.runner import set_distance
 
 _ROOT = Path(__file__).parents[1]
@@ -177,13 +178,16 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.against", description=__doc__)
     parser.add_argument("commit", help="what to compare with")
     parser.add_argument("-k", metavar="TEXT", action="append", help="only cases whose name contains this")
+    parser.add_argument("--network", choices=NETWORKS, default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=Settings.scale)
     given = parser.parse_args(arguments)
     # Cases that start processes of their own or take minutes say nothing about two checkouts.
     cases = [case for case in CASES if OURS in case.peers and not case.once]
+    if given.network != DEFAULT and not given.k:
+        cases = [case for case in cases if compared(case.label)]
     cases = [case for case in cases if not given.k or any(text in case.label for text in given.k)]
-    settings = Settings(scale=given.scale, rounds=given.rounds)
+    settings = Settings(scale=given.scale, rounds=given.rounds).on(given.network)
     with ExitStack() as stack:
         context = stack.enter_context(running(settings))
         root = stack.enter_context(checked_out(given.commit))

@@ -42,6 +42,7 @@ def calibrate(context: Context) -> Distance:
         What was measured.
     """
     if context.proxy:
+        # Without slow requests, as few are made.
         context.proxy.set(context.settings.latency, context.settings.bandwidth)
     path = context.remote(context.lineitem)
     small = Part(path, 0, 1)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import opendalfs
 from benchmarks import data
 from benchmarks.access import Access, Skipped
 from benchmarks.httpfs import Httpfs
+from benchmarks.networks import DEFAULT, NETWORKS, Network
 from benchmarks.raw_http import RawClient
 from opendalfs.testing import DelayProxy, s3_server
 
@@ -36,7 +37,7 @@ FOLDER = "opendalfs-benchmarks"
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a run. The defaults are an S3 in the same region, and data of some hundred megabytes.
+    """Settings of a run. The defaults are the network ``lab``, and data of some hundred megabytes.
 
     Parameters
     ----------
@@ -52,21 +53,37 @@ class Settings:
         Seconds after which a case starts no further round, once it has had three.
     share : float
         Fraction of the full number of files, keys and ranges.
+    network : str
+        Name of the network that gave latency and bandwidth.
+    slow_share, slow_factor : float
+        Fraction of the requests that are slow, and how many times as long they take.
     """
 
     scale: float = 2.0
-    latency: float = 0.030
-    bandwidth: float = 90e6
+    latency: float = NETWORKS[DEFAULT].latency
+    bandwidth: float = NETWORKS[DEFAULT].bandwidth
     rounds: int = 5
     budget: float = 12.0
     share: float = 1.0
+    network: str = DEFAULT
+    slow_share: float = 0.0
+    slow_factor: float = 1.0
+
+    def on(self, network: str) -> Settings:
+        """Return these settings with the latency and the bandwidth of a network."""
+        there = NETWORKS[network]
+        return replace(
+            self,
+            network=network,
+            latency=there.latency,
+            bandwidth=there.bandwidth,
+            slow_share=there.slow_share,
+            slow_factor=there.slow_factor,
+        )
 
     def __str__(self) -> str:
-        limit = f"{self.bandwidth / 1e6:g} MB/s a connection" if self.bandwidth else "no limit"
-        return (
-            f"TPC-H scale {self.scale:g}, {self.latency * 1e3:g} ms to the first byte, {limit}, "
-            f"at most {self.rounds} rounds"
-        )
+        network = Network("", self.latency, self.bandwidth, self.slow_share, self.slow_factor)
+        return f"TPC-H scale {self.scale:g}, {network}, at most {self.rounds} rounds"
 
 
 SMOKE = Settings(scale=0.1, latency=0.001, rounds=0, share=0.02)

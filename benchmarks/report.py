@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
+from benchmarks import network_report, plots
 from benchmarks.cases.model import LIMIT, LOCAL, OURS, S3FS, TUNED
 from benchmarks.causes import slower
 from benchmarks.context import Settings
@@ -72,7 +72,7 @@ def write(results: Path) -> Path:
         raise SystemExit(f"no results in {results}: run `python -m benchmarks` first")
     _draw(runs, results)
     report = results.parent / "REPORT.md"
-    report.write_text("\n".join(_lines(runs, results.name)) + "\n")
+    report.write_text("\n".join(_lines(runs, results)) + "\n")
     return report
 
 
@@ -97,16 +97,17 @@ def _grown(runs: dict[str, Run]) -> dict[str, list[Result]]:
     return found
 
 
-def _lines(runs: dict[str, Run], folder: str) -> Iterator[str]:
+def _lines(runs: dict[str, Run], results: Path) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield from _about(runs)
     yield ""
-    yield f"![Time taken by others, opendalfs = 1x]({folder}/overview.svg)"
+    yield f"![Time taken by others, opendalfs = 1x]({results.name}/overview.svg)"
     yield ""
     yield _HOW
     for group, run in runs.items():
-        yield from _section(group, run, runs, folder)
+        yield from _section(group, run, runs, results.name)
+    yield from network_report.lines(results)
 
 
 def _about(runs: dict[str, Run]) -> Iterator[str]:

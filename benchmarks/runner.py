@@ -137,7 +137,12 @@ def set_distance(case: Case, context: Context) -> None:
         context.proxy.set(latency=0, bandwidth=0)
     else:
         latency = settings.latency if case.latency is None else case.latency
-        context.proxy.set(latency=latency, bandwidth=settings.bandwidth)
+        context.proxy.set(
+            latency,
+            settings.bandwidth,
+            tail=settings.slow_share,
+            factor=settings.slow_factor,
+        )
 
 
 def measure(case: Case, context: Context) -> Result:

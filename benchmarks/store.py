@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.calibrate import Distance
 from benchmarks.cases import CASES, GROUPS
 from benchmarks.context import Settings
+from benchmarks.networks import DEFAULT
 from benchmarks.runner import Result
 
 __all__ = ["RESULTS", "Run", "environment", "load", "save", "software"]
@@ -96,6 +97,8 @@ def software() -> str:
 def save(run: Run, directory: Path = RESULTS) -> None:
     """Write a file per group; cases that were not measured now keep their results.
 
+    Results of a network other than the default one go to a directory of its name within the directory.
+
     Parameters
     ----------
     run : Run
@@ -103,6 +106,8 @@ def save(run: Run, directory: Path = RESULTS) -> None:
     directory : Path
         The directory; created if missing.
     """
+    if run.about["settings"]["network"] != DEFAULT:
+        directory /= run.about["settings"]["network"]
     directory.mkdir(parents=True, exist_ok=True)
     for group in dict.fromkeys(result.group for result in run.results):
         file = directory / f"{group}.json"

@@ -21,6 +21,7 @@ from benchmarks.cases.model import LIMIT, LOCAL, OURS, Case, Peer
 from benchmarks.causes import CAUSES
 from benchmarks.context import Context, Settings
 from benchmarks.measured import Elsewhere, timed
+from benchmarks.networks import DEFAULT, compared
 from benchmarks.raw_http import Part, parquet_waves, pieces
 from benchmarks.report import write
 from benchmarks.runner import Disagreement, Result, Sample, measure, order
@@ -96,6 +97,27 @@ def test_the_command_line_changes_the_settings() -> None:
     assert {c.group for c in choose(given)} >= {"arrow"}
     assert all("arrow" in c.label for c in choose(given))
     assert parse(["--smoke"]).results is None
+
+
+def test_a_network_sets_latency_and_bandwidth_and_chooses_the_cases_of_its_table() -> None:
+    given = parse(["--network", "tail", "--rounds", "9"])
+    assert given.settings == Settings(rounds=9).on("tail")
+    assert given.settings.slow_share == 0.02
+    assert {case.label for case in choose(given)} == {c.label for c in CASES if compared(c.label)}
+    assert "20x slower" in str(given.settings)
+    lab = parse([])
+    assert lab.settings == Settings() == Settings().on(DEFAULT)
+    assert len(choose(lab)) == len(CASES)
+
+
+def test_peers_and_cases_can_be_chosen() -> None:
+    given = parse(["--network", "lan", "-k", "all columns", "-k", "Q6, cold", "--peer", "pyarrow S3"])
+    assert given.results is None
+    chosen = {case.label: list(case.peers) for case in choose(given)}
+    assert chosen == {
+        "arrow: pq.read_table, all columns": [OURS, "pyarrow S3FileSystem"],
+        "duckdb: Q6, cold": [OURS],
+    }
 
 
 # The runner
@@ -196,6 +218,18 @@ def test_runs_of_single_groups_make_one_report(tmp_path: Path) -> None:
     for plot in ("overview", "raw", "arrow"):
         assert f"results/{plot}.svg" in text
         ET.parse(results / f"{plot}.svg")
+
+
+def test_the_report_compares_networks(tmp_path: Path) -> None:
+    label = "arrow: pq.read_table, all columns"
+    for network, theirs in (("lab", 3.0), ("far", 0.5)):
+        found = [sampled(label, **{OURS: 1.0, "s3fs": 4.0, "pyarrow S3FileSystem": theirs})]
+        save(Run.now(Settings().on(network), None, found), tmp_path / "results")
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["arrow.json", "far"]
+    text = write(tmp_path / "results").read_text()
+    assert "| | lab | far |" in text
+    assert f"| {label} | 3.00x | 0.50x |" in text
+    assert f"| {label} | 1.000 | 3 | 4.000 (4.00x) | 0.500 (0.50x) |" in text
 
 
 def test_the_report_says_why_a_peer_is_faster(tmp_path: Path) -> None:

@@ -167,6 +167,14 @@ def _parquet_file() -> dict[str, Peer]:
     return _with_limit(peers(read), read, _lineitem, THREE)
 
 
+def _batches() -> dict[str, Peer]:
+    def read(filesystem: Any, path: str) -> Any:
+        scanned = ds.dataset(path, filesystem=filesystem).to_batches(columns=QUERY_6)
+        return sum(batch.num_rows for batch in scanned)
+
+    return _with_limit(peers(read), read, _lineitem, QUERY_6)
+
+
 def _directory() -> dict[str, Peer]:
     def read(filesystem: Any, path: str) -> Any:
         return pq.read_table(path, columns=THREE, filesystem=filesystem)
@@ -274,6 +282,7 @@ CASES = [
     _case("pq.read_table, all columns", read_columns(None)),
     _case("opendalfs_arrow.read_table, 4 columns", _planned()),
     _case("ParquetFile.read, 3 columns", _parquet_file()),
+    _case("dataset.to_batches, 4 columns", _batches(), repr),
     _case("directory of 20 files, 3 columns", _directory()),
     _case("hive tree with a partition filter", _tree()),
     _case("count_rows, 20 files", _count(), repr),
