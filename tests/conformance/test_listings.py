@@ -101,7 +101,7 @@ def test_the_root_lists_the_containers_own_files(tree: Place) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["memory", "s3"], indirect=True)
+@pytest.mark.parametrize("target", ["memory", pytest.param("s3", marks=pytest.mark.services)], indirect=True)
 def test_ten_thousand_keys_in_one_directory(listed: Place) -> None:
     fs, many = listed.fs, listed.path("many")
     names = [f"{many}/{i:05}" for i in range(10_000)]

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 OLDER = ROOT / ".cache" / f"duckdb-1-py{sys.version_info.major}.{sys.version_info.minor}"
 """Where DuckDB 1.5 is put, which the environment cannot hold beside 2.0."""
 
-REPEATS = 20
+REPEATS = 10
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,13 @@ def older_duckdb() -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", harness.SETTINGS)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(name, marks=[pytest.mark.services] if harness.SETTINGS[name] else [])
+        for name in harness.SETTINGS
+    ],
+)
 def test_results_are_those_of_local_files(lake: Lake, setting: str) -> None:
     con = harness.connect(lake.options, setting)
     if con is None:
@@ -119,7 +125,7 @@ def test_the_harness_catches_an_ordinary_handle(lake: Lake) -> None:
     assert found, "ordinary handles have become right: see whether DuckDB reads in another way now"
 
 
-@pytest.mark.slow
+@pytest.mark.services
 @pytest.mark.timeout(300)
 def test_an_older_duckdb(lake: Lake, older_duckdb: Path) -> None:
     lake.wait_until_cacheable()

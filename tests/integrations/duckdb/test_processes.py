@@ -82,7 +82,7 @@ def test_exit_with_an_unfinished_result(big: dict[str, Any], way: str) -> None:
 reader = con.execute(f"FROM '{url}'")
 print(reader.fetchone()[0])
 """
-    for _ in range(15 if way == "register" else 8):
+    for _ in range(6 if way == "register" else 3):
         assert run(UNFINISHED[way] + fetch, big).split()
 
 
