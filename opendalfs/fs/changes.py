@@ -16,6 +16,7 @@ from .expansion import as_paths, expand
 from .lookup import LookupFileSystem
 from .moves import move, move_file
 from .removal import check_removal, remove_file, remove_listed, remove_tree, topmost
+from .unfinished import clear_uploads
 
 __all__ = ["ChangingFileSystem"]
 
@@ -275,3 +276,71 @@ class ChangingFileSystem(LookupFileSystem):
     async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         if not await move_file(self, path1, path2, into_directory=True):
             raise not_recursive(path1, "mv")
+
+    # Unfinished writes
+
+    async def _clear_uploads(self, path: str, older_than: float = 86_400.0) -> list[str]:
+        """Remove what writes that never ended have left: parts of uploads on S3, staged files on local disks.
+
+        A write that fails or is discarded, and a writer that is killed, publishes nothing. Its parts stay
+        with an object store, which charges for them, until they are removed; no listing shows them.
+
+        Parameters
+        ----------
+        path : str
+            A bucket, a directory or a file. What belongs to it and to all below it is removed.
+        older_than : float, default 86,400
+            On S3, the least age of an upload in seconds, by the clock of the server. An upload that is still
+            in progress fails if it is removed. On local disks a lock shows whether the writer is alive, so
+            that files of dead writers are removed at any age.
+
+        Returns
+        -------
+        list of str
+            Path of the object for each upload that was aborted, and path of each staged file removed. Empty
+            for services that store in this process.
+
+        Raises
+        ------
+        UnsupportedError
+            If the service cannot list uploads. The message contains the lifecycle rule with which the service
+            removes them by itself, as a command to paste.
+        ImportError
+            On S3, if botocore is not installed.
+        OptionError
+            On S3, if the options assume a role.
+        OSError
+            If the server refuses it.
+
+        Notes
+        -----
+        OpenDAL cannot list or abort uploads, so botocore does it, with the endpoint, the region and the
+        credentials of this filesystem.
+
+        Examples
+        --------
+        >>> import opendalfs
+        >>> opendalfs.filesystem("memory").clear_uploads("lake")
+        []
+        """
+        return await clear_uploads(self, path, older_than)
+
+    async def _clear_multipart_uploads(self, bucket: str) -> list[str]:
+        """Abort all unfinished uploads of a bucket, as in s3fs: also those that are still in progress.
+
+        Parameters
+        ----------
+        bucket : str
+            The bucket, or a directory in it.
+
+        Returns
+        -------
+        list of str
+            As `clear_uploads` returns them.
+
+        Raises
+        ------
+        OSError
+            As of `clear_uploads`.
+        """
+        return await self._clear_uploads(bucket, older_than=0.0)

@@ -22,12 +22,12 @@ __all__ = ["add_blocking_methods"]
 
 C = TypeVar("C", bound=type)
 
-_OF_S3FS: Final = {"_object_version_info", "_url"}
-"""Coroutines that s3fs has beyond those of fsspec."""
+_BEYOND_FSSPEC: Final = {"_clear_multipart_uploads", "_clear_uploads", "_object_version_info", "_url"}
+"""Coroutines beyond those of fsspec, most of them of s3fs."""
 
 
 def add_blocking_methods(cls: C) -> C:
-    """Add a blocking method to a filesystem class for each coroutine that has one in fsspec or s3fs.
+    """Add a blocking method to a filesystem class for each coroutine that has one in fsspec or above.
 
     The coroutine ``_info`` gets the method ``info``, with the signature and the docstring of the coroutine if
     it has one, else with those of fsspec.
@@ -50,7 +50,9 @@ def add_blocking_methods(cls: C) -> C:
         method = getattr(cls, name, None)
         if inspect.isasyncgenfunction(method):
             setattr(cls, public, _iterator(name, _documented(method, default)))
-        elif inspect.iscoroutinefunction(method) and (default or name in async_methods or name in _OF_S3FS):
+        elif inspect.iscoroutinefunction(method) and (
+            default or name in async_methods or name in _BEYOND_FSSPEC
+        ):
             setattr(cls, public, _blocking(name, _documented(method, default)))
     return cls
 

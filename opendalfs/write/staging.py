@@ -12,7 +12,7 @@ from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import stages_writes
 from opendalfs.storage.staged_files import is_staged_name, remove_leftover, stage_file
 
-__all__ = ["Stage", "remove_leftovers"]
+__all__ = ["Stage", "clear_leftovers", "remove_leftovers"]
 
 
 def remove_leftovers(connection: Connection, key: str) -> None:
@@ -23,6 +23,34 @@ def remove_leftovers(connection: Connection, key: str) -> None:
     with suppress(OSError):
         for name in filter(is_staged_name, os.listdir(folder)):
             remove_leftover(os.path.join(folder, name))
+
+
+def clear_leftovers(connection: Connection, key: str) -> list[str]:
+    """Remove the staged files that killed writers of a file, or of all files below a directory, have left.
+
+    Parameters
+    ----------
+    connection : Connection
+        Of a local disk.
+    key : str
+        Key of a file, which need not exist, or of a directory.
+
+    Returns
+    -------
+    list of str
+        The keys of the staged files, in their order.
+    """
+    target = connection.local_path(key.rstrip("/"))
+    if os.path.isdir(target):
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(target) for name in names]
+    else:
+        folder, name = os.path.split(target)
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        # Names of more than 50 characters are cut in those of their staged files.
+        found = [os.path.join(folder, other) for other in names if other.startswith(f".{name[:50]}.")]
+    staged = [path for path in sorted(found) if is_staged_name(os.path.basename(path))]
+    root = connection.local_path("")
+    return [os.path.relpath(path, root).replace(os.sep, "/") for path in staged if remove_leftover(path)]
 
 
 class Stage:
