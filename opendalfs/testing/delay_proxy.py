@@ -8,7 +8,7 @@
         ...
         print(proxy.counters().requests)
 
-The proxy is the process `opendalfs.testing.processes.delay_proxy`, which explains the method.
+The proxy is the process `opendalfs.testing.processes.proxy`, which explains the method.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class DelayProxy:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "opendalfs.testing.processes.delay_proxy", *self._arguments],
+            [sys.executable, "-m", "opendalfs.testing.processes.proxy", *self._arguments],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

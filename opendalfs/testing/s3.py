@@ -27,6 +27,38 @@ SECRET_KEY = "minioadmin"
 REGION = "us-east-1"
 
 
+def s3_client(endpoint: str, access_key: str, secret_key: str, region: str) -> Any:
+    """Return a botocore client that does not retry.
+
+    Parameters
+    ----------
+    endpoint : str
+        URL of the server.
+    access_key, secret_key, region : str
+        Credentials and region.
+
+    Returns
+    -------
+    botocore.client.BaseClient
+        The client.
+    """
+    import botocore.session  # slow, so only where it is needed
+    from botocore.config import Config
+
+    return botocore.session.Session().create_client(
+        "s3",
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(
+            s3={"addressing_style": "path"},
+            signature_version="s3v4",  # of presigned URLs, too
+            retries={"total_max_attempts": 1},
+        ),
+    )
+
+
 class S3Server(Server):
     """Base class of the S3 servers. The default keys are those of a local MinIO."""
 
@@ -62,17 +94,7 @@ class S3Server(Server):
         botocore.client.BaseClient
             A client that does not retry.
         """
-        import botocore.session  # slow, so only where it is needed
-        from botocore.config import Config
-
-        return botocore.session.Session().create_client(
-            "s3",
-            region_name=self.region,
-            endpoint_url=endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
-        )
+        return s3_client(endpoint, self.access_key, self.secret_key, self.region)
 
     def has_bucket(self, name: str) -> bool:
         """Whether the server responds and has a bucket.

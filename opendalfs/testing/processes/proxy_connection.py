@@ -1,4 +1,4 @@
-"""Parts of the delay proxy: paced sockets that splice, HTTP heads, and counters."""
+"""Parts of the proxy: paced sockets that splice, HTTP heads, and counters."""
 
 from __future__ import annotations
 
@@ -166,6 +166,14 @@ class Head:
         value = self.fields.get("connection", "")
         return "close" in value or ("HTTP/1.0" in self.first and "keep-alive" not in value)
 
+    def edited(self, first: str | None = None, **fields: str | int | None) -> Head:
+        """Return a copy with another first line and other fields: ``_`` for ``-``, None removes one."""
+        changes = {name.replace("_", "-"): value for name, value in fields.items()}
+        old, *lines = self.raw.decode("latin-1").rstrip("\r\n").split("\r\n")
+        kept = [line for line in lines if line.partition(":")[0].strip().lower() not in changes]
+        added = [f"{name}: {value}" for name, value in changes.items() if value is not None]
+        return Head.parse("\r\n".join([first or old, *kept, *added, "", ""]).encode("latin-1"))
+
 
 class Connection:
     """One end of a relayed connection: a socket, bytes read too early, and a pipe for `os.splice`."""
@@ -184,6 +192,30 @@ class Connection:
         for end in self._pipe or ():
             os.close(end)
         self._pipe = None
+
+    def shut(self) -> None:
+        """Shut the socket down, from any thread: a thread that reads from it sees its end."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Close the socket so that the other end sees a reset instead of an end."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def closes_within(self, seconds: float | None) -> bool:
+        """Wait; return True as soon as the other end closes or sends anything, False after `seconds`."""
+        self.sock.settimeout(seconds)
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except (TimeoutError, BlockingIOError):
+            return False
+        except OSError:
+            return True
+        finally:
+            with contextlib.suppress(OSError):
+                self.sock.settimeout(None)
+        return True
 
     def is_idle_and_open(self) -> bool:
         """Whether the other end has neither closed nor sent anything."""
@@ -208,6 +240,38 @@ class Connection:
                 raise ConnectionClosed
             self._early += data
         return bytes(self._take(end + len(mark)))
+
+    def unread(self, data: bytes) -> None:
+        """Put data back, to be read next."""
+        self._early[:0] = data
+
+    def read(self, limit: int) -> bytes:
+        """Read at most `limit` bytes; raise `ConnectionClosed` at the end of the stream."""
+        data = bytes(self._take(limit)) or self.sock.recv(limit)
+        if not data:
+            raise ConnectionClosed
+        return data
+
+    def read_exactly(self, size: int) -> bytes:
+        """Read `size` bytes."""
+        pieces = []
+        while size:
+            pieces.append(self.read(size))
+            size -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def read_chunks(self) -> Iterator[bytes]:
+        """Read a chunked body with its trailers; yield its chunks."""
+        while size := int(self.read_until(b"\r\n").split(b";")[0], 16):
+            yield self.read_exactly(size)
+            self.read_until(b"\r\n")
+        while self.read_until(b"\r\n") != b"\r\n":
+            pass
+
+    def skip(self, size: int) -> None:
+        """Read `size` bytes and drop them."""
+        while size:
+            size -= len(self.read(min(size, PIECE)))
 
     def _take(self, size: int) -> bytearray:
         taken = self._early[:size]
