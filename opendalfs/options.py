@@ -123,6 +123,9 @@ class Tuning:
         Size of the parts of a multipart upload in bytes.
     max_gap : int, default 256 KiB
         Two ranges with a gap of at most so many bytes are fetched with one request.
+    hedge_reads : bool, default True
+        Send a read or a stat again if it takes much longer than recent ones of its size, and use the first
+        response. This takes at most 5 % more requests. Services that keep a connection pool have no hedges.
     verify_writes : bool, default False
         Stat each object after it is written or copied, and raise OSError if its size differs, or its etag if
         that is the MD5 of the content. This takes one more request for each write, and two for each copy.
@@ -150,6 +153,7 @@ class Tuning:
     read_chunk: int = 8 * MiB
     write_chunk: int = 8 * MiB
     max_gap: int = 256 * 1024
+    hedge_reads: bool = True
     verify_writes: bool = False
 
 

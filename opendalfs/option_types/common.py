@@ -26,6 +26,7 @@ class CommonOptions(TypedDict, total=False):
     read_chunk: int | None
     write_chunk: int | None
     max_gap: int | None
+    hedge_reads: bool | None
     verify_writes: bool | None
     asynchronous: bool
     loop: asyncio.AbstractEventLoop | None

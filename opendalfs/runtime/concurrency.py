@@ -72,6 +72,14 @@ class ConcurrencyLimit:
             self._cancel(waiter)
             raise
 
+    def try_acquire(self) -> bool:
+        """Return whether a slot was free; then it is taken until `release()`, which any thread may call."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            return False
+
     async def acquire_async(self) -> asyncio.AbstractEventLoop:
         """Wait in this task for a slot; return the argument for `release`."""
         loop = asyncio.get_running_loop()

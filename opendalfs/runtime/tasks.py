@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from . import executor, interrupts, process, workers
 
-__all__ = ["finish_in_thread", "gather", "run"]
+__all__ = ["finish_in_thread", "gather", "hedged", "run"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,6 +122,44 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
         await _wait_for_all(workers)
         raise
     return [results[i] for i in range(len(results))]
+
+
+async def hedged(
+    function: Callable[[], Awaitable[T]],
+    after: float,
+    hedge: Callable[[], bool],
+    settles: Callable[[BaseException], bool],
+) -> T:
+    """Await a function, and once more if it takes long; return the first result, and cancel the other call.
+
+    Parameters
+    ----------
+    function : coroutine function
+        Called without arguments.
+    after : float
+        Seconds after which the second call is made.
+    hedge : callable
+        Whether the second call is made; called at that time.
+    settles : callable
+        Whether the error of one call is raised at once; otherwise the other one may still return a result.
+    """
+    pending = [asyncio.ensure_future(function())]
+    try:
+        done = (await asyncio.wait(pending, timeout=after))[0]
+        if not done and hedge():
+            pending.append(asyncio.ensure_future(function()))
+        while True:
+            for call in [call for call in pending if call.done()]:
+                pending.remove(call)
+                error = call.exception()
+                if error is None or not pending or settles(error):
+                    return call.result()
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # The traceback of an error holds this frame.
+        error = None
+        for call in pending:
+            call.cancel()
 
 
 async def finish_in_thread(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -5,7 +5,8 @@ for the worker; Ctrl-C and a deadline end the wait. A call whose caller has stop
 its result is dropped. Workers are daemon threads, so that none keeps the process from exiting, unlike the
 threads of a `ThreadPoolExecutor`, which Python joins at exit.
 
-`run` makes one call and waits for it, and `start` does not wait. `executor` limits how many run at a time.
+`run` makes one call and waits for it, `run_hedged` makes a second one when the first is late, and `start`
+does not wait. `executor` limits how many run at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from . import interrupts, process
 
-__all__ = ["MAX_ABANDONED", "WAIT_SECONDS", "abandoned", "result", "run", "start"]
+__all__ = ["MAX_ABANDONED", "WAIT_SECONDS", "abandoned", "result", "run", "run_hedged", "start"]
 
 T = TypeVar("T")
 
@@ -38,17 +39,19 @@ class _Job(Generic[T]):
     """One call of a function, and its result or error. `for_engine`: whether it runs in an engine scope."""
 
     __slots__ = (
-        "_done",
         "_error",
         "_failed",
         "_for_engine",
         "_interrupted",
         "_result",
+        "done",
         "finished",
         "function",
     )
 
-    def __init__(self, function: Callable[[], T], for_engine: bool = False) -> None:
+    def __init__(
+        self, function: Callable[[], T], for_engine: bool = False, done: threading.Lock | None = None
+    ) -> None:
         self.function = function
         self.finished = False
         self._failed = False
@@ -56,8 +59,10 @@ class _Job(Generic[T]):
         self._for_engine = for_engine
         self._result: T | None = None
         self._error: BaseException | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
+        # Two jobs may share it, so that the end of either wakes the caller.
+        self.done = threading.Lock() if done is None else done
+        if done is None:
+            self.done.acquire()
 
     def run(self) -> None:
         """Make the call."""
@@ -89,26 +94,50 @@ class _Job(Generic[T]):
     def _wake(self) -> None:
         # Released already where the call ends and fails in the same moment.
         with suppress(RuntimeError):
-            self._done.release()
+            self.done.release()
 
     def wait(self, seconds: float) -> T:
         """Return the result, or raise TimeoutError and abandon the call."""
+        try:
+            if not self.ends_within(seconds):
+                raise TimeoutError
+        except BaseException:
+            self.abandon()
+            raise
+        return self.outcome()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait; return whether the call, or one with the same `done`, has ended."""
         threads = _threads
         threads.waiting.add(self)
         try:
             if not self._wait(min(seconds, threading.TIMEOUT_MAX)):
-                raise TimeoutError
-            if self._interrupted and not self.finished:
-                raise KeyboardInterrupt
-            if self._failed and not self.finished:
-                raise RuntimeError("storage cannot be used while the interpreter exits")
-        except BaseException:
-            threads.abandoned.add(self)
-            if self.finished:
-                threads.abandoned.discard(self)
-            raise
+                return False
         finally:
             threads.waiting.discard(self)
+        if not self.finished:
+            self.raise_if_interrupted()
+        return True
+
+    def raise_if_interrupted(self) -> None:
+        """Raise if the caller was woken by Ctrl-C or by the exit of the interpreter."""
+        if self._interrupted:
+            raise KeyboardInterrupt
+        if self._failed:
+            raise RuntimeError("storage cannot be used while the interpreter exits")
+
+    def abandon(self) -> None:
+        """Count the call as one that no caller waits for, until it ends."""
+        _threads.abandoned.add(self)
+        if self.finished:
+            _threads.abandoned.discard(self)
+
+    def error(self) -> BaseException | None:
+        """Return the error of a call that has ended."""
+        return self._error
+
+    def outcome(self) -> T:
+        """Return the result of a call that has ended, or raise its error."""
         error = self._error
         if error is not None:
             try:
@@ -125,11 +154,11 @@ class _Job(Generic[T]):
             return self._wait_in_slices(seconds)
 
     def _wait_in_slices(self, seconds: float) -> bool:
-        if self._done.acquire(timeout=min(seconds, WAIT_SECONDS)):
+        if self.done.acquire(timeout=min(seconds, WAIT_SECONDS)):
             return True
         deadline = time.monotonic() + seconds - WAIT_SECONDS
         while (left := deadline - time.monotonic()) > 0:
-            if self._done.acquire(timeout=min(left, WAIT_SECONDS)):
+            if self.done.acquire(timeout=min(left, WAIT_SECONDS)):
                 return True
         return False
 
@@ -213,6 +242,62 @@ def run(function: Callable[[], T], seconds: float) -> T:
     job = _Job(function, interrupts.in_engine_scope())
     _threads.start(job)
     return job.wait(seconds)
+
+
+def run_hedged(
+    function: Callable[[], T],
+    seconds: float,
+    after: float,
+    hedge: Callable[[], bool],
+    settles: Callable[[BaseException], bool],
+) -> T:
+    """Call a function in a worker, and once more if it takes long; return the first result.
+
+    Parameters
+    ----------
+    function : callable
+        Called without arguments.
+    seconds : float
+        How long to wait for both calls.
+    after : float
+        Seconds after which the second call is made.
+    hedge : callable
+        Whether the second call is made; called at that time, in this thread.
+    settles : callable
+        Whether the error of one call is raised at once; otherwise the other one may still return a result.
+
+    Returns
+    -------
+    object
+        What the call returns that ends first; the other one is abandoned.
+
+    Raises
+    ------
+    TimeoutError
+        When both take longer; they are abandoned.
+    """
+    ends = time.monotonic() + seconds
+    first = _Job(function, interrupts.in_engine_scope())
+    pending = [first]
+    _threads.start(first)
+    try:
+        if not first.ends_within(min(after, seconds)) and hedge():
+            pending.append(_Job(function, done=first.done))
+            _threads.start(pending[1])
+        while True:
+            for job in [job for job in pending if job.finished]:
+                pending.remove(job)
+                error = job.error()
+                if error is None or not pending or settles(error):
+                    return job.outcome()
+            first.raise_if_interrupted()
+            if not first.ends_within(max(0.0, ends - time.monotonic())):
+                raise TimeoutError
+    finally:
+        # The traceback of an error holds this frame.
+        error = None
+        for job in pending:
+            job.abandon()
 
 
 def start(function: Callable[[], object]) -> None:

@@ -31,7 +31,9 @@ from opendal.exceptions import Unexpected
 
 from opendalfs import tracing
 from opendalfs.runtime import process, workers
+from opendalfs.runtime.tasks import hedged
 
+from .hedging import Hedge
 from .operator_pair import OperatorPair
 from .outcomes import outcome_of
 
@@ -130,7 +132,7 @@ class Call:
         limit.acquire()
         self.begun = time.perf_counter()
         try:
-            result = workers.run(partial(function, *args, **kwargs), self._seconds)
+            result = self._wait(partial(function, *args, **kwargs))
         except TimeoutError:
             operators.renew()
             error = self._timeout_error()
@@ -143,6 +145,14 @@ class Call:
             limit.release()
         self._record_attempt(result)
         return result
+
+    def _wait(self, function: Callable[[], T]) -> T:
+        """Call a function in a worker; send its request again if it is late."""
+        hedge = Hedge.of(self.operators, self.operation, self.size, self.record)
+        if hedge is None:
+            return workers.run(function, self._seconds)
+        with hedge:
+            return workers.run_hedged(function, self._seconds, hedge.after, hedge.may_start, hedge.settles)
 
     async def run_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Send one request by a function, and await its result, within the timeout."""
@@ -166,8 +176,13 @@ class Call:
         try:
             if not operators.service.cancels:
                 return await self._run_to_end(asyncio.ensure_future(function(*args, **kwargs)))
+            hedge = Hedge.of(operators, self.operation, self.size, self.record)
             async with asyncio.timeout_at(self._ends_at()):
-                return await function(*args, **kwargs)
+                if hedge is None:
+                    return await function(*args, **kwargs)
+                with hedge:
+                    request = partial(function, *args, **kwargs)
+                    return await hedged(request, hedge.after, hedge.may_start, hedge.settles)
         except TimeoutError:
             raise self._timeout_error() from None
         finally:
@@ -229,7 +244,7 @@ class Call:
         """Record the bytes and requests of the whole call."""
         if self.record is not None:
             self.record.bytes = size
-            self.record.requests = requests
+            self.record.requests = requests + self.record.hedges
 
 
 def _discard_error(request: asyncio.Future[Any]) -> None:

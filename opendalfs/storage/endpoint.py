@@ -10,6 +10,7 @@ from opendalfs.errors import redact
 from opendalfs.runtime import process
 from opendalfs.services import Locality, Service
 
+from .hedge_budget import HedgeBudget
 from .latency import Latency
 
 __all__ = ["Endpoint", "Outcome", "endpoint_of"]
@@ -18,6 +19,7 @@ Outcome = Literal["ok", "throttled", "timeout", "unreachable", "error"]
 """How an attempt ended. ``"throttled"``: the server asked for fewer requests; ``"timeout"``: it sent nothing
 for too long; ``"unreachable"``: no connection; ``"error"``: anything else, such as a missing object."""
 
+_TROUBLES: Final = frozenset({"throttled", "timeout", "unreachable"})
 _PLACES: Final = ("region", "account_name")
 """Options that decide on the server where no endpoint is passed."""
 
@@ -39,14 +41,17 @@ class Endpoint:
         Number of attempts for each `Outcome`.
     latency : Latency
         Recent durations of reads and stats.
+    hedges : HedgeBudget
+        Which late requests may be sent again.
     """
 
-    __slots__ = ("__weakref__", "address", "counts", "latency", "scheme")
+    __slots__ = ("__weakref__", "address", "counts", "hedges", "latency", "scheme")
 
     def __init__(self, scheme: str, address: str) -> None:
         self.scheme = scheme
         self.address = address
         self.latency = Latency()
+        self.hedges = HedgeBudget(self.latency)
         self.counts: dict[Outcome, int] = {
             "ok": 0,
             "throttled": 0,
@@ -74,6 +79,8 @@ class Endpoint:
         self.counts[outcome] += 1
         if outcome == "ok" and operation in ("read", "stat"):
             self.latency.record(size, seconds)
+        elif outcome in _TROUBLES:
+            self.hedges.pause()
 
     @property
     def answered(self) -> bool:

@@ -57,6 +57,11 @@ class Trace:
         return sum(r.requests for r in self.records)
 
     @property
+    def hedges(self) -> int:
+        """Number of requests that repeated a late one; `requests` contains them."""
+        return sum(r.hedges for r in self.records)
+
+    @property
     def bytes(self) -> int:
         """Bytes of content read and written."""
         return sum(r.bytes for r in self.records)
@@ -139,9 +144,10 @@ class Trace:
         rows = [f"{'operation':<12}{'requests':>9}{'bytes':>15}"]
         rows += [f"{op:<12}{n:>9,}{moved[op]:>15,}" for op, n in requests.most_common()]
         rows.append(f"{'all':<12}{self.requests:>9,}{self.bytes:>15,}")
+        repeated = f", {self.hedges:,} hedges" if self.hedges else ""
         rows.append(
             f"{self.round_trips} round trips on the critical path, {self.in_flight} most in flight, "
-            f"{self.bytes_wanted:,} bytes wanted"
+            f"{self.bytes_wanted:,} bytes wanted{repeated}"
         )
         return "\n".join(rows)
 

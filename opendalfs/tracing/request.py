@@ -33,6 +33,9 @@ class Request:
         part, one to begin, one to complete). Two counts are not exact: a server-side copy counts as 1,
         although OpenDAL sends a HEAD before it on S3; the removal of a directory counts as 2, which is what
         S3 needs for every 1,000 keys.
+    hedges : int
+        How many of the requests repeat a late one (`opendalfs.Tuning.hedge_reads`). `bytes` counts the
+        content once, although two responses may carry it.
     thread : str
         Name of the thread that made the call.
     error : str
@@ -59,6 +62,7 @@ class Request:
     size: int | None = None
     bytes: int = 0
     requests: int = 1
+    hedges: int = 0
     thread: str = ""
     error: str = ""
 
@@ -78,4 +82,4 @@ class Request:
 
         Each page of a list does. A multipart upload begins, sends its parts in parallel, and completes.
         """
-        return min(self.requests, 3) if self.operation == "write" else self.requests
+        return min(self.requests, 3) if self.operation == "write" else self.requests - self.hedges
