@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from benchmarks.cases.arrow import PYARROW
+from benchmarks.cases.cold import QUERY, READS, WARM
 from benchmarks.cases.model import OBSTORE, S3FS
 from benchmarks.runner import Result
 
@@ -24,6 +26,11 @@ _REMOVAL: Final = (
 )
 _NATIVE: Final = "the same reader does the work; opendalfs adds the translation of options"
 
+_SECOND: Final = (
+    "memory, connections and threads are there already; docs/benchmarks.md says where the first time goes"
+)
+_IMPORTS: Final = "it imports neither opendalfs nor fsspec, asyncio and opendal, which opendalfs uses"
+
 CAUSES: Final = {
     ("raw: cat_file, 1 KiB", OBSTORE): "one request each; the rest is our deadline and error handling",
     ("raw: get, 500 small files", OBSTORE): f"{_PER_FILE}; opendalfs also lists the directory first",
@@ -36,6 +43,9 @@ CAUSES: Final = {
     ("raw: rm(recursive), 500 small files", OBSTORE): _REMOVAL,
     ("raw: rm(recursive), 500 small files", S3FS): _REMOVAL,
     ("raw: put, the big file", OBSTORE): "the server is the limit: parts by plain HTTP take as long",
+    **{(f"cold: {name}", WARM): _SECOND for name in (*READS, QUERY)},
+    ("cold: interpreter and imports", PYARROW): _IMPORTS,
+    ("cold: interpreter and imports", "Python itself"): _IMPORTS,
     ("polars: 4 columns", _POLARS): _NATIVE,
     ("polars: 4 columns, filter to 1 row group", _POLARS): _NATIVE,
 }

@@ -146,6 +146,16 @@ class Context:
         return data.tpch(self.settings.scale)["lineitem"]
 
     @cached_property
+    def orders(self) -> Path:
+        """The local orders."""
+        return data.tpch(self.settings.scale)["orders"]
+
+    @cached_property
+    def small_tables(self) -> Path:
+        """The local directory of 400 small files."""
+        return data.small_tables(self.count(400))
+
+    @cached_property
     def parts(self) -> Path:
         """The local lineitem as 20 files."""
         return data.parts(self.settings.scale / 2)

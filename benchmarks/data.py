@@ -163,19 +163,40 @@ def growth() -> Path:
     """
 
     def make(fresh: Path) -> None:
-        rows = GROWTH * _GROWTH_ROWS
-        numbers = pa.array(range(rows), pa.int64())
-        table = pa.table({f"c{i}": pc.add(numbers, i) for i in range(8)})
         for count in (1, 10, 100, GROWTH):
             (fresh / str(count)).mkdir()
-        for i in range(GROWTH):
-            file = fresh / str(GROWTH) / f"{i:04}.parquet"
-            pq.write_table(table.slice(i * _GROWTH_ROWS, _GROWTH_ROWS), file)
+        for i, file in enumerate(_write_tables(fresh / str(GROWTH), GROWTH)):
             for count in (1, 10, 100):
                 if i < count:
                     shutil.copy(file, fresh / str(count) / file.name)
 
     return _kept("growth", make)
+
+
+def small_tables(count: int) -> Path:
+    """Create a directory of small files of one table.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+
+    Returns
+    -------
+    Path
+        The directory.
+    """
+    return _kept(f"tables-{count}", lambda fresh: _write_tables(fresh, count))
+
+
+def _write_tables(directory: Path, count: int) -> list[Path]:
+    """Write small files of one table, and return them."""
+    numbers = pa.array(range(count * _GROWTH_ROWS), pa.int64())
+    table = pa.table({f"c{i}": pc.add(numbers, i) for i in range(8)})
+    files = [directory / f"{i:04}.parquet" for i in range(count)]
+    for i, file in enumerate(files):
+        pq.write_table(table.slice(i * _GROWTH_ROWS, _GROWTH_ROWS), file)
+    return files
 
 
 def order_bounds(lineitem: Path) -> list[tuple[int, int]]:

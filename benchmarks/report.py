@@ -21,6 +21,7 @@ _GROUPS = {
     "arrow": "Arrow",
     "duckdb": "DuckDB",
     "polars": "Polars",
+    "cold": "Cold processes",
     "cost": "Cost of the library itself",
     "growth": "How it grows",
 }
@@ -47,6 +48,10 @@ another.
   faster. For uploads: the parts by plain HTTP, 8 MiB each, 8 at a time.
 - **local file**: the same work on a local file, which is the time for decoding alone.
 - **CPU**: CPU time of the client process, all threads, with decoding. **Peak**: growth of its memory.
+- **Cold processes**: each round is a new process, whose connections, threads and memory are new. The time is
+  that of the call. **Interpreter and imports** is what a script takes before it, with pandas, which pyarrow
+  imports. **Second time** is the same call again in that process, with a filesystem that has nothing cached;
+  its requests are those of both.
 - **DuckDB httpfs**: DuckDB 1.5 in a process of its own, because PyPI has httpfs for that version.
 - **No delay**: the server is on this machine without added latency, which shows the client's own time.
 - Polars' native store makes its requests without opendalfs, so `opendalfs.trace()` does not see them.

@@ -77,7 +77,7 @@ def test_labels_are_unique_and_ours_comes_first() -> None:
     labels = [c.label for c in CASES]
     assert len(set(labels)) == len(labels)
     assert all(next(iter(c.peers)) == OURS for c in CASES)
-    assert set(GROUPS) == {"raw", "arrow", "duckdb", "polars", "cost", "growth"}
+    assert set(GROUPS) == {"raw", "arrow", "duckdb", "polars", "cold", "cost", "growth"}
 
 
 def test_causes_name_cases_and_peers_that_exist() -> None:

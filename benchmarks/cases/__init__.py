@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import arrow, cost, duck, polar, raw, small
+from benchmarks.cases import arrow, cold, cost, duck, polar, raw, small
 from benchmarks.cases.model import Case
 
 __all__ = ["CASES", "GROUPS"]
@@ -13,6 +13,7 @@ CASES: list[Case] = [
     *arrow.CASES,
     *duck.CASES,
     *polar.CASES,
+    *cold.CASES,
     *cost.CASES,
     *arrow.GROWTH,
 ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +29,6 @@ from benchmarks.cases.model import (
 )
 from benchmarks.context import Context
 from benchmarks.data import order_bounds
-from benchmarks.measured import Elsewhere
 from benchmarks.raw_http import Part, parquet_waves
 
 PYARROW = "pyarrow S3FileSystem"
@@ -232,45 +228,6 @@ def _planned() -> dict[str, Peer]:
     return {**others, OURS: ours}
 
 
-def _cold(columns: list[str], where: Where) -> dict[str, Peer]:
-    """Return the peers that read in a fresh process, opendalfs with and without hints from the caller."""
-
-    def in_process(service: Callable[[Context], str | None], options: Callable[[Context], Any]) -> Peer:
-        def peer(context: Context) -> Work:
-            order = {
-                "service": service(context),
-                "options": options(context),
-                "path": context.remote(where(context)),
-                "columns": columns,
-            }
-            return lambda: _read_in_child(order)
-
-        return peer
-
-    def native(context: Context) -> dict[str, str]:
-        return context.access.pyarrow_options()
-
-    return {
-        OURS: in_process(lambda c: c.service, lambda c: c.options),
-        "opendalfs, call_hints=False": in_process(
-            lambda c: c.service, lambda c: {**c.options, "call_hints": False}
-        ),
-        PYARROW: in_process(lambda _: None, native),
-    }
-
-
-def _read_in_child(order: dict[str, Any]) -> Elsewhere:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cold_child"],
-        input=json.dumps(order),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
-    return Elsewhere(**json.loads(done.stdout))
-
-
 def _case(name: str, found: dict[str, Peer], digest: Callable[[Any], object] = table_digest) -> Case:
     return Case("arrow", name, found, digest)
 
@@ -287,8 +244,6 @@ CASES = [
     _case("hive tree with a partition filter", _tree()),
     _case("count_rows, 20 files", _count(), repr),
     _case("get_file_info, 200 files", _infos(), repr),
-    _case("cold process, 4 columns that lie apart", _cold(APART, _lineitem), repr),
-    _case("cold process, directory of 20 files, 3 columns", _cold(THREE, _parts), repr),
 ]
 
 
