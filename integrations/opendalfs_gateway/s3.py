@@ -63,7 +63,9 @@ class S3Error(Exception):
     @property
     def body(self) -> bytes:
         """The XML. The message is first and on the first line, as Polars' errors show that first."""
-        return document("Error", ("Message", self.message), ("Code", self.code))
+        # A message may quote a name that XML cannot represent.
+        message = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", self.message)
+        return document("Error", ("Message", message), ("Code", self.code))
 
 
 FAILED: Final = 424
