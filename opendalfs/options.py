@@ -10,6 +10,7 @@ import difflib
 import math
 import operator
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -326,19 +327,20 @@ def _unknown(service: Service, name: str) -> OptionError:
 
 
 def _number(name: str, value: Any) -> float | int:
+    shown = reprlib.repr(value)
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise OptionError(f"{name} must be a number, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise OptionError(f"{name} must be a number, not {shown}") from None
     whole = "int" in str(_TUNING[name])
     if not math.isfinite(number) or (whole and not number.is_integer()):
-        raise OptionError(f"{name} must be {'an integer' if whole else 'a number'}, not {value!r}")
+        raise OptionError(f"{name} must be {'an integer' if whole else 'a number'}, not {shown}")
     if number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
         raise OptionError(
-            f"{name} must be {'at least' if name in _MAY_BE_ZERO else 'more than'} 0, not {value!r}"
+            f"{name} must be {'at least' if name in _MAY_BE_ZERO else 'more than'} 0, not {shown}"
         )
     if number > _LARGEST:
-        raise OptionError(f"{name} must be at most {_LARGEST}, not {value!r}")
+        raise OptionError(f"{name} must be at most {_LARGEST}, not {shown}")
     return int(number) if whole else number
 
 
@@ -357,12 +359,12 @@ def _text(name: str, value: Any, kind: str) -> str:
         word = str(value).lower()
         if word in _TRUE | _FALSE:
             return "true" if word in _TRUE else "false"
-        raise OptionError(f"{name} must be True or False, not {value!r}")
+        raise OptionError(f"{name} must be True or False, not {reprlib.repr(value)}")
     if kind == "int":
         try:
             return str(operator.index(value) if not isinstance(value, str) else int(value))
         except (TypeError, ValueError):
-            raise OptionError(f"{name} must be an integer, not {value!r}") from None
+            raise OptionError(f"{name} must be an integer, not {reprlib.repr(value)}") from None
     if isinstance(value, Mapping) and kind.startswith("dict"):
         return ",".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, (list, tuple)):

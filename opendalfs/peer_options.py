@@ -101,9 +101,9 @@ _S3_ADDITIONAL: Final = {
 
 
 def _expand_s3(service: Service, options: dict[str, Any]) -> dict[str, Any]:
-    client = dict(options.pop("client_kwargs", {}))
-    config = dict(options.pop("config_kwargs", {}))
-    additional = dict(options.pop("s3_additional_kwargs", {}))
+    client = _mapping("client_kwargs", options.pop("client_kwargs", {}))
+    config = _mapping("config_kwargs", options.pop("config_kwargs", {}))
+    additional = _mapping("s3_additional_kwargs", options.pop("s3_additional_kwargs", {}))
     flat = dict(options)
     use_ssl = client.pop("use_ssl", flat.pop("use_ssl", True))
     nested = _rename("client_kwargs", client, _S3_CLIENT)
@@ -120,14 +120,15 @@ def _expand_s3(service: Service, options: dict[str, Any]) -> dict[str, Any]:
 
 def _s3_config(config: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    s3 = dict(config.pop("s3", {}))
+    s3 = _mapping("config_kwargs['s3']", config.pop("s3", None) or {})
     style = s3.pop("addressing_style", None)
     if style is not None:
         flat["enable_virtual_host_style"] = style == "virtual"
     if s3:
         raise OptionError(f"config_kwargs['s3'] takes only addressing_style: remove {', '.join(s3)}")
     flat |= _signature(config.pop("signature_version", "s3v4"))
-    attempts = dict(config.pop("retries", None) or {}).get("max_attempts")
+    retries = _mapping("config_kwargs['retries']", config.pop("retries", None) or {})
+    attempts = retries.get("max_attempts")
     if attempts is not None:
         flat["retries"] = attempts
     names = {
@@ -157,8 +158,7 @@ def _expand_gcs(options: dict[str, Any]) -> dict[str, Any]:
     if token == "anon":
         flat["skip_signature"] = True
     elif isinstance(token, Mapping):
-        text = json.dumps(dict(token))
-        flat["credential"] = base64.b64encode(text.encode()).decode()
+        flat["credential"] = base64.b64encode(_json("token", token).encode()).decode()
     elif isinstance(token, os.PathLike) or (isinstance(token, str) and _is_file(token)):
         flat["credential_path"] = token
     elif token == "cloud":
@@ -230,6 +230,23 @@ def _parse_connection_string(kind: str, text: str) -> dict[str, str]:
     if text and not found:
         raise OptionError("connection_string contains no account, key or endpoint: check it")
     return found
+
+
+def _mapping(name: str, value: Any) -> dict[Any, Any]:
+    """Return a copy of a nested option; raise if it is no mapping."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise OptionError(f"{name} must be a dict, not a {type(value).__name__}")
+
+
+def _json(name: str, value: Mapping[Any, Any]) -> str:
+    try:
+        return json.dumps(dict(value))
+    except (TypeError, ValueError):
+        # The value may contain a secret, so it is not shown.
+        raise OptionError(
+            f"{name} must hold what JSON can represent: pass the content of the key file"
+        ) from None
 
 
 def _rename(where: str, given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
