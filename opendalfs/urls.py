@@ -43,6 +43,7 @@ from .services import SERVICES, Form, Service
 
 __all__ = [
     "HUB_KINDS",
+    "check_directories",
     "check_key",
     "join",
     "no_container",
@@ -60,6 +61,7 @@ HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model",
 """First part of a path on the Hugging Face hub, and the kind of repository that it means."""
 
 _USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
+_SPACE_BEFORE_SLASH: Final = re.compile(r"\s/")
 _BY_PROTOCOL: Final = {protocol: row for row in SERVICES.values() for protocol in row.protocols}
 
 
@@ -307,6 +309,28 @@ def check_key(key: str, path: str) -> str:
             "resolve '.' and '..', so that it would be another key."
         )
     return key
+
+
+def check_directories(key: str, path: str) -> None:
+    """Raise if a directory in a key has a name that OpenDAL would change: it could not be listed.
+
+    Parameters
+    ----------
+    key : str
+        The key for OpenDAL, of a service that lists directory by directory.
+    path : str
+        The path as the user wrote it, for the message.
+
+    Raises
+    ------
+    ValueError
+        For white space before a slash.
+    """
+    if _SPACE_BEFORE_SLASH.search(key):
+        raise ValueError(
+            f"{redact(path)!r} has a directory whose name ends with white space: remove the white space\n"
+            "OpenDAL would list it under another name, and leave out what is in it."
+        )
 
 
 def _has_dots(key: str) -> bool:

@@ -32,6 +32,14 @@ __all__ = ["BaseFileSystem", "ChangeListener", "must_refresh", "parent_directory
 _listeners_lock: Final = threading.Lock()
 
 
+class _Encoder(FilesystemJSONEncoder):
+    """fsspec's encoder, which raises for None: an option that is not given, or has no limit."""
+
+    def default(self, o: Any) -> Any:
+        """Return None as it is."""
+        return None if o is None else super().default(o)
+
+
 class ChangeListener(Protocol):
     """Protocol for caches that must be invalidated when files change."""
 
@@ -137,12 +145,16 @@ class BaseFileSystem(AsyncFileSystem):
         -------
         dict
         """
-        whole: dict[str, Any] = super().to_dict(include_password=include_password)
-        if include_password:
-            return whole
-        options = without_secrets(self.service, self.storage_options, container=self._relative_paths)
-        rest = {name: value for name, value in whole.items() if name not in self.storage_options}
-        return {**rest, **FilesystemJSONEncoder().make_serializable(options)}
+        options = dict(self.storage_options)
+        if not include_password:
+            options = without_secrets(self.service, options, container=self._relative_paths)
+        cls, encoder = type(self), _Encoder()
+        return {
+            "cls": f"{cls.__module__}:{cls.__name__}",
+            "protocol": self.protocol if isinstance(self.protocol, str) else self.protocol[0],
+            "args": encoder.make_serializable(self.storage_args),
+            **encoder.make_serializable(options),
+        }
 
     # Paths
 
@@ -236,7 +248,10 @@ class BaseFileSystem(AsyncFileSystem):
                 f"cannot use the query of {redact(path.partition('?')[0])!r}: open the https:// URL with "
                 "fsspec's own filesystem\nOpenDAL does not send the query of a URL, so pre-signed URLs fail."
             )
-        return connect(self.service, self.native, self.tuning, container), key
+        connection = connect(self.service, self.native, self.tuning, container)
+        if not connection.can("list_with_recursive"):
+            urls.check_directories(key, path)
+        return connection, key
 
     def locate_for_writing(self, path: str) -> tuple[Connection, str]:
         """Return the connection and the key of a path, which a file can be written to.
@@ -345,11 +360,12 @@ def parent_directory(fs: BaseFileSystem, path: str) -> str:
 
 
 def must_refresh(fs: BaseFileSystem, path: str) -> bool:
-    """Whether a cached listing shows a file, but no version that a read could be pinned to.
+    """Whether the cached info of a path is not enough to read or remove its file.
 
-    The listed size would cut a newer, longer file short, and nothing would show it.
+    Of a file whose reads cannot be pinned to a version, the listed size would cut a newer, longer one short,
+    and nothing would show it. A directory may be a file by now.
     """
     info = fs.cached_info(fs._strip_protocol(path))
-    if info is None or info["type"] != "file":
+    if info is None:
         return False
-    return not detects_change(fs.locate(path)[0], Version.from_info(info))
+    return info["type"] != "file" or not detects_change(fs.locate(path)[0], Version.from_info(info))

@@ -46,7 +46,7 @@ class ChangingFileSystem(LookupFileSystem):
         path = self._strip_protocol(path)
         if await self._exists(path, refresh=True):
             raise FileExistsError(errno.EEXIST, "File exists", redact(path))
-        if not create_parents and not await self._isdir(parent_directory(self, path)):
+        if not create_parents and not await self._isdir(parent_directory(self, path), refresh=True):
             raise FileNotFoundError(
                 errno.ENOENT, "The parent directory does not exist: create it first", redact(path)
             )
@@ -72,7 +72,7 @@ class ChangingFileSystem(LookupFileSystem):
         path = self._strip_protocol(path)
         if not exist_ok:
             await self._mkdir(path)
-        elif not await self._isdir(path):
+        elif not await self._isdir(path, refresh=True):
             await create_directory(self, path)
 
     async def _rmdir(self, path: str) -> None:

@@ -344,7 +344,7 @@ class ContentFileSystem(ChangingFileSystem):
         UnsupportedError
             If the file exists and not `truncate`: services set times by writing only.
         """
-        if not truncate and await self._exists(path):
+        if not truncate and await self._exists(path, refresh=True):
             raise UnsupportedError(
                 "cannot set the time of an existing file: services set times only by writing. Write it again"
             )

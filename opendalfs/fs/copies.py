@@ -129,7 +129,7 @@ async def copy_file(
     target_fs = target_fs or fs
     connection, key = fs.locate(source)
     target_connection, target_key = target_fs.locate_for_writing(target)
-    if not key or (connection.can("rename") and not await fs._isfile(source)):
+    if not key or (connection.can("rename") and not await fs._isfile(source, refresh=True)):
         # Where directories are real, the service would copy one with all that is in it.
         await fs._info(source)
         return False
@@ -170,7 +170,7 @@ async def plan_copies(
 async def target_paths(fs: BaseFileSystem, source: Any, paths: list[str], target: Any) -> list[str]:
     """Return the path of each copy, by fsspec's rules; `paths` are those that `source` stands for."""
     single = isinstance(source, str)
-    is_directory = isinstance(target, str) and (target.endswith("/") or await fs._isdir(target))
+    is_directory = isinstance(target, str) and (target.endswith("/") or await fs._isdir(target, refresh=True))
     if single and has_magic(source):
         inside = len(paths) == 1
     else:

@@ -39,7 +39,7 @@ async def directory_exists(connection: Connection, key: str) -> bool:
 async def is_directory_only(fs: BaseFileSystem, path: str) -> bool:
     """Whether a path is a directory and not a file, after a failed read: services report that differently."""
     connection, key = fs.locate(path)
-    return not key or (not await fs._isfile(path) and await directory_exists(connection, key))
+    return not key or (not await fs._isfile(path, refresh=True) and await directory_exists(connection, key))
 
 
 def not_recursive(path: str, method: str) -> IsADirectoryError:

@@ -115,10 +115,10 @@ class LookupFileSystem(BaseFileSystem):
             return False
         return True
 
-    async def _isdir(self, path: str) -> bool:
-        """Whether a path is a directory; False when nothing exists there."""
+    async def _isdir(self, path: str, refresh: bool = False) -> bool:
+        """Whether a path is a directory; False when nothing exists there. `refresh` is that of `info`."""
         path = self._strip_protocol(path)
-        cached = self.cached_info(path)
+        cached = None if refresh else self.cached_info(path)
         if cached is not None and cached["type"] == "directory":
             return True
         connection, key = self.locate(path)
@@ -129,22 +129,26 @@ class LookupFileSystem(BaseFileSystem):
         except FileNotFoundError:
             return False
 
-    async def _isfile(self, path: str) -> bool:
-        """Whether a path is a file; False when nothing exists there."""
+    async def _isfile(self, path: str, refresh: bool = False) -> bool:
+        """Whether a path is a file; False when nothing exists there. `refresh` is that of `info`."""
         path = self._strip_protocol(path)
-        if path == self.root_marker:
-            # The root of all containers has no connection.
+        if path == self.root_marker:  # The root of all containers has no connection.
             return False
-        cached = self.cached_info(path)
+        cached = None if refresh else self.cached_info(path)
         if cached is not None:
             return bool(cached["type"] == "file")
+        return await self._file_info(path) is not None
+
+    async def _file_info(self, path: str) -> Info | None:
+        """Return the info of a file without a look at cached listings; None if there is no file."""
         connection, key = self.locate(path)
         if not key:
-            return False
+            return None
         try:
-            return (await connection.stat(key)).is_file
+            metadata = await connection.stat(key)
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return None
+        return listing.stat_info(connection, key, metadata) if metadata.is_file else None
 
     async def _ls(self, path: str, detail: bool = True, refresh: bool = False, **kwargs: Any) -> list[Any]:
         """List a directory.
@@ -179,11 +183,7 @@ class LookupFileSystem(BaseFileSystem):
         ['ls/a.txt', 'ls/b']
         """
         path = self._strip_protocol(path)
-        infos: list[Info] | None
-        try:
-            infos = None if refresh else self.dircache[path]
-        except KeyError:
-            infos = None
+        infos: list[Info] | None = None if refresh else self.dircache.get(path)
         if infos is None:
             infos = await self._list(path)
         return list(infos) if detail else sorted(info["name"] for info in infos)
@@ -254,8 +254,9 @@ class LookupFileSystem(BaseFileSystem):
         listed = await listing.list_tree(connection, key, prefix=prefix or "", maxdepth=maxdepth)
         if maxdepth is None and not prefix:
             self._cache_tree(path, listed, invalidations)
-        if not listed and not prefix and await self._isfile(path):
-            listed = [await self._info(path)]
+        if not listed and not prefix:
+            file = await self._file_info(path)
+            listed = [] if file is None else [file]
         found = {info["name"]: info for info in listed if withdirs and info["type"] == "directory"}
         found.pop(self.root_marker, None)
         # A name of both a file and a directory is listed as the file; `expand` also lists what is below it.

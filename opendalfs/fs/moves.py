@@ -50,10 +50,10 @@ async def move_file(fs: BaseFileSystem, source: str, target: str, *, into_direct
     connection, key = fs.locate(source)
     # A rename would take directories too; a copy fails by itself when the file is missing.
     renames = connection.can("rename") and not connection.is_link(key)
-    if not key or (renames and not await fs._isfile(source)):
+    if not key or (renames and not await fs._isfile(source, refresh=True)):
         await fs._info(source)
         return False
-    if into_directory and (target.endswith("/") or await fs._isdir(target)):
+    if into_directory and (target.endswith("/") or await fs._isdir(target, refresh=True)):
         target = f"{target.rstrip('/')}/{fs._strip_protocol(source).rpartition('/')[2]}"
     place = fs.locate_for_writing(target)
     if place == (connection, key):
@@ -128,13 +128,13 @@ async def _move_literal_file(fs: BaseFileSystem, source: str, target: str) -> bo
     if fs.locate(source) == fs.locate(target):
         await fs._info(source, refresh=True)
         return True
-    if not await fs._isdir(target):
+    if not await fs._isdir(target, refresh=True):
         if await move_file(fs, source, target, into_directory=False):
             return True
     elif (await fs._info(source, refresh=True))["type"] == "file":
         raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(target))
     _check_outside(fs, source, target)
-    if await fs._isfile(target):
+    if await fs._isfile(target, refresh=True):
         raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(target))
     if not await is_empty(fs, target):
         raise OSError(errno.ENOTEMPTY, "Directory not empty", redact(target))
@@ -154,7 +154,7 @@ async def _rename_directory(fs: BaseFileSystem, source: str, target: str, litera
     if not literal:
         target = (await target_paths(fs, source, [fs._strip_protocol(source)], target))[0]
         _check_outside(fs, source, target)
-        if await fs._exists(target):
+        if await fs._exists(target, refresh=True):
             return False
     try:
         return await _renamed(connection, key, fs.locate_for_writing(target)[1])

@@ -17,7 +17,7 @@ from opendalfs.runtime.tasks import gather
 from opendalfs.services import Form, Locality
 from opendalfs.storage.connection import Connection
 
-from .base import BaseFileSystem
+from .base import BaseFileSystem, must_refresh
 from .directories import directory_exists, not_recursive, remove_directory
 
 __all__ = ["check_removal", "remove_contents", "remove_file", "remove_listed", "remove_tree", "topmost"]
@@ -73,7 +73,7 @@ def _real(connection: Connection, key: str) -> str:
 async def remove_file(fs: BaseFileSystem, path: str) -> None:
     """Remove a file, or a link itself; `OpendalFileSystem.rm_file` describes the errors."""
     connection, key = fs.locate(path)
-    if not connection.is_link(key) and (await fs._info(path))["type"] == "directory":
+    if not connection.is_link(key) and (await fs._info(path, must_refresh(fs, path)))["type"] == "directory":
         raise not_recursive(path, "rm")
     await connection.delete(key)
     fs.invalidate_cache(path)
@@ -92,7 +92,9 @@ async def remove_tree(fs: BaseFileSystem, path: str) -> None:
     if connection.is_link(key):
         await fs._rm_file(path)
         return
-    is_file, is_directory = await asyncio.gather(fs._isfile(path), directory_exists(connection, key))
+    is_file, is_directory = await asyncio.gather(
+        fs._isfile(path, refresh=True), directory_exists(connection, key)
+    )
     if not is_file and not is_directory:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
     if is_directory:

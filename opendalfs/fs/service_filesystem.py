@@ -153,10 +153,8 @@ class ServiceFileSystem(OpendalFileSystem):
             return listing.directory_info("")
         return await super()._info(path, refresh, version_id, **kwargs)
 
-    async def _isdir(self, path: str) -> bool:
-        if not self._strip_protocol(path):
-            return True
-        return await super()._isdir(path)
+    async def _isdir(self, path: str, refresh: bool = False) -> bool:
+        return not self._strip_protocol(path) or await super()._isdir(path, refresh)
 
     async def _root_info(self, connection: Connection, path: str) -> Info:
         if connection.container and connection.can("list"):

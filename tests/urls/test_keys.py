@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -58,3 +59,16 @@ def test_every_key_is_refused_or_kept_exactly(text: str) -> None:
         assert fs.find("") == [text.strip("/")]
     finally:
         fs.rm_file(text)
+
+
+@pytest.mark.parametrize("key", ["a /x", "a/b\u00a0/x", "a\t/b/x"])
+def test_directories_that_could_not_be_listed_are_refused_where_directories_are_real(
+    key: str, tmp_path: Path
+) -> None:
+    disk = OpendalFileSystem("fs", root=str(tmp_path))
+    for call in (disk.cat_file, disk.info, disk.find, lambda path: disk.pipe_file(path, b"x")):
+        with pytest.raises(ValueError, match="whose name ends with white space"):
+            call(key)
+    flat = OpendalFileSystem("memory", root=f"/{uuid4().hex}")
+    flat.pipe_file(key, b"x")
+    assert flat.find("") == [key]
