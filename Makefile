@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test services check format bench bench-smoke build clean
+.PHONY: help demo test services fuzz check format bench bench-smoke build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ services: $(READY) ## tests against servers of the operating system, which it in
 	@tests/install_servers.sh
 	@PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH" \
 		$(PY) -m pytest -n $(WORKERS) --dist loadfile -m services $(ARGS)
+
+fuzz: $(READY) ## random changes against a model, and random input, for some minutes
+	@$(PY) -m pytest -n $(WORKERS) --hypothesis-profile=fuzz tests/models tests/fuzz $(ARGS)
 
 check: $(READY) ## formatting, lint, types and which layer imports which
 	@$(PY) -m ruff format --check .

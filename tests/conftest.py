@@ -29,6 +29,7 @@ S = TypeVar("S", bound=Server)
 
 # A loaded machine is no failure; pytest-timeout ends what hangs.
 settings.register_profile("opendalfs", deadline=None)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("opendalfs")
 
 
