@@ -20,7 +20,7 @@ from opendal.layers import RetryLayer
 
 from opendalfs.options import check
 from opendalfs.services import lookup
-from opendalfs.testing import S3Server
+from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 
 MiB = 1 << 20
 
@@ -278,6 +278,21 @@ def test_deleting_what_is_missing_is_no_error(operator: opendal.Operator) -> Non
 def test_a_directory_is_found_with_a_slash_only(s3: opendal.Operator) -> None:
     s3.write("d/a", b"x")
     assert s3.stat("d/").is_dir
+
+
+@pytest.mark.parametrize(("scheme", "container"), [("azdls", "filesystem"), ("azfile", "share_name")])
+def test_azdls_and_azfile_empty_a_file_before_they_write_it(scheme: str, container: str) -> None:
+    """So a reader, or a writer that dies in between, finds an empty file: docs/promises.md says so."""
+
+    def respond(request: Request) -> Response:
+        return Response(202 if request.method == "PATCH" else 404 if request.method == "HEAD" else 201)
+
+    with ScriptedServer(respond) as server:
+        options = {"account_name": "a", "account_key": "eA==", container: "c", "endpoint": server.endpoint}
+        opendal.Operator(scheme, **options).write("key", b"content")
+        of_key = [r for r in server.requests if r.target.partition("?")[0] == "/c/key"]
+    assert [r.method for r in of_key[:2]] == ["PUT", "PATCH" if scheme == "azdls" else "PUT"]
+    assert [r.body for r in of_key[:2]] == [b"", b"content"]
 
 
 # Paths
