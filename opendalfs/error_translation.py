@@ -42,7 +42,7 @@ _RULES: Final[dict[str, _Rule]] = {
         OSError,
         # OSError(EAGAIN) would be a BlockingIOError.
         errno.EBUSY,
-        "Too many requests for the service: lower `concurrency`, or raise `retries`",
+        "Too many requests for the service: lower `concurrency`, or raise `retry_timeout`",
     ),
     "RangeNotSatisfied": _Rule(RangeError, errno.EINVAL, "The range is outside the object: check its size"),
     "ConfigInvalid": _Rule(

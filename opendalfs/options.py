@@ -103,10 +103,15 @@ class Tuning:
 
     Parameters
     ----------
-    retries : int, default 4
-        Number of retries of a request that failed for a temporary reason.
+    retry_timeout : float, default 30
+        Seconds for which a request that failed for a temporary reason is retried: those of all attempts and
+        delays after the first failure. The wait for a slot (`concurrency`), and for the pace of a server that
+        refuses requests, does not count. A server that has never answered is retried for 2 s at most.
+    retries : int, optional
+        Largest number of retries of a request; 0 turns retries off. By default only the time is limited.
     retry_min_delay, retry_max_delay : float, default 0.05 and 5
-        Seconds before the first retry and the upper bound for later ones; delays grow with jitter.
+        Upper bounds of the delay before the first retry and before later ones, in seconds. The bound doubles
+        with each retry; the delay is a random part of it, or what a header ``Retry-After`` asks for.
     timeout : float, default 120
         Seconds that a stat, a listing page or a copy may take, including retries. An attempt without progress
         for a third of it is retried.
@@ -144,7 +149,8 @@ class Tuning:
     (2, 60.0)
     """
 
-    retries: int = 4
+    retry_timeout: float = 30.0
+    retries: int | None = None
     retry_min_delay: float = 0.05
     retry_max_delay: float = 5.0
     timeout: float = 120.0
@@ -164,7 +170,7 @@ TUNING_NAMES: Final = frozenset({*_TUNING, *_TUNING_PEERS})
 """Names of the options of `Tuning`, those of peer libraries too."""
 
 _LARGEST: Final = 1 << 40
-_MAY_BE_ZERO: Final = frozenset({"retries", "retry_min_delay", "retry_max_delay", "max_gap"})
+_MAY_BE_ZERO: Final = frozenset({"retries", "retry_timeout", "retry_min_delay", "retry_max_delay", "max_gap"})
 
 
 def check(service: Service, options: Mapping[str, Any], *, container: bool) -> tuple[dict[str, str], Tuning]:

@@ -104,10 +104,14 @@ async def _copy_parts(source: Connection, key: str, target: Connection, target_k
     part = part_size(target, size)
     if source.service.scheme == "ftp" and size <= part:
         # A read of a range leaves the FTP server's reply 226 unread, which the write may take for its own.
-        parts: AsyncIterator[bytes] = source.stream(key)
+        parts = _read_whole(source, key)
     else:
         parts = _read_parts(source, key, part_ranges(size, part), version)
     await put_parts(target, target_key, parts, size, **options)
+
+
+async def _read_whole(source: Connection, key: str) -> AsyncIterator[bytes]:
+    yield await source.read(key, 0, None)
 
 
 async def _read_parts(

@@ -38,7 +38,7 @@ Paths are ``{path}``; URLs are ``{url}``.
 Parameters
 ----------
 {options}
-retries, retry_min_delay, retry_max_delay, timeout, io_timeout, concurrency, max_concurrency
+retry_timeout, retries, retry_min_delay, retry_max_delay, timeout, io_timeout, concurrency, max_concurrency
 block_size, default_block_size, read_chunk, write_chunk, max_gap, hedge_reads, verify_writes
     As `opendalfs.Tuning` describes them.
 asynchronous, loop, batch_size, use_listings_cache, listings_expiry_time, max_paths, skip_instance_cache

@@ -14,6 +14,7 @@ class CommonOptions(TypedDict, total=False):
     `opendalfs.OpendalFileSystem` describes fsspec's.
     """
 
+    retry_timeout: float | None
     retries: int | None
     retry_min_delay: float | None
     retry_max_delay: float | None

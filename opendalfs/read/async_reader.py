@@ -170,12 +170,27 @@ async def read_all(
             tracing.add_bytes_wanted(len(data))
             return data
     if version is None:
+        ends = asyncio.get_running_loop().time() + connection.tuning.io_timeout
         streamed = await _stream(connection, key)
         if isinstance(streamed, bytes):
             tracing.add_bytes_wanted(len(streamed))
             return streamed
         version = streamed
+        if version.size <= connection.tuning.read_chunk:
+            return await _read_again(connection, key, version, ends)
     return (await fetch(connection, key, [(0, version.size)], version))[0]
+
+
+async def _read_again(connection: Connection, key: str, version: Version, ends: float) -> bytes:
+    """Read an object of one part whose stream has broken, until a time of the event loop."""
+    try:
+        async with asyncio.timeout_at(ends):
+            return (await fetch(connection, key, [(0, version.size)], version))[0]
+    except TimeoutError as exc:
+        if exc.errno is not None:
+            raise
+        text = "No response in time: check the endpoint, or raise `timeout` and `io_timeout`"
+        raise TimeoutError(errno.ETIMEDOUT, text, connection.name(key)) from None
 
 
 async def _version_if_large(connection: Connection, key: str) -> Version | None:
@@ -212,6 +227,11 @@ async def _stream(connection: Connection, key: str) -> bytes | Version:
                     connection.name(key),
                 )
         return b"".join(pieces)
+    except OSError as exc:
+        if isinstance(exc, ChangedError) or not pieces:
+            raise
+        # The connection broke after the first piece. Parts of one version are retried each.
+        return version or Version.of(connection, key, await (stat or connection.stat(key)))
     finally:
         await stream.aclose()
         if stat is not None and not stat.done():

@@ -25,15 +25,20 @@ _CHECK_SECONDS: Final = 0.5
 class _Waiter:
     """One call that waits for a slot: the event loop of its task, None for a thread, and what wakes it."""
 
-    __slots__ = ("grant", "loop")
+    __slots__ = ("grant", "loop", "retried")
 
-    def __init__(self, grant: Callable[[], object], loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, grant: Callable[[], object], loop: asyncio.AbstractEventLoop | None, retried: bool
+    ) -> None:
         self.grant = grant
         self.loop = loop
+        self.retried = retried
 
 
 class ConcurrencyLimit:
     """A number of slots, one for each call in flight; further calls wait in the order in which they came.
+
+    Calls that return their slot before they are retried go before new ones when they need one again.
 
     A coroutine that has a slot returns it when its event loop resumes it. While that loop is blocked, as by
     an engine's query in ``async def``, it returns none, and the query might wait for one forever. So while
@@ -53,16 +58,16 @@ class ConcurrencyLimit:
         self._held: dict[asyncio.AbstractEventLoop, int] = {}
         self._watched = False
 
-    def acquire(self) -> None:
-        """Wait in this thread for a slot."""
+    def acquire(self, retried: bool = False) -> None:
+        """Wait in this thread for a slot; `retried`: whether the call had one before."""
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
             granted = threading.Lock()
             granted.acquire()
-            waiter = _Waiter(granted.release, None)
-            self._waiting.append(waiter)
+            waiter = _Waiter(granted.release, None, retried)
+            self._enqueue(waiter)
         self._watch()
         try:
             # In slices, so that Ctrl-C ends the wait; see `workers.WAIT_SECONDS`.
@@ -80,8 +85,8 @@ class ConcurrencyLimit:
                 return True
             return False
 
-    async def acquire_async(self) -> asyncio.AbstractEventLoop:
-        """Wait in this task for a slot; return the argument for `release`."""
+    async def acquire_async(self, retried: bool = False) -> asyncio.AbstractEventLoop:
+        """Wait in this task for a slot; return the argument for `release`. See `acquire`."""
         loop = asyncio.get_running_loop()
         with self._lock:
             if self._free:
@@ -89,8 +94,8 @@ class ConcurrencyLimit:
                 self._held[loop] = self._held.get(loop, 0) + 1
                 return loop
             granted = loop.create_future()
-            waiter = _Waiter(lambda: loop.call_soon_threadsafe(_resolve, granted), loop)
-            self._waiting.append(waiter)
+            waiter = _Waiter(lambda: loop.call_soon_threadsafe(_resolve, granted), loop, retried)
+            self._enqueue(waiter)
         self._watch()
         try:
             await granted
@@ -98,6 +103,14 @@ class ConcurrencyLimit:
             self._cancel(waiter)
             raise
         return loop
+
+    def _enqueue(self, waiter: _Waiter) -> None:
+        """Put a call into the queue: at its end, or after the last retried one; only with the lock."""
+        if not waiter.retried:
+            self._waiting.append(waiter)
+            return
+        place = next((i for i, other in enumerate(self._waiting) if not other.retried), len(self._waiting))
+        self._waiting.insert(place, waiter)
 
     def release(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Return a slot; the next call in line gets it.

@@ -20,7 +20,17 @@ from typing import Any, Final, Generic, TypeVar
 
 from . import interrupts, process
 
-__all__ = ["MAX_ABANDONED", "WAIT_SECONDS", "abandoned", "result", "run", "run_hedged", "start"]
+__all__ = [
+    "MAX_ABANDONED",
+    "WAIT_SECONDS",
+    "abandoned",
+    "result",
+    "run",
+    "run_hedged",
+    "signal",
+    "sleep",
+    "start",
+]
 
 T = TypeVar("T")
 
@@ -128,6 +138,8 @@ class _Job(Generic[T]):
 
     def abandon(self) -> None:
         """Count the call as one that no caller waits for, until it ends."""
+        if self.function is _do_nothing:
+            return
         _threads.abandoned.add(self)
         if self.finished:
             _threads.abandoned.discard(self)
@@ -303,6 +315,22 @@ def run_hedged(
 def start(function: Callable[[], object]) -> None:
     """Call a function in a worker outside of engine scopes, and do not wait; result and error are dropped."""
     _threads.start(_Job(function))
+
+
+def signal() -> _Job[None]:
+    """Return a job that no worker runs: its `wait` ends with its `end`, with Ctrl-C, and at exit."""
+    return _Job(_do_nothing, interrupts.in_engine_scope())
+
+
+def sleep(seconds: float) -> None:
+    """Wait; Ctrl-C and the exit of the interpreter end the wait with an error."""
+    job = signal()
+    with suppress(TimeoutError):
+        job.wait(seconds)
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def result(future: Future[T]) -> T:

@@ -31,11 +31,14 @@ from opendal.exceptions import Unexpected
 
 from opendalfs import tracing
 from opendalfs.runtime import process, workers
+from opendalfs.runtime.pace import Pace
 from opendalfs.runtime.tasks import hedged
 
+from .endpoint import Endpoint
 from .hedging import Hedge
 from .operator_pair import OperatorPair
 from .outcomes import outcome_of
+from .retry import Retries
 
 __all__ = ["Call"]
 
@@ -52,12 +55,15 @@ class Call:
         "key",
         "loop",
         "offset",
+        "once",
         "operation",
         "operators",
         "pinned",
         "record",
+        "retries",
         "sent",
         "size",
+        "spent",
         "task",
     )
 
@@ -70,6 +76,7 @@ class Call:
         offset: int = 0,
         size: int | None = None,
         sent: int = 0,
+        once: bool = False,
     ) -> None:
         self.operators = operators
         self.operation = operation
@@ -78,7 +85,10 @@ class Call:
         self.offset = offset
         self.size = size
         self.sent = sent
+        self.once = once
         self.begun = 0.0
+        self.spent = 0.0
+        self.retries: Retries | None = None
         self.task: asyncio.Task[object] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.deadline: float | None = None
@@ -119,75 +129,138 @@ class Call:
         if exc is not None:
             error = self.operators.explain(exc, self.operation, self.key, self.pinned)
         if self.record is not None:
+            self.record.requests += len(self.record.retried)
             tracing.finish(self.record, error or exc)
         if error is not None:
             raise error
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a blocking function that changes nothing, within the timeout."""
+        """Send one request by a blocking function that changes nothing, and repeat it where that may help."""
         operators = self.operators
-        limit = operators.limit
-        if limit is None:
+        limit, endpoint = operators.limit, operators.endpoint
+        if limit is None or endpoint is None:
             return function(*args, **kwargs)
-        limit.acquire()
-        self.begun = time.perf_counter()
-        try:
-            result = self._wait(partial(function, *args, **kwargs))
-        except TimeoutError:
-            operators.renew()
-            error = self._timeout_error()
-            self._record_attempt(error)
-            raise error from None
-        except Exception as exc:
-            self._record_attempt(exc)
-            raise
-        finally:
-            limit.release()
-        self._record_attempt(result)
-        return result
+        request = partial(function, *args, **kwargs)
+        while True:
+            limit.acquire(self.retries is not None)
+            try:
+                if endpoint.pace.active:
+                    self._keep_pace(endpoint.pace)
+                self.begun = time.perf_counter()
+                result = self._wait(request)
+                self._record_success(endpoint, result)
+                return result
+            except TimeoutError:
+                operators.renew()
+                raise self._out_of_time(endpoint) from None
+            except Exception as exc:
+                delay = self._delay(endpoint, exc)
+                if delay is None:
+                    raise
+            finally:
+                limit.release()
+            workers.sleep(delay)
 
     def _wait(self, function: Callable[[], T]) -> T:
         """Call a function in a worker; send its request again if it is late."""
         hedge = Hedge.of(self.operators, self.operation, self.size, self.record)
         if hedge is None:
-            return workers.run(function, self._seconds)
+            return workers.run(function, self._seconds - self.spent)
+        seconds = self._seconds - self.spent
         with hedge:
-            return workers.run_hedged(function, self._seconds, hedge.after, hedge.may_start, hedge.settles)
+            return workers.run_hedged(function, seconds, hedge.after, hedge.may_start, hedge.settles)
 
     async def run_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Send one request by a function, and await its result, within the timeout."""
-        try:
-            result = await self.step_async(function, *args, **kwargs)
-        except Exception as exc:
-            self._record_attempt(exc)
-            raise
-        self._record_attempt(result)
-        return result
+        """Send one request by a function, await its result, and repeat it where that may help."""
+        operators = self.operators
+        limit, endpoint = operators.limit, operators.endpoint
+        if limit is None or endpoint is None:
+            return await function(*args, **kwargs)
+        while True:
+            loop = await limit.acquire_async(self.retries is not None)
+            try:
+                if endpoint.pace.active:
+                    await self._keep_pace_async(endpoint.pace)
+                self.begun = time.perf_counter()
+                result = await self._attempt(function, *args, **kwargs)
+                self._record_success(endpoint, result)
+                return result
+            except TimeoutError:
+                raise self._out_of_time(endpoint) from None
+            except Exception as exc:
+                delay = self._delay(endpoint, exc)
+                if delay is None:
+                    raise
+            finally:
+                limit.release(loop)
+            await asyncio.sleep(delay)
 
     async def step_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await a function that may send any number of requests, within the timeout."""
-        operators = self.operators
-        limit = operators.limit
+        """Await a step of something that has a state, within the timeout; it is not repeated here."""
+        limit = self.operators.limit
         if limit is None:
             return await function(*args, **kwargs)
         if self.deadline is None:
             self.loop = await limit.acquire_async()
-        self.begun = time.perf_counter()
         try:
-            if not operators.service.cancels:
-                return await self._run_to_end(asyncio.ensure_future(function(*args, **kwargs)))
-            hedge = Hedge.of(operators, self.operation, self.size, self.record)
-            async with asyncio.timeout_at(self._ends_at()):
-                if hedge is None:
-                    return await function(*args, **kwargs)
-                with hedge:
-                    request = partial(function, *args, **kwargs)
-                    return await hedged(request, hedge.after, hedge.may_start, hedge.settles)
+            return await self._attempt(function, *args, **kwargs)
         except TimeoutError:
             raise self._timeout_error() from None
         finally:
             if self.deadline is None:
                 limit.release(self.loop)
+
+    async def _attempt(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        if not self.operators.service.cancels:
+            return await self._run_to_end(asyncio.ensure_future(function(*args, **kwargs)))
+        hedge = Hedge.of(self.operators, self.operation, self.size, self.record)
+        async with asyncio.timeout_at(self._ends_at()):
+            if hedge is None:
+                return await function(*args, **kwargs)
+            with hedge:
+                request = partial(function, *args, **kwargs)
+                return await hedged(request, hedge.after, hedge.may_start, hedge.settles)
+
+    def _keep_pace(self, pace: Pace) -> None:
+        """Wait until the pace of the server lets this request start."""
+        begun = time.perf_counter()
+        pace.wait(self.retries is not None)
+        self._record_wait(time.perf_counter() - begun, pace)
+
+    async def _keep_pace_async(self, pace: Pace) -> None:
+        begun = time.perf_counter()
+        await pace.wait_async(self.retries is not None)
+        self._record_wait(time.perf_counter() - begun, pace)
+
+    def _record_wait(self, seconds: float, pace: Pace) -> None:
+        if self.record is not None:
+            self.record.waited += seconds
+            self.record.pace = pace.rate(time.monotonic())
+
+    def _record_success(self, endpoint: Endpoint, result: object) -> None:
+        size = len(result) if type(result) is bytes else self.sent
+        endpoint.record(self.operation, size, time.perf_counter() - self.begun, "ok")
+
+    def _out_of_time(self, endpoint: Endpoint) -> Unexpected:
+        """Record an attempt that the timeout of the whole call has ended, and return the error for it."""
+        endpoint.record(self.operation, 0, time.perf_counter() - self.begun, "timeout")
+        return self._timeout_error()
+
+    def _delay(self, endpoint: Endpoint, exc: Exception) -> float | None:
+        """Record a failed attempt; return the seconds to wait before the next one, None if there is none."""
+        seconds = time.perf_counter() - self.begun
+        outcome = outcome_of(exc)
+        endpoint.record(self.operation, 0, seconds, outcome)
+        if self.retries is None:
+            self.retries = Retries(self.operators.tuning, endpoint)
+        delay = self.retries.delay(exc, outcome, seconds)
+        self.spent += seconds + (delay or 0.0)
+        if delay is None or self.spent >= self._seconds or (self.once and self.retries.doubtful):
+            return None
+        if self.record is not None:
+            self.record.waited += delay
+            self.record.retried += (outcome,)
+        return delay
 
     async def _run_to_end(self, request: asyncio.Future[T]) -> T:
         """Wait for a request that must not be cancelled; cancellation takes effect when it has ended."""
@@ -213,13 +286,13 @@ class Call:
         raise cancelled or TimeoutError
 
     async def hold_slot(self) -> None:
-        """Use one slot and one timeout for all pieces of a body."""
+        """Use one slot and one timeout for all further pieces of a body."""
         if self.operators.limit is not None:
-            self.loop = await self.operators.limit.acquire_async()
+            self.loop = await self.operators.limit.acquire_async(retried=True)
             self.deadline = self._ends_at()
 
     def _ends_at(self) -> float:
-        return self.deadline or asyncio.get_running_loop().time() + self._seconds
+        return self.deadline or asyncio.get_running_loop().time() + self._seconds - self.spent
 
     @property
     def _seconds(self) -> float:
@@ -229,16 +302,10 @@ class Call:
     def _timeout_error(self) -> Unexpected:
         return Unexpected(f"Unexpected (temporary) at {self.operation} => timeout after {self._seconds:g} s")
 
-    def _record_attempt(self, result: object) -> None:
-        """Record one attempt, with its result or its error, for the endpoint."""
-        endpoint = self.operators.endpoint
-        if endpoint is not None:
-            seconds = time.perf_counter() - self.begun
-            if isinstance(result, Exception):
-                endpoint.record(self.operation, 0, seconds, outcome_of(result))
-            else:
-                size = len(result) if type(result) is bytes else self.sent
-                endpoint.record(self.operation, size, seconds, "ok")
+    @property
+    def doubtful(self) -> bool:
+        """Whether the server may have done in an earlier attempt what it was asked for."""
+        return self.retries is not None and self.retries.doubtful
 
     def count(self, size: int, requests: int = 1) -> None:
         """Record the bytes and requests of the whole call."""

@@ -14,7 +14,8 @@ from contextlib import aclosing, suppress
 from functools import cached_property
 from typing import Any, Final
 
-from opendal.exceptions import NotFound
+from opendal.exceptions import ConditionNotMatch, NotFound
+from opendal.file import AsyncFile
 from opendal.types import Entry, Metadata, PresignedRequest
 
 from opendalfs.errors import UnsupportedError
@@ -26,6 +27,7 @@ from .call import Call
 from .operator_pair import OperatorPair
 from .paging import PAGE, Paging
 from .upload import AsyncUpload, Upload, open_upload
+from .write_checks import check_empty, holds, lost_response, size_of, size_of_blocking
 
 __all__ = ["PAGE", "Connection"]
 
@@ -114,23 +116,54 @@ class Connection(OperatorPair):
             return data
 
     async def stream(self, key: str) -> AsyncGenerator[bytes, None]:
-        """Read an object of unknown size with one request, piece by piece, all within `io_timeout`."""
+        """Read an object of unknown size with one request, piece by piece, all within `io_timeout`.
+
+        An error after the first piece is raised: the rest might be of another version.
+        """
         with Call(self, "read", key).in_task() as call:
-            await call.hold_slot()
-            file = await call.step_async(self.async_operator.open, key, "rb")
-            total = 0
-            while piece := await call.step_async(file.read, _PIECE):
+            file, piece = await call.run_async(self._open, key)
+            total = len(piece)
+            call.count(total)
+            if total == _PIECE:
+                await call.hold_slot()
+            while piece:
+                yield piece
+                if total < _PIECE:
+                    return
+                piece = await call.step_async(file.read, _PIECE)
                 total += len(piece)
                 call.count(total)
-                yield piece
+
+    async def _open(self, key: str) -> tuple[AsyncFile, bytes]:
+        """Open an object and read its first piece, of `_PIECE` bytes or else the whole object."""
+        file = await self.async_operator.open(key, "rb")
+        pieces: list[bytes] = []
+        left = _PIECE
+        while left and (piece := await file.read(left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return file, pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def write(self, key: str, data: bytes, **options: Any) -> None:
-        """Write an object with one request."""
-        with Call(self, "write", key, sent=len(data)).in_task() as call:
-            await call.run_async(self.async_operator.write, key, data, **options)
+        """Write an object with one request.
+
+        Raises
+        ------
+        FileExistsError
+            When a condition in the options is not met.
+        OSError
+            Also when that may be because of this write: its first response was lost.
+        """
+        with Call(self, "write", key, sent=len(data), once="append" in options).in_task() as call:
+            try:
+                await call.run_async(self.async_operator.write, key, data, **options)
+            except ConditionNotMatch:
+                if call.doubtful and await call.run_async(holds, self, key, data):
+                    raise lost_response(self, "write", key) from None
+                raise
             call.count(len(data))
             if not data and not self.capability.write_can_empty:
-                self._check_empty(key, await call.step_async(self._size, key))
+                check_empty(self, key, await call.run_async(size_of, self, key))
         self.write_times.record(key)
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
@@ -142,32 +175,8 @@ class Connection(OperatorPair):
             self.operator.write(key, data, **options)
             call.count(len(data))
             if not data and not self.capability.write_can_empty:
-                self._check_empty(key, self._size_blocking(key))
+                check_empty(self, key, size_of_blocking(self, key))
         self.write_times.record(key)
-
-    async def _size(self, key: str) -> int | None:
-        """Return the size of an object in bytes; None when there is none."""
-        try:
-            return (await self.async_operator.stat(key)).content_length
-        except NotFound:
-            return None
-
-    def _size_blocking(self, key: str) -> int | None:
-        try:
-            return self.operator.stat(key).content_length
-        except NotFound:
-            return None
-
-    def _check_empty(self, key: str, size: int | None) -> None:
-        """Raise when an empty write has not stored an empty object.
-
-        Of the services whose `write_can_empty` is False, some store it, and some send no request at all.
-        """
-        if size == 0:
-            return
-        left = "nothing was written" if size is None else "the object there is unchanged"
-        text = f"the service {self.service.scheme} cannot store an empty object: {left}"
-        raise UnsupportedError(errno.ENOTSUP, text, self.name(key))
 
     def upload(self, key: str, **options: Any) -> Upload:
         """Start a multipart upload from the caller's thread."""
@@ -187,7 +196,7 @@ class Connection(OperatorPair):
         """
         paging = Paging(self.service, self.name(key.strip("/")), options, PAGE)
         with Call(self, "list", key).in_task() as call:
-            lister = await call.step_async(self.async_operator.list, key, **options)
+            lister = await call.step_async(self.stateful_operator.list, key, **options)
             page: list[Entry] = []
             ended = False
             while not ended:
@@ -232,7 +241,7 @@ class Connection(OperatorPair):
     async def holds_any(self, key: str) -> bool:
         """Whether a directory or container holds anything; raises when the container is missing."""
         with Call(self, "list", key).in_task() as call:
-            lister = await call.step_async(self.async_operator.list, key, limit=1)
+            lister = await call.step_async(self.stateful_operator.list, key, limit=1)
             return bool(await call.step_async(_take, lister, 1))
 
     async def delete(self, key: str, **options: Any) -> None:
@@ -274,7 +283,7 @@ class Connection(OperatorPair):
     async def _remove_all(self, prefix: str) -> None:
         with Call(self, "delete", prefix).in_task() as call:
             self.write_times.forget_below(prefix)
-            await call.step_async(self.async_operator.remove_all, prefix or "/")
+            await call.step_async(self.stateful_operator.remove_all, prefix or "/")
             call.count(0, requests=2)
 
     async def copy(self, source: str, target: str) -> None:
@@ -289,7 +298,12 @@ class Connection(OperatorPair):
             if self.is_link(source):
                 local_disk.move_link(self.local_path(source), self.local_path(target))
             else:
-                await call.run_async(self.async_operator.rename, source, target)
+                try:
+                    await call.run_async(self.async_operator.rename, source, target)
+                except NotFound:
+                    if call.doubtful:
+                        raise lost_response(self, "rename", source) from None
+                    raise
         self.write_times.record(target)
 
     def rename_blocking(self, source: str, target: str) -> None:

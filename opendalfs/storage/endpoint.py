@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Final, Literal
 
 from opendalfs.errors import redact
 from opendalfs.runtime import process
+from opendalfs.runtime.pace import Pace
 from opendalfs.services import Locality, Service
 
 from .hedge_budget import HedgeBudget
@@ -19,7 +21,7 @@ Outcome = Literal["ok", "throttled", "timeout", "unreachable", "error"]
 """How an attempt ended. ``"throttled"``: the server asked for fewer requests; ``"timeout"``: it sent nothing
 for too long; ``"unreachable"``: no connection; ``"error"``: anything else, such as a missing object."""
 
-_TROUBLES: Final = frozenset({"throttled", "timeout", "unreachable"})
+_ACCEPTED: Final = frozenset({"ok", "error"})
 _PLACES: Final = ("region", "account_name")
 """Options that decide on the server where no endpoint is passed."""
 
@@ -43,9 +45,11 @@ class Endpoint:
         Recent durations of reads and stats.
     hedges : HedgeBudget
         Which late requests may be sent again.
+    pace : Pace
+        Spaces the starts of requests while the server refuses some.
     """
 
-    __slots__ = ("__weakref__", "address", "counts", "hedges", "latency", "scheme")
+    __slots__ = ("__weakref__", "address", "counts", "hedges", "latency", "pace", "scheme")
 
     def __init__(self, scheme: str, address: str) -> None:
         self.scheme = scheme
@@ -59,6 +63,7 @@ class Endpoint:
             "unreachable": 0,
             "error": 0,
         }
+        self.pace = Pace()
 
     def record(self, operation: str, size: int, seconds: float, outcome: Outcome) -> None:
         """Record one attempt; from any thread, about 1 µs.
@@ -77,15 +82,20 @@ class Endpoint:
         """
         # Without a lock: a count that is lost between two threads changes nothing.
         self.counts[outcome] += 1
-        if outcome == "ok" and operation in ("read", "stat"):
-            self.latency.record(size, seconds)
-        elif outcome in _TROUBLES:
+        if outcome in _ACCEPTED:
+            self.pace.accept(time.monotonic())
+            if outcome == "ok" and operation in ("read", "stat"):
+                self.latency.record(size, seconds)
+        else:
             self.hedges.pause()
+            if outcome == "throttled":
+                self.pace.refuse(time.monotonic())
 
     @property
     def answered(self) -> bool:
         """Whether the server has ever answered."""
-        return any(self.counts[outcome] for outcome in ("ok", "throttled", "error"))
+        counts = self.counts
+        return bool(counts["ok"] or counts["throttled"] or counts["error"])
 
     def __repr__(self) -> str:
         """Return the service and the address."""

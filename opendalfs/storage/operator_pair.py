@@ -15,6 +15,7 @@ from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.services import Service
 
 from .endpoint import Endpoint
+from .retry import retry_layer
 from .write_times import WriteTimes
 
 __all__ = ["OperatorPair"]
@@ -37,7 +38,7 @@ class OperatorPair:
     container : str
         Name of the container, for messages and traces.
     build : callable
-        Makes OpenDAL's operator, with its layers.
+        Makes OpenDAL's operator, without retries.
     limit : ConcurrencyLimit, optional
         Limits calls in flight; None for local disks and stores in this process, which are called in the
         caller's thread and without a timeout.
@@ -81,6 +82,13 @@ class OperatorPair:
         """The blocking operator; made within the first call, as it starts the threads that a fork loses."""
         return self.async_operator.to_operator()
 
+    @cached_property
+    def stateful_operator(self) -> opendal.AsyncOperator:
+        """The asynchronous operator for what has a state in OpenDAL, where OpenDAL itself must retry."""
+        if self.limit is None:
+            return self.async_operator
+        return self.async_operator.layer(retry_layer(self.tuning))
+
     def renew(self) -> None:
         """Replace the connection pool of a service that keeps one, after a request that did not end.
 
@@ -89,6 +97,7 @@ class OperatorPair:
         if not self.service.cancels:
             self.async_operator = self._build()
             self.__dict__.pop("operator", None)
+            self.__dict__.pop("stateful_operator", None)
 
     @property
     def where(self) -> str:

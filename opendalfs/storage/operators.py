@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 import opendal
-from opendal.layers import RetryLayer, TimeoutLayer
+from opendal.layers import TimeoutLayer
 
 from opendalfs.containers import container_options
 from opendalfs.errors import OptionError, redact
@@ -163,10 +163,10 @@ def _limit_of(service: Service, native: Mapping[str, str], tuning: Tuning) -> Co
 
 
 def _layered(service: Service, options: Mapping[str, str], tuning: Tuning) -> opendal.AsyncOperator:
-    """Build an operator that retries, each attempt within a share of the timeout.
+    """Build an operator for a remote service, each attempt within a share of the timeout.
 
-    Without the inner timeout a stalled connection would never be retried. `call.Call` bounds the whole call:
-    a second TimeoutLayer above the retries would replace the inner one for the parts of an upload, so that a
+    Without this timeout a stalled connection would never be retried. `call.Call` bounds the whole call: a
+    second TimeoutLayer above retries of OpenDAL would replace this one for the parts of an upload, so that a
     stalled part failed instead of being retried. Local storage gets no layers: a retry there only delays the
     error (OpenDAL treats "not a directory" as temporary). Services that keep a connection pool get no
     timeout, as it drops requests (`Service.cancels`).
@@ -174,11 +174,4 @@ def _layered(service: Service, options: Mapping[str, str], tuning: Tuning) -> op
     operator = _build(service, options)
     if service.cancels:
         operator = operator.layer(TimeoutLayer(tuning.timeout / _ATTEMPTS, tuning.io_timeout / _ATTEMPTS))
-    return operator.layer(
-        RetryLayer(
-            max_times=tuning.retries,
-            min_delay=tuning.retry_min_delay,
-            max_delay=tuning.retry_max_delay,
-            jitter=True,
-        )
-    )
+    return operator

@@ -9,7 +9,7 @@ from opendalfs.error_translation import kind_of
 
 from .endpoint import Outcome
 
-__all__ = ["outcome_of"]
+__all__ = ["is_temporary", "outcome_of"]
 
 _STATUS: Final = re.compile(r"response: Parts \{ status: (\d+)\b")
 _TIMEOUT: Final = re.compile(r"=> (?:io )?(?:operation )?timeout|deadline has elapsed|timed out", re.I)
@@ -44,3 +44,8 @@ def outcome_of(exc: BaseException) -> Outcome:
     if _TIMEOUT.search(text):
         return "timeout"
     return "unreachable" if _UNREACHABLE.search(text) else "error"
+
+
+def is_temporary(text: str) -> bool:
+    """Whether another attempt may succeed, as OpenDAL's text of an error says."""
+    return "(temporary)" in text.partition("=>")[0][:200]

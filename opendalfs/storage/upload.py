@@ -17,7 +17,7 @@ __all__ = ["AsyncUpload", "Upload", "open_upload"]
 async def open_upload(operators: OperatorPair, key: str, **options: Any) -> AsyncUpload:
     """Start a multipart upload from a coroutine."""
     with Call(operators, "write", key).in_task() as call:
-        file = await call.step_async(operators.async_operator.open, key, "wb", **options)
+        file = await call.step_async(operators.stateful_operator.open, key, "wb", **options)
     return AsyncUpload(operators, key, file)
 
 

@@ -218,7 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             self.server.scripted.sent += len(piece)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_PROPFIND = do_OPTIONS = _serve
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_OPTIONS = _serve
+    do_PROPFIND = do_MOVE = do_MKCOL = _serve
 
 
 def object_headers(size: int, **more: str) -> dict[str, str]:

@@ -61,7 +61,8 @@ def _write_log_line(request: Request) -> None:
         request.bytes,
         request.offset,
         (request.end - request.start) * 1000,
-        f", {request.error}" if request.error else "",
+        (f", retried after {' '.join(request.retried)}" if request.retried else "")
+        + (f", {request.error}" if request.error else ""),
     )
 
 
@@ -70,7 +71,7 @@ def _make_span(tracer: Any, request: Request) -> None:
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
     end = time.time_ns()
-    attributes: dict[str, str | int] = {
+    attributes: dict[str, str | int | float] = {
         "opendalfs.operation": request.operation,
         "opendalfs.service": request.service,
         "opendalfs.container": request.container,
@@ -81,6 +82,10 @@ def _make_span(tracer: Any, request: Request) -> None:
     }
     if request.size is not None:
         attributes["opendalfs.size"] = request.size
+    if request.retried:
+        attributes["opendalfs.retried"] = " ".join(request.retried)
+    if request.waited:
+        attributes["opendalfs.waited"] = request.waited
     if request.error:
         attributes["error.type"] = request.error
     span = tracer.start_span(

@@ -183,6 +183,8 @@ def _tooltip(r: Request, begin: float) -> str:
     text = f"{r.operation} {r.path}\n{(r.start - begin) * 1000:.1f} to {(r.end - begin) * 1000:.1f} ms"
     if r.bytes:
         text += f"\n{r.bytes:,} bytes from offset {r.offset:,}"
+    if r.retried or r.waited:
+        text += f"\n{len(r.retried)} retries {' '.join(r.retried)}, waited {r.waited * 1000:.1f} ms"
     return f"{text}\n{r.error}" if r.error else text
 
 

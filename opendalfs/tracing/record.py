@@ -149,9 +149,26 @@ class Trace:
             f"{self.round_trips} round trips on the critical path, {self.in_flight} most in flight, "
             f"{self.bytes_wanted:,} bytes wanted{repeated}"
         )
+        if retries := self._retries():
+            rows.append(retries)
         return "\n".join(rows)
 
     __repr__ = __str__
+
+    def _retries(self) -> str:
+        """Return a line on retries, waits and the pace; empty if there were none."""
+        reasons = Counter(outcome for r in self.records for outcome in r.retried)
+        waited = sum(r.waited for r in self.records)
+        if not reasons and not waited:
+            return ""
+        text = f"{reasons.total():,} retries"
+        if reasons:
+            text += f" ({', '.join(f'{n:,} {outcome}' for outcome, n in reasons.most_common())})"
+        text += f", {waited:.1f} s waited in all calls together"
+        paces = [r.pace for r in self.records if r.pace]
+        if paces:
+            text += f", paced at {min(paces):.0f} to {max(paces):.0f} requests a second"
+        return text
 
     def _repr_html_(self) -> str:
         """Return the timeline of `plot` for a notebook."""
@@ -166,6 +183,7 @@ class Trace:
             f"{self.requests:,} requests, {plot.format_size(self.bytes)}, "
             f"{plot.time_span(self.records)[1] * 1000:,.0f} ms, "
             f"{self.round_trips} round trips on the critical path, {self.in_flight} most in flight"
+            f"{f', {retries}' if (retries := self._retries()) else ''}"
         )
 
 

@@ -40,6 +40,14 @@ class Request:
         Name of the thread that made the call.
     error : str
         Name of the exception's class; empty if the call succeeded.
+    retried : tuple of str
+        How each attempt ended that was repeated: ``"throttled"`` (the server asked for fewer requests),
+        ``"timeout"``, ``"unreachable"`` (no connection, or a lost one) or ``"error"``. They count in
+        `requests`. OpenDAL's own retries, of lists and multipart uploads, are not seen.
+    waited : float
+        Seconds of waits between attempts and for the pace of a server that refuses requests.
+    pace : float
+        Requests a second that the server's pace allowed when the last attempt started; 0 without one.
 
     Examples
     --------
@@ -65,6 +73,9 @@ class Request:
     hedges: int = 0
     thread: str = ""
     error: str = ""
+    retried: tuple[str, ...] = ()
+    waited: float = 0.0
+    pace: float = 0.0
 
     @property
     def path(self) -> str:
@@ -82,4 +93,5 @@ class Request:
 
         Each page of a list does. A multipart upload begins, sends its parts in parallel, and completes.
         """
-        return min(self.requests, 3) if self.operation == "write" else self.requests - self.hedges
+        upload = self.operation == "write" and not self.retried
+        return min(self.requests, 3) if upload else self.requests - self.hedges

@@ -16,12 +16,15 @@ import errno
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Final
 
 from opendal.types import Metadata
 
 from opendalfs.errors import redact
+from opendalfs.read.download import write_into
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.version import Version
 
 __all__ = ["verify", "verify_copy"]
 
@@ -122,8 +125,8 @@ def _encrypts(connection: Connection) -> bool:
 
 async def _md5_of(connection: Connection, key: str) -> str:
     digest = hashlib.md5(usedforsecurity=False)
-    async for piece in connection.stream(key):
-        digest.update(piece)
+    version = Version.of(connection, key, await connection.stat(key))
+    await write_into(connection, key, version, SimpleNamespace(write=digest.update), lambda _: None)
     return digest.hexdigest()
 
 
