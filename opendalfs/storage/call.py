@@ -164,9 +164,9 @@ class Call:
     def _wait(self, function: Callable[[], T]) -> T:
         """Call a function in a worker; send its request again if it is late."""
         hedge = Hedge.of(self.operators, self.operation, self.size, self.record)
-        if hedge is None:
-            return workers.run(function, self._seconds - self.spent)
         seconds = self._seconds - self.spent
+        if hedge is None:
+            return workers.run(function, seconds)
         with hedge:
             return workers.run_hedged(function, seconds, hedge.after, hedge.may_start, hedge.settles)
 
@@ -176,13 +176,14 @@ class Call:
         limit, endpoint = operators.limit, operators.endpoint
         if limit is None or endpoint is None:
             return await function(*args, **kwargs)
+        request = partial(function, *args, **kwargs)
         while True:
             loop = await limit.acquire_async(self.retries is not None)
             try:
                 if endpoint.pace.active:
                     await self._keep_pace_async(endpoint.pace)
                 self.begun = time.perf_counter()
-                result = await self._attempt(function, *args, **kwargs)
+                result = await self._hedged(request)
                 self._record_success(endpoint, result)
                 return result
             except TimeoutError:
@@ -194,6 +195,14 @@ class Call:
             finally:
                 limit.release(loop)
             await asyncio.sleep(delay)
+
+    async def _hedged(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Send one request, and once more if it is late; never a step, as its state belongs to one call."""
+        hedge = Hedge.of(self.operators, self.operation, self.size, self.record)
+        if hedge is None:
+            return await self._attempt(request)
+        with hedge:
+            return await self._attempt(hedged, request, hedge.after, hedge.may_start, hedge.settles)
 
     async def step_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a step of something that has a state, within the timeout; it is not repeated here."""
@@ -213,13 +222,8 @@ class Call:
     async def _attempt(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self.operators.service.cancels:
             return await self._run_to_end(asyncio.ensure_future(function(*args, **kwargs)))
-        hedge = Hedge.of(self.operators, self.operation, self.size, self.record)
         async with asyncio.timeout_at(self._ends_at()):
-            if hedge is None:
-                return await function(*args, **kwargs)
-            with hedge:
-                request = partial(function, *args, **kwargs)
-                return await hedged(request, hedge.after, hedge.may_start, hedge.settles)
+            return await function(*args, **kwargs)
 
     def _keep_pace(self, pace: Pace) -> None:
         """Wait until the pace of the server lets this request start."""
@@ -238,8 +242,12 @@ class Call:
             self.record.pace = pace.rate(time.monotonic())
 
     def _record_success(self, endpoint: Endpoint, result: object) -> None:
+        if type(result) is tuple:
+            # An open file, and its first piece.
+            result = result[1]
         size = len(result) if type(result) is bytes else self.sent
-        endpoint.record(self.operation, size, time.perf_counter() - self.begun, "ok")
+        whole = self.operation == "read" and self.size is None
+        endpoint.record(self.operation, size, time.perf_counter() - self.begun, "ok", whole)
 
     def _out_of_time(self, endpoint: Endpoint) -> Unexpected:
         """Record an attempt that the timeout of the whole call has ended, and return the error for it."""

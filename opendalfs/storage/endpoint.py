@@ -65,7 +65,9 @@ class Endpoint:
         }
         self.pace = Pace()
 
-    def record(self, operation: str, size: int, seconds: float, outcome: Outcome) -> None:
+    def record(
+        self, operation: str, size: int, seconds: float, outcome: Outcome, whole: bool = False
+    ) -> None:
         """Record one attempt; from any thread, about 1 µs.
 
         Parameters
@@ -79,13 +81,15 @@ class Endpoint:
             From the start of the attempt to its end, without waits before it.
         outcome : Outcome
             How it ended.
+        whole : bool
+            Whether it read a whole object, whose size was not known before.
         """
         # Without a lock: a count that is lost between two threads changes nothing.
         self.counts[outcome] += 1
         if outcome in _ACCEPTED:
             self.pace.accept(time.monotonic())
             if outcome == "ok" and operation in ("read", "stat"):
-                self.latency.record(size, seconds)
+                self.latency.record(size, seconds, whole)
         else:
             self.hedges.pause()
             if outcome == "throttled":

@@ -63,13 +63,13 @@ class HedgeBudget:
         self._saved = 0.0
         self._paused_until = 0.0
 
-    def late_after(self, size: int) -> float | None:
+    def late_after(self, size: int | None) -> float | None:
         """Count a request, and return the seconds after which it is late; None if that is not known.
 
         Parameters
         ----------
-        size : int
-            Bytes that it reads; 0 for a stat.
+        size : int or None
+            Bytes that it reads; 0 for a stat, None for a whole object of unknown size.
         """
         with self._lock:
             # Rounded, as 20 times 0.05 is less than 1.

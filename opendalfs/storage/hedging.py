@@ -80,15 +80,15 @@ class Hedge:
         operators : OperatorPair
             The service and its options.
         operation : str
-            Any operation; only reads of a known size and stats are hedged.
+            Any operation; only reads and stats are hedged.
         size : int or None
-            Bytes that are read.
+            Bytes that are read; None for a whole object of unknown size.
         record : Request, optional
             The record of the call.
         """
         if operation == "stat":
             size = 0
-        elif operation != "read" or size is None:
+        elif operation != "read":
             return None
         endpoint, limit = operators.endpoint, operators.limit
         if (

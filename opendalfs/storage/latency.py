@@ -121,10 +121,11 @@ class Latency:
 
     def __init__(self) -> None:
         self._classes = [Recent(128) for _ in range(_CLASSES)]
+        self._whole = Recent(128)
         self._small = Recent(64)
         self._rates = Recent(64)
 
-    def record(self, size: int, seconds: float) -> None:
+    def record(self, size: int, seconds: float, whole: bool = False) -> None:
         """Record a request that succeeded.
 
         Parameters
@@ -133,7 +134,11 @@ class Latency:
             Bytes of content; 0 for a stat.
         seconds : float
             From the request to the last byte, without the wait for a slot and without retries.
+        whole : bool
+            Whether it read a whole object, whose size was not known before.
         """
+        if whole:
+            self._whole.add(seconds)
         self._classes[size_class(size)].add(seconds)
         if size <= _SMALL:
             self._small.add(seconds)
@@ -160,13 +165,13 @@ class Latency:
         """
         return self._rates.quantile(0.5)
 
-    def quantile(self, size: int, share: float, least: int) -> float | None:
+    def quantile(self, size: int | None, share: float, least: int) -> float | None:
         """Return a quantile of the durations of requests of about a size.
 
         Parameters
         ----------
-        size : int
-            Bytes of content.
+        size : int or None
+            Bytes of content; None for a whole object of unknown size, as other such objects take.
         share : float
             At least 0 and less than 1.
         least : int
@@ -178,7 +183,7 @@ class Latency:
         float or None
             Seconds; None if too few requests are known.
         """
-        for recent in self._classes[size_class(size) :]:
+        for recent in [self._whole] if size is None else self._classes[size_class(size) :]:
             if recent.count >= least:
                 return recent.quantile(share)
         return None

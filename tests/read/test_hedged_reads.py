@@ -12,13 +12,13 @@ import pytest
 import opendalfs
 from opendalfs import S3FileSystem
 from opendalfs.read.reader import Reader
-from opendalfs.runtime import workers
+from opendalfs.runtime import tasks, workers
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.endpoint import Endpoint
 from opendalfs.storage.hedge_budget import HedgeBudget
 from opendalfs.storage.hedging import Hedge
 from opendalfs.storage.latency import Latency
-from opendalfs.testing import DelayProxy, Request, Response, S3Server, ScriptedServer, object_headers
+from opendalfs.testing import DelayProxy, Request, Response, S3Server, ScriptedServer, drip, object_headers
 from tests.waiting import eventually
 
 SIZE = 1 << 20
@@ -85,7 +85,7 @@ def teach(endpoint: Endpoint | None, seconds: float = 0.05) -> Endpoint:
     """Have an endpoint know the duration of a request, and earn four hedges."""
     assert endpoint is not None
     for _ in range(200):
-        endpoint.latency.record(PART, seconds)
+        endpoint.latency.record(PART, seconds, whole=True)
         endpoint.latency.record(0, seconds)
         endpoint.hedges.late_after(PART)
     return endpoint
@@ -97,18 +97,11 @@ def read(request: pytest.FixtureRequest) -> Callable[[S3FileSystem, str], bytes]
 
     def in_thread(fs: S3FileSystem, path: str) -> bytes:
         connection, key = fs.locate(path)
-        # The first range of a connection is read by a coroutine in any case.
-        connection.read_blocking("other", 0, PART)
         return connection.read_blocking(key, 0, PART)
 
     def in_coroutine(fs: S3FileSystem, path: str) -> bytes:
         connection, key = fs.locate(path)
-
-        async def read_one() -> bytes:
-            await connection.read("other", 0, PART)
-            return await connection.read(key, 0, PART)
-
-        return asyncio.run(read_one())
+        return asyncio.run(connection.read(key, 0, PART))
 
     return in_thread if request.param == "threads" else in_coroutine
 
@@ -120,7 +113,10 @@ def connected(server: ScriptedServer, **options: Any) -> S3FileSystem:
     fs = S3FileSystem(
         endpoint_url=server.endpoint, key="k", secret="s", retries=0, skip_instance_cache=True, **options
     )
-    teach(fs.locate("b/late")[0].endpoint)
+    connection = fs.locate("b/other")[0]
+    # The first range of a connection is read by a coroutine in any case.
+    tasks.run(connection.read, "other", 0, PART)
+    teach(connection.endpoint)
     return fs
 
 
@@ -168,7 +164,6 @@ def test_a_changed_object_is_noticed_by_either_request() -> None:
     with ScriptedServer(TwoRequests(stalled, failed(412))) as server:
         fs = connected(server)
         reader = Reader(*fs.locate("b/late"))
-        reader.connection.read_blocking("other", 0, PART)
         assert reader.size == SIZE
         with pytest.raises(opendalfs.ChangedError):
             reader.read(0, PART)
@@ -177,12 +172,33 @@ def test_a_changed_object_is_noticed_by_either_request() -> None:
         assert len(set(tags)) == 1
 
 
-def test_a_late_stat_is_hedged() -> None:
-    arrived = []
+def test_a_late_read_of_an_object_of_unknown_size_is_hedged() -> None:
+    state = TwoRequests(stalled, lambda request, _: Response(200, object_headers(PART), DATA))
+    with ScriptedServer(state) as server:
+        connection, key = connected(server).locate("b/late")
+        assert tasks.run(connection.read, key, 0, None) == DATA
+        assert state.seen == 2
 
+
+def test_steps_of_a_stream_are_not_hedged() -> None:
+    def dripping(request: Request, _: TwoRequests) -> Response:
+        return Response(200, object_headers(3 * PART), drip(request, 3 * PART, 0.2, PART))
+
+    state = TwoRequests(dripping, dripping)
+    with ScriptedServer(state) as server:
+        connection, key = connected(server).locate("b/late")
+
+        async def size() -> int:
+            return sum([len(piece) async for piece in connection.stream(key)])
+
+        assert tasks.run(size) == 3 * PART
+
+
+def test_a_late_stat_is_hedged() -> None:
     def respond(request: Request) -> Response | None:
-        arrived.append(request)
-        return request.stall() if len(arrived) == 1 else Response(200, object_headers(SIZE))
+        if request.method == "GET":
+            return Response(206, object_headers(PART, Content_Range=f"bytes 0-{PART - 1}/{SIZE}"), DATA)
+        return request.stall() if server.count("HEAD") == 1 else Response(200, object_headers(SIZE))
 
     with ScriptedServer(respond) as server:
         fs = connected(server)

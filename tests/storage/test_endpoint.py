@@ -46,7 +46,9 @@ def respond(request: Request) -> Response | None:
 def records(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
     found: list[tuple[str, int, str]] = []
 
-    def record(self: Endpoint, operation: str, size: int, seconds: float, outcome: str) -> None:
+    def record(
+        self: Endpoint, operation: str, size: int, seconds: float, outcome: str, whole: bool = False
+    ) -> None:
         assert 0 < seconds < 60
         found.append((operation, size, outcome))
 

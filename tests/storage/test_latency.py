@@ -67,6 +67,15 @@ def test_a_size_that_is_little_known_borrows_from_a_larger_one() -> None:
     assert latency.quantile(4 << 20, 0.9, least=16) is None
 
 
+def test_whole_objects_of_unknown_size_are_compared_with_each_other() -> None:
+    latency = Latency()
+    for _ in range(20):
+        latency.record(1000, 0.001)
+        latency.record(1 << 20, 0.030, whole=True)
+    assert latency.quantile(None, 0.9, least=16) == 0.030
+    assert latency.quantile(1000, 0.9, least=16) == 0.001
+
+
 def test_records_of_many_threads_are_kept() -> None:
     latency = Latency()
     with ThreadPoolExecutor(8) as pool:
