@@ -242,11 +242,11 @@ class Call:
             self.record.pace = pace.rate(time.monotonic())
 
     def _record_success(self, endpoint: Endpoint, result: object) -> None:
-        if type(result) is tuple:
+        whole = self.operation == "read" and self.size is None
+        if whole and type(result) is tuple:
             # An open file, and its first piece.
             result = result[1]
         size = len(result) if type(result) is bytes else self.sent
-        whole = self.operation == "read" and self.size is None
         endpoint.record(self.operation, size, time.perf_counter() - self.begun, "ok", whole)
 
     def _out_of_time(self, endpoint: Endpoint) -> Unexpected:

@@ -180,6 +180,22 @@ def test_a_late_read_of_an_object_of_unknown_size_is_hedged() -> None:
         assert state.seen == 2
 
 
+def test_a_late_whole_object_is_hedged(s3_server: S3Server, prefix: str) -> None:
+    path = f"{prefix}/whole"
+    opendalfs.S3FileSystem(**s3_server.options).pipe_file(path, DATA)
+    gets = []
+
+    def respond(request: Request) -> Response | None:
+        gets.append(request.method)
+        return request.stall() if len(gets) == 1 else request.forward(s3_server.endpoint)
+
+    with ScriptedServer(respond) as server:
+        fs = S3FileSystem(**{**s3_server.options, "endpoint_url": server.endpoint}, retries=0)
+        teach(fs.locate(path)[0].endpoint)
+        assert fs.cat_file(path) == DATA
+        assert gets == ["GET", "GET"]
+
+
 def test_steps_of_a_stream_are_not_hedged() -> None:
     def dripping(request: Request, _: TwoRequests) -> Response:
         return Response(200, object_headers(3 * PART), drip(request, 3 * PART, 0.2, PART))
