@@ -51,6 +51,8 @@ NETWORKS: Final = {
 _CASES: Final = (
     "raw: cat_file, 1 MiB",
     "raw: cat_file, the big file",
+    "raw: 200 reads of 1 MiB, median of one",
+    "raw: 200 reads of 1 MiB, 99th percentile of one",
     "raw: cat_ranges, 150 x 1 MB",
     "raw: cat_ranges, 1,000 x 64 KiB",
     "raw: cat, 500 small files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,12 @@ from benchmarks.cases.checks import called, checksum, key_of, local_check, names
 from benchmarks.cases.model import LIMIT, OBSTORE, Case, OnFilesystem, Peer, Work, limit, on_fsspec
 from benchmarks.cases.small import at_once
 from benchmarks.context import Context
+from benchmarks.measured import Elsewhere
 from benchmarks.raw_http import Part, whole
 
 KEYS = 20_000
 ASKED = 200
+READS = 200
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -70,6 +73,35 @@ def _ranges(count: int, size: int, hole: int) -> dict[str, Peer]:
         return lambda: obstore.get_ranges(store, key_of(parts[0].path), starts=starts, ends=ends)
 
     return {**on_fsspec(make), OBSTORE: theirs, LIMIT: limit(lambda c: [plan(c)])}
+
+
+def _one_of_many(share: float) -> dict[str, Peer]:
+    """Return the peers that read 1 MiB of the big file again and again; what counts is a quantile of one."""
+
+    def measure(context: Context, read: Callable[[int], bytes]) -> Elsewhere:
+        room = context.lineitem.stat().st_size // MIB
+        count = context.count(READS)
+        seconds, cpu, size = [], time.process_time(), 0
+        for i in range(count):
+            start = time.perf_counter()
+            size += len(read(i * 7 % room * MIB))
+            seconds.append(time.perf_counter() - start)
+        quantile = sorted(seconds)[int(share * count)]
+        return Elsewhere(size, quantile, time.process_time() - cpu, None)
+
+    def make(context: Context) -> OnFilesystem:
+        path = _big(context)
+        return lambda fs: measure(context, lambda start: fs.cat_file(path, start, start + MIB))
+
+    def theirs(context: Context) -> Work:
+        store, key = context.obstore, key_of(_big(context))
+
+        def read(start: int) -> bytes:
+            return bytes(obstore.get_range(store, key, start=start, length=MIB))
+
+        return lambda: measure(context, read)
+
+    return {**on_fsspec(make, tuned=False), OBSTORE: theirs}
 
 
 def _check_big(context: Context) -> Callable[[], object]:
@@ -207,6 +239,8 @@ CASES = [
     _case("cat_ranges, 150 x 1 MB", _ranges(150, 1_000_000, 1_100_000), checksum),
     _case("cat_ranges, 1,000 x 64 KiB", _ranges(1_000, 64 * KIB, 126 * KIB), checksum),
     _case("cat_ranges, 1,000 x 64 KiB, no delay", _ranges(1_000, 64 * KIB, 126 * KIB), checksum, near=True),
+    _case("200 reads of 1 MiB, median of one", _one_of_many(0.5), repr),
+    _case("200 reads of 1 MiB, 99th percentile of one", _one_of_many(0.99), repr),
     _case("get, the big file", _get(), called),
     _case("put, the big file", _put(), called, writes=True),
     _case("find, 20,000 keys, no delay", _find(), names, near=True),

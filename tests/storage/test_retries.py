@@ -209,7 +209,7 @@ def test_a_call_waits_as_long_as_the_server_says() -> None:
 def test_a_server_that_has_never_answered_is_given_up_soon() -> None:
     begun = time.monotonic()
     fs = opendalfs.S3FileSystem(
-        endpoint_url="http://127.0.0.1:1", key="k", secret="s", skip_instance_cache=True
+        endpoint_url="http://127.0.0.1:2", key="k", secret="s", skip_instance_cache=True
     )
     with pytest.raises(ConnectionError, match="Cannot reach the server"):
         fs.cat_file("b/k")
