@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test services fuzz check format bench bench-smoke build clean
+.PHONY: help demo test faults soak services fuzz check format bench bench-smoke build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,8 +21,14 @@ help: ## this list
 demo: $(READY) ## read real Parquet from a real S3 server on this machine, next to s3fs
 	@$(PY) examples/quickstart.py $(ARGS)
 
-test: $(READY) ## all tests but the long soak tests
+test: $(READY) ## all tests but the long ones: faults, soak, services
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+faults: $(READY) ## every operation under every fault, and ended in the middle
+	@$(PY) -m pytest -n $(WORKERS) -m faults $(ARGS)
+
+soak: $(READY) ## threads and tasks for long, and objects of 2 GB: memory, open files and threads stay flat
+	@$(PY) -m pytest -n 0 -m soak $(ARGS)
 
 services: $(READY) ## tests against servers of the operating system, which it installs as far as it can
 	@tests/install_servers.sh
