@@ -91,7 +91,7 @@ def _one_of_many(share: float) -> dict[str, Peer]:
 
     def make(context: Context) -> OnFilesystem:
         path = _big(context)
-        return lambda fs: measure(context, lambda start: fs.cat_file(path, start, start + MIB))
+        return lambda fs: measure(context, lambda start: fs.cat_file(path, start=start, end=start + MIB))
 
     def theirs(context: Context) -> Work:
         store, key = context.obstore, key_of(_big(context))
