@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import arrow, cold, cost, duck, polar, raw, small
+from benchmarks.cases import arrow, cold, cost, duck, polar, raw, small, throttled
 from benchmarks.cases.model import Case
 
 __all__ = ["CASES", "GROUPS"]
@@ -10,6 +10,7 @@ __all__ = ["CASES", "GROUPS"]
 CASES: list[Case] = [
     *raw.CASES,
     *small.CASES,
+    *throttled.CASES,
     *arrow.CASES,
     *duck.CASES,
     *polar.CASES,
