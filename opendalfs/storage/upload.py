@@ -10,6 +10,7 @@ from opendalfs.runtime.tasks import run
 
 from .call import Call
 from .operator_pair import OperatorPair
+from .write_checks import lost_response
 
 __all__ = ["AsyncUpload", "Upload", "open_upload"]
 
@@ -57,11 +58,19 @@ class AsyncUpload:
         ------
         ValueError
             The second time, which OpenDAL would call a success.
+        OSError
+            Also when the response was lost, so that the object may be published.
         """
         _check_open(self._ended, self._key)
         self._ended = True
         with Call(self._operators, "write", self._key).in_task() as call:
-            await call.step_async(self._file.close)
+            try:
+                await call.step_async(self._file.close)
+            except Exception as exc:
+                if "NoSuchUpload" in str(exc):
+                    # OpenDAL has repeated the request after a lost response, and the upload is complete.
+                    raise lost_response(self._operators, "write", self._key) from exc
+                raise
         self._operators.write_times.record(self._key)
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from opendalfs.runtime import workers
 from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.runtime.pace import Pace
 
@@ -161,3 +166,28 @@ async def test_a_slot_goes_to_a_retried_call_before_a_new_one() -> None:
     limit.release(loop)
     await asyncio.gather(*tasks)
     assert order == ["retried 0", "retried 1", "retried 2", "new 0", "new 1", "new 2"]
+
+
+def wait_in_a_full_queue() -> None:
+    pace = refusing()
+    pace._next = time.monotonic() + 60
+    pace.wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals between processes")
+@pytest.mark.parametrize("wait", [lambda: workers.sleep(60), wait_in_a_full_queue], ids=["delay", "pace"])
+def test_ctrl_c_ends_the_wait_for_a_retry(wait: Callable[[], None]) -> None:
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        wait()
+    timer.join()
+    assert time.monotonic() - begun < 20
+    assert not workers.abandoned()
+
+
+def test_the_delay_of_a_retry_lasts_as_long_as_it_should() -> None:
+    begun = time.monotonic()
+    workers.sleep(0.2)
+    assert time.monotonic() - begun >= 0.2

@@ -327,6 +327,29 @@ def test_a_rename_whose_response_was_lost_does_not_report_a_missing_source() -> 
         assert moves == 2
 
 
+def test_an_upload_whose_last_response_was_lost_does_not_report_a_missing_file() -> None:
+    completions = 0
+
+    def answer(request: Request) -> Response | None:
+        nonlocal completions
+        if request.method == "PUT":
+            return Response(200, {"ETag": '"e"'})
+        if "uploads" in request.target:
+            upload = b"<UploadId>u</UploadId>"
+            return Response(
+                200, {}, b"<InitiateMultipartUploadResult>" + upload + b"</InitiateMultipartUploadResult>"
+            )
+        completions += 1
+        return None if completions == 1 else error(404, "NoSuchUpload")
+
+    with ScriptedServer(answer) as server:
+        fs = filesystem(server, write_chunk=5 << 20)
+        with pytest.raises(OSError, match="response to a write was lost") as caught:
+            fs.pipe_file("b/k", bytes(11 << 20))
+        assert not isinstance(caught.value, FileNotFoundError)
+        assert completions == 2
+
+
 MULTISTATUS = b"""<?xml version="1.0"?>
 <D:multistatus xmlns:D="DAV:"><D:response><D:href>/</D:href><D:propstat>
 <D:prop><D:getlastmodified>Wed, 25 Nov 2026 00:00:00 GMT</D:getlastmodified><D:resourcetype><D:collection/>
