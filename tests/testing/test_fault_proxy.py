@@ -271,6 +271,13 @@ def test_an_object_overwritten_by_another_one(proxy: FaultProxy, requests: Reque
     assert requests.get().body == b"other"
 
 
+def test_nothing_is_overwritten_where_there_is_no_object(proxy: FaultProxy, requests: Requests) -> None:
+    requests.server.delete_object(**requests.place)
+    proxy.inject(Fault("get", "overwritten"))
+    assert requests.get().status == 404
+    assert requests.stored() is None
+
+
 def test_an_object_deleted_before_the_second_get(proxy: FaultProxy, requests: Requests) -> None:
     proxy.inject(Fault("get", "deleted", nth=2))
     assert requests.get().status == 200

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from opendalfs.testing.faults import Fault
@@ -247,11 +248,12 @@ def _wrong_etag(case: Case) -> bool:
 def _overwritten(case: Case) -> bool:
     request, client, fault = case.exchange.request, case.rules.client, case.fault
     place = {"Bucket": request.bucket, "Key": request.key}
-    if fault.source is not None:
-        client.copy_object(**place, CopySource={"Bucket": request.bucket, "Key": fault.source})
-    else:
-        size = client.head_object(**place)["ContentLength"] if fault.size is None else fault.size
-        client.put_object(**place, Body=b"!" * size)
+    with suppress(client.exceptions.ClientError):  # there is no object to overwrite
+        size = client.head_object(**place)["ContentLength"]
+        if fault.source is not None:
+            client.copy_object(**place, CopySource={"Bucket": request.bucket, "Key": fault.source})
+        else:
+            client.put_object(**place, Body=b"!" * (size if fault.size is None else fault.size))
     return case.exchange.relay(*case.exchange.forward())
 
 
