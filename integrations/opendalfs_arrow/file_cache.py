@@ -192,7 +192,7 @@ class TailCache:
         now = time.monotonic()
         with self._lock:
             shared = self._tails.get(path)
-            if shared is None or shared.tail.failed or not _same(shared.tail.expected, reader.version):
+            if shared is None or not shared.tail.reusable or not _same(shared.tail.expected, reader.version):
                 shared = _Shared(Tail(reader, begin), now + _TAIL_SECONDS)
                 if begin:
                     shared.tail.when_read(weak_callback(self._update_weight, path, weakref.ref(shared.tail)))

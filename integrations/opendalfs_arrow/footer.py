@@ -176,6 +176,16 @@ class Tail:
         """Whether the last read of the end has failed."""
         return self._future is not None and failed(self._future)
 
+    @property
+    def reusable(self) -> bool:
+        """Whether other opens may use it: not if the read has failed, or the bytes are not those of Parquet.
+
+        A server may have sent the bytes of another range.
+        """
+        if self._future is None or not self._future.done():
+            return True
+        return not failed(self._future) and self.is_parquet
+
     def _read(self) -> tuple[int, bytes]:
         try:
             return self._read_end()

@@ -21,7 +21,7 @@ from opendalfs.budget import Budget
 from opendalfs.read.ranges import Range
 from opendalfs.read.readahead import ReadAhead, Settings
 from opendalfs.read.reader import Reader
-from opendalfs.testing import RefusingProxy, Request, S3Server
+from opendalfs.testing import Fault, FaultProxy, RefusingProxy, Request, S3Server
 from opendalfs_arrow import footer
 from opendalfs_arrow.files import StreamFile
 from opendalfs_arrow.footer import Tail
@@ -49,6 +49,12 @@ READS: dict[str, Callable[[Place, str], pa.Table]] = {
 @pytest.fixture(scope="module")
 def proxy(s3_server: S3Server) -> Iterator[RefusingProxy]:
     with RefusingProxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def fault_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
+    with FaultProxy(s3_server.endpoint) as proxy:
         yield proxy
 
 
@@ -111,6 +117,19 @@ class TestParquet:
         handler.prefetch_tails([path])
         assert eventually(lambda: proxy.refused == 1)
         assert eventually(lambda: all(tail.failed for tail in tails(handler, path)))
+        assert pq.read_table(path, filesystem=place.fs).equals(TABLE)
+
+    def test_an_end_that_is_not_that_of_a_parquet_file_is_read_again(
+        self, s3_server: S3Server, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(footer, "WHOLE", 0)
+        monkeypatch.setattr(footer, "TAIL", 2_000)
+        place = s3_place(s3_server, **fault_proxy.through(s3_server.options), retries=0)
+        path = put(place)
+        fault_proxy.inject(Fault("get", "wrong-range"))
+        with pytest.raises(pa.ArrowInvalid):
+            pq.read_table(path, filesystem=place.fs)
+        assert fault_proxy.injected() == 1
         assert pq.read_table(path, filesystem=place.fs).equals(TABLE)
 
     def test_those_who_wait_for_one_request_share_its_failure(
