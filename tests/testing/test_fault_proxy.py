@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
+import opendalfs
 from opendalfs.testing import FAULTS, KINDS, Fault, FaultProxy, S3Server
 from tests.waiting import eventually
 
@@ -305,7 +306,17 @@ def test_a_page_repeated_for_ever(proxy: FaultProxy, requests: Requests) -> None
     token = re.findall(rb"<NextContinuationToken>(.*?)</NextContinuationToken>", first.body)
     assert len(token) == 1
     assert requests.list(ContinuationToken=token[0].decode()).body == first.body
+    assert requests.start.encode() + b"a" in first.body
     assert first.body.count(b"<IsTruncated>true</IsTruncated>") == 1
+
+
+def test_a_client_sees_the_keys_of_a_repeated_page_each_time(
+    proxy: FaultProxy, requests: Requests, s3_server: S3Server
+) -> None:
+    fs = opendalfs.S3FileSystem(skip_instance_cache=True, **proxy.through(s3_server.options))
+    proxy.inject(Fault("list", "list-repeated", times=None))
+    with pytest.raises(OSError, match="the same keys again and again"):
+        fs.find(requests.place["Bucket"] + "/" + requests.start)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,9 @@ def _empty_page(case: Case) -> bool:
 
 def _repeated_page(case: Case) -> bool:
     exchange, pages = case.exchange, case.rule.pages
-    target = re.sub(r"(continuation-token|X-Amz-\w+)=[^&]*&?", "", exchange.head.first[1])
+    path, _, query = exchange.head.first[1].partition("?")
+    options = [one for one in query.split("&") if not one.startswith(("continuation-token=", "X-Amz-"))]
+    target = f"{path}?{sorted(options)}"
     if target not in pages:
         response, server = exchange.forward()
         if response.first[1] != "200":
