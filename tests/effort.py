@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 
 __all__ = ["effort"]
 
-_MORE = 10
+_MORE = 20
 
 
 def effort(examples: int, steps: int = 50) -> settings:

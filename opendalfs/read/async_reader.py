@@ -122,7 +122,7 @@ async def read_some(
             # OpenDAL refuses a range that reaches past the end.
             with suppress(RangeError):
                 return single.results(await connection.read(key, single.fetch.start, single.fetch.size))
-        version = Version.of(connection, key, await connection.stat(key))
+        version = Version.of_file(connection, key, await connection.stat(key))
     return await fetch(connection, key, ranges, version, gap)
 
 

@@ -6,7 +6,6 @@ is the same for coroutines; what both share is in `plan`.
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -74,10 +73,7 @@ class Reader:
             with self._lock:
                 if self._pinned is None:
                     metadata = self.connection.stat_blocking(self.key)
-                    if metadata.is_dir:
-                        name = self.connection.name(self.key.rstrip("/"))
-                        raise IsADirectoryError(errno.EISDIR, "Is a directory", name)
-                    version = Version.of(self.connection, self.key, metadata)
+                    version = Version.of_file(self.connection, self.key, metadata)
                     self._pinned = PinnedObject(self.connection, self.key, version)
         return self._pinned
 

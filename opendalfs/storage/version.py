@@ -49,6 +49,16 @@ class Version(NamedTuple):
         )
 
     @classmethod
+    def of_file(cls, connection: Connection, key: str, metadata: Metadata) -> Version:
+        """Return the version in a file's metadata; raise IsADirectoryError for those of a directory.
+
+        Local disks have a size for a directory too, past which a range would be empty.
+        """
+        if metadata.is_dir:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", connection.name(key.rstrip("/")))
+        return cls.of(connection, key, metadata)
+
+    @classmethod
     def from_info(cls, info: dict[str, Any]) -> Version:
         """Return the version in the result of ``info``."""
         return cls(info["size"], info.get("ETag"), info.get("VersionId"), info.get("LastModified"))

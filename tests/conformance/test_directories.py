@@ -63,6 +63,9 @@ def test_rmdir_removes_only_empty_directories(tree: Place) -> None:
 def test_a_directory_is_distinguished_from_a_file(tree: Place) -> None:
     with pytest.raises(IsADirectoryError):
         tree.fs.cat_file(tree.path("c"))
+    for start, end in ((0, 4), (1 << 20, None), (-4, None)):
+        with pytest.raises(IsADirectoryError):
+            tree.fs.cat_file(tree.path("c"), start, end)
     with pytest.raises(IsADirectoryError):
         tree.fs.open(tree.path("c"), "rb")
     with pytest.raises(IsADirectoryError):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from opendalfs import OpendalFileSystem, path_cache
-from tests.models.model import Client, Kind, Model, State, below
+from tests.models.model import Client, Kind, Model, State, below, parents
 
 __all__ = ["BaseMachine", "Storage"]
 
@@ -125,6 +125,8 @@ class BaseMachine(RuleBasedStateMachine):
         assert path not in self.now.files, error
         if isinstance(error, IsADirectoryError):
             assert self.now.is_directory(path) is not False
+        elif isinstance(error, NotADirectoryError):
+            assert any(above in self.now.files for above in parents(path)), error
         else:
             assert isinstance(error, FileNotFoundError), repr(error)
             assert self.now.is_directory(path) is not True, error
