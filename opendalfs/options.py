@@ -124,7 +124,8 @@ class Tuning:
     block_size : int, default 5 MiB
         Bytes that a file of ``open("rb")`` reads ahead.
     read_chunk : int, default 8 MiB
-        Largest size of one read request in bytes; larger reads are split and fetched in parallel.
+        Largest size of one read request in bytes; larger reads are split and fetched in parallel. Reads of
+        Parquet by pyarrow use half of it if the server is not near (docs/networks.md).
     write_chunk : int, default 8 MiB
         Size of the parts of a multipart upload in bytes.
     max_gap : int, default 256 KiB

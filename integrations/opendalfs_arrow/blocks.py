@@ -5,19 +5,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from typing import Final
 
 from opendalfs.budget import Reservation
+from opendalfs.read.plan import RequestSizes
 from opendalfs.read.ranges import Range, coalesce, split
 
 __all__ = ["Block", "BlockStore", "overlap"]
-
-PART: Final = 4 * 1024 * 1024
-"""Largest request in bytes; what is larger is fetched by several at a time."""
-
-GAP: Final = 128 * 1024
-"""Largest gap in bytes between two chunks that is fetched with them: it costs less than another request.
-Where chunks are smaller than this, most of the fetched bytes may be gaps."""
 
 
 class Block:
@@ -47,10 +40,13 @@ class BlockStore:
     ----------
     reservation : Reservation
         Counts the bytes of requests in flight and of data that is held.
+    sizes : RequestSizes
+        Sizes of the requests. Where chunks are smaller than the gap, most of the fetched bytes may be gaps.
     """
 
-    def __init__(self, reservation: Reservation) -> None:
+    def __init__(self, reservation: Reservation, sizes: RequestSizes) -> None:
         self.reservation = reservation
+        self._sizes = sizes
         self._blocks: list[Block] = []
 
     def add(self, ranges: Sequence[Range]) -> list[Block]:
@@ -63,8 +59,8 @@ class BlockStore:
                 block.unread.append(overlap(block.range, r))
         missing = [gap for r in ranges for gap in self.gaps(r)]
         added: list[Block] = []
-        for whole, members in coalesce(missing, GAP):
-            for part in (p for gap in self.gaps(whole) for p in split(gap, PART)):
+        for whole, members in coalesce(missing, self._sizes.gap):
+            for part in (p for gap in self.gaps(whole) for p in split(gap, self._sizes.part)):
                 unread = [o for m in members if (o := overlap(part, missing[m])).size > 0]
                 if unread:
                     added.append(self._insert(part, unread))
@@ -73,7 +69,7 @@ class BlockStore:
     def cover(self, needed: Range) -> list[Block]:
         """Return the blocks that hold a range, in order; add new ones for what no block holds."""
         for gap in self.gaps(needed):
-            for part in split(gap, PART):
+            for part in split(gap, self._sizes.part):
                 self._insert(part, [part])
         return self.touching(needed)
 

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from opendalfs import tracing
 from opendalfs.budget import PROCESS, Budget, Reservation
+from opendalfs.read.plan import RequestSizes
 from opendalfs.read.ranges import Range
 from opendalfs.runtime import process
 from opendalfs.runtime.futures import weak_callback
@@ -86,7 +87,10 @@ class Scan:
     ) -> None:
         self.tail = tail
         held = Reservation(budget if budget is not None else BUDGET)
-        self._requests = RequestScheduler(lambda part: tail.reader.fetch(part), held, is_open=not ahead)
+        sizes = RequestSizes.of_scan(tail.reader.connection)
+        self._requests = RequestScheduler(
+            lambda part: tail.reader.fetch(part), held, sizes, is_open=not ahead
+        )
         # Reentrant: the garbage collector may close this while this thread holds the lock.
         self._lock = threading.RLock()
         self._predictor: ColumnPredictor | None = None

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from opendalfs.budget import Reservation
+from opendalfs.read.plan import RequestSizes
 from opendalfs.read.ranges import Range
 from opendalfs.runtime.executor import submit
 from opendalfs.runtime.futures import failed
@@ -31,12 +32,19 @@ class RequestScheduler:
         Reads a range of the file; it is called in worker threads.
     reservation : Reservation
         Counts the bytes of requests in flight and of data that is held.
+    sizes : RequestSizes
+        Sizes of the requests.
     is_open : bool
         Whether the file is open. Until it is, no request is made that the budget has no room for.
     """
 
     def __init__(
-        self, fetch: Callable[[Range], bytes], reservation: Reservation, *, is_open: bool = True
+        self,
+        fetch: Callable[[Range], bytes],
+        reservation: Reservation,
+        sizes: RequestSizes,
+        *,
+        is_open: bool = True,
     ) -> None:
         self.is_open = is_open
         self.evictable_below = 0
@@ -44,7 +52,7 @@ class RequestScheduler:
         # Reentrant, as a future that is done already calls back at once.
         self._lock = threading.RLock()
         self._fetch = fetch
-        self._store = BlockStore(reservation)
+        self._store = BlockStore(reservation, sizes)
         self._queue: deque[Block] = deque()
         self._in_flight = 0
         self._closed = False

@@ -6,7 +6,7 @@ import errno
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opendal.types import Metadata
 
@@ -16,13 +16,67 @@ from opendalfs.storage.version import Version, compare, compares, pin, whole
 
 from .ranges import Fetch, Range, clamp, plan_fetches
 
-__all__ = ["PinnedObject", "ReadPlan", "SingleRequest", "Slice", "group_by_path", "restore_order"]
+__all__ = [
+    "PinnedObject",
+    "ReadPlan",
+    "RequestSizes",
+    "SingleRequest",
+    "Slice",
+    "group_by_path",
+    "is_near",
+    "restore_order",
+]
 
 Slice = tuple[int | None, int | None]
 """Start (inclusive) and stop (exclusive), as in a Python slice."""
 
+_NEAR: Final = 0.006
+"""Seconds to the first byte below which a server is near."""
+
 _MOST: Final = 1 << 40
 """Bytes that one call reads into memory at most: a server may claim any size, and each part is planned."""
+
+
+class RequestSizes(NamedTuple):
+    """Sizes of the requests that serve the reads of an object, for the core and for all engines.
+
+    Parameters
+    ----------
+    gap : int
+        Bytes between two ranges up to which one request serves both.
+    part : int
+        Bytes of a request at most.
+    """
+
+    gap: int
+    part: int
+
+    @classmethod
+    def of(cls, connection: Connection) -> RequestSizes:
+        """Return the sizes for a read that waits for all of its bytes: ``max_gap`` and ``read_chunk``."""
+        return cls(connection.tuning.max_gap, connection.tuning.read_chunk)
+
+    @classmethod
+    def of_scan(cls, connection: Connection) -> RequestSizes:
+        """Return the sizes for a reader that decodes the first bytes while later ones arrive.
+
+        Parts have half of ``read_chunk``, so that the first ones arrive sooner. If the server is near, they
+        have all of it: there a request takes more time of the processor than it saves.
+        """
+        gap, part = cls.of(connection)
+        return cls(gap, part if is_near(connection) else max(part // 2, 1))
+
+
+def is_near(connection: Connection) -> bool:
+    """Whether the server has shown that its first byte takes less than 6 ms; False if not known yet.
+
+    Notes
+    -----
+    docs/networks.md has the measurements. A distant server cannot seem near, as no response outruns its
+    network, and one that seems distant because this machine is busy has the smaller parts.
+    """
+    first_byte = None if connection.endpoint is None else connection.endpoint.latency.first_byte
+    return first_byte is not None and first_byte < _NEAR
 
 
 class ReadPlan:
@@ -138,7 +192,7 @@ class SingleRequest:
         fixed = [
             Range(a or 0, max(a or 0, b)) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0
         ]
-        if len(fixed) < len(ranges) or any(r.size > connection.tuning.read_chunk for r in fixed):
+        if len(fixed) < len(ranges) or any(r.size > RequestSizes.of(connection).part for r in fixed):
             return None
         fetches = _fetches(connection, fixed, gap)
         return cls(fixed, fetches[0].range) if len(fetches) == 1 else None
@@ -151,8 +205,8 @@ class SingleRequest:
 
 
 def _fetches(connection: Connection, ranges: Sequence[Range], gap: int | None) -> list[Fetch]:
-    tuning = connection.tuning
-    return plan_fetches(ranges, gap=tuning.max_gap if gap is None else gap, part=tuning.read_chunk)
+    sizes = RequestSizes.of(connection)
+    return plan_fetches(ranges, gap=sizes.gap if gap is None else gap, part=sizes.part)
 
 
 class PinnedObject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
-from opendalfs_arrow import blocks, footer
+from opendalfs.read.plan import RequestSizes
+from opendalfs_arrow import footer, scan
 from tests.integrations.arrow.places import (
     Place,
     chunk_bytes,
@@ -57,8 +59,8 @@ def mixed(rows: int, seed: int = 0) -> pa.Table:
 def shrink(monkeypatch: pytest.MonkeyPatch, tail: int, part: int, gap: int) -> None:
     monkeypatch.setattr(footer, "WHOLE", 0)
     monkeypatch.setattr(footer, "TAIL", tail)
-    monkeypatch.setattr(blocks, "PART", part)
-    monkeypatch.setattr(blocks, "GAP", gap)
+    sizes = RequestSizes(gap, part)
+    monkeypatch.setattr(scan, "RequestSizes", SimpleNamespace(of_scan=lambda _: sizes))
 
 
 class Wide:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from opendalfs.budget import Budget, Reservation
+from opendalfs.read.plan import RequestSizes
 from opendalfs.read.ranges import Range
-from opendalfs_arrow import blocks
 from opendalfs_arrow.blocks import Block, BlockStore
 from opendalfs_arrow.call_hints import CallHint
 from opendalfs_arrow.column_history import ColumnHistory
@@ -22,6 +22,7 @@ from tests.integrations.arrow.parquet import written
 from tests.waiting import eventually
 
 GROUPS, COLUMNS = 16, ["a", "b", "c", "d"]
+SIZES = RequestSizes(gap=1_000, part=8 << 20)
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +99,8 @@ class TestPredictor:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> BlockStore:
-    monkeypatch.setattr(blocks, "PART", 100)
-    monkeypatch.setattr(blocks, "GAP", 10)
-    return BlockStore(Reservation(Budget(1_000)))
+def store() -> BlockStore:
+    return BlockStore(Reservation(Budget(1_000)), RequestSizes(gap=10, part=100))
 
 
 def ranges(found: list[Block]) -> list[tuple[int, int]]:
@@ -145,7 +144,7 @@ class Source:
 class TestScheduler:
     def test_what_a_read_needs_is_begun_whatever_the_budget_holds(self) -> None:
         source, budget = Source(), Budget(0)
-        requests = RequestScheduler(source.fetch, Reservation(budget))
+        requests = RequestScheduler(source.fetch, Reservation(budget), SIZES)
         source.go.set()
         [block] = requests.require(Range(0, 50))
         assert bytes(requests.take(block, Range(10, 20))) == bytes(10)
@@ -156,7 +155,7 @@ class TestScheduler:
     @pytest.mark.parametrize(("is_open", "begun"), [(True, 1), (False, 0)])
     def test_without_room_an_open_file_has_one_request_in_flight(self, is_open: bool, begun: int) -> None:
         source = Source()
-        requests = RequestScheduler(source.fetch, Reservation(Budget(10)), is_open=is_open)
+        requests = RequestScheduler(source.fetch, Reservation(Budget(10)), SIZES, is_open=is_open)
         requests.plan([Range(0, 50)])
         requests.plan([Range(1_000_000, 1_000_050)])
         requests.begin_queued()
@@ -168,7 +167,7 @@ class TestScheduler:
 
     def test_a_bounded_number_of_requests_is_in_flight(self) -> None:
         source, budget = Source(), Budget(1 << 30)
-        requests = RequestScheduler(source.fetch, Reservation(budget))
+        requests = RequestScheduler(source.fetch, Reservation(budget), SIZES)
         for i in range(2 * IN_FLIGHT):
             requests.plan([Range(i * 1_000_000, i * 1_000_000 + 10)])
         requests.begin_queued()
@@ -181,7 +180,7 @@ class TestScheduler:
     def test_data_behind_the_reader_is_evicted_for_what_is_ahead(self) -> None:
         source = Source()
         source.go.set()
-        requests = RequestScheduler(source.fetch, Reservation(Budget(60)))
+        requests = RequestScheduler(source.fetch, Reservation(Budget(60)), SIZES)
         requests.plan([Range(0, 50)])
         requests.begin_queued()
         assert eventually(lambda: requests.in_flight == 0)
@@ -196,7 +195,7 @@ class TestScheduler:
 
     def test_a_closed_scheduler_refuses_reads_and_begins_nothing(self) -> None:
         source = Source()
-        requests = RequestScheduler(source.fetch, Reservation(Budget(1 << 30)))
+        requests = RequestScheduler(source.fetch, Reservation(Budget(1 << 30)), SIZES)
         requests.plan([Range(0, 50)])
         requests.close()
         requests.begin_queued()

@@ -46,6 +46,26 @@ class TestRequests:
         # One after another it would be 26.
         assert trace.round_trips <= 12
 
+    @pytest.mark.parametrize(
+        ("options", "requests"), [({}, 3), ({"max_gap": 700_000}, 2), ({"read_chunk": 300_000}, 7)]
+    )
+    def test_the_options_of_the_filesystem_set_the_sizes_of_requests(
+        self,
+        wide: Wide,
+        s3_server: S3Server,
+        monkeypatch: pytest.MonkeyPatch,
+        options: dict[str, Any],
+        requests: int,
+    ) -> None:
+        # Half of `read_chunk` if the server is not near, as this one is on a busy machine.
+        monkeypatch.setattr("opendalfs.read.plan.is_near", lambda _: False)
+        path, fs = wide.put(), opendalfs.arrow("s3", **s3_server.options, **options)
+        with opendalfs.trace() as trace:
+            found = opendalfs_arrow.read_table(path, columns=wide.NAMES, filesystem=fs)
+        assert found.equals(wide.table.select(wide.NAMES))
+        # Each row group has chunks of 200 KB: c1, then c5 and c6 600 KB behind it, then c11 800 KB behind.
+        assert len(data_reads(trace, len(wide.data))) == requests * wide.metadata.num_row_groups
+
     def test_inference_costs_a_stat_a_tail_and_little_more_than_the_chunks(self, wide: Wide) -> None:
         path = wide.put()
         with opendalfs.trace() as trace:
