@@ -226,6 +226,8 @@ async def _stream(connection: Connection, key: str) -> bytes | Version:
                     f"Object changed while it was read: it has {version.size} bytes, and more arrived",
                     connection.name(key),
                 )
+        if not total:
+            await _check_empty(connection, key)
         return b"".join(pieces)
     except OSError as exc:
         if isinstance(exc, ChangedError) or not pieces:
@@ -237,3 +239,11 @@ async def _stream(connection: Connection, key: str) -> bytes | Version:
         if stat is not None and not stat.done():
             stat.cancel()
             await asyncio.gather(stat, return_exceptions=True)
+
+
+async def _check_empty(connection: Connection, key: str) -> None:
+    """Raise when an object that was read as empty is not: OpenDAL takes status 416 for the end of an object."""
+    size = (await connection.stat(key)).content_length
+    if size:
+        text = f"No byte of {size} was received, and no error: read the object again"
+        raise OSError(errno.EIO, text, connection.name(key))

@@ -18,6 +18,7 @@ from opendalfs.runtime.tasks import gather
 from opendalfs.testing import Nginx, Request, Response, ScriptedServer, endless, object_headers
 
 REAL = 100_000
+INVALID = b"<?xml version='1.0'?><Error><Code>InvalidRange</Code></Error>"
 CLAIMED = [10**15, 9_200_000_000_000_000_000]
 
 
@@ -175,3 +176,17 @@ def test_no_more_is_read_than_the_range(scheme: str, long: Callable[[Request], R
                 read(fs, path)
             # What the kernel's buffers hold.
             assert server.sent < 100 << 20, name
+
+
+def test_an_object_is_not_empty_because_the_server_refuses_the_range_of_a_whole_read() -> None:
+    def answer(request: Request) -> Response:
+        return Response(200, object_headers(REAL)) if request.method == "HEAD" else Response(416, body=INVALID)
+
+    with ScriptedServer(answer) as server, pytest.raises(OSError, match="No byte of 100000 was received"):
+        opendalfs.filesystem("s3", skip_instance_cache=True, **options(server)).cat_file("b/k")
+
+
+def test_an_empty_object_is_empty() -> None:
+    with ScriptedServer(lambda _: Response(200, object_headers(0))) as server:
+        fs = opendalfs.filesystem("s3", skip_instance_cache=True, **options(server))
+        assert fs.cat_file("b/k") == b""
