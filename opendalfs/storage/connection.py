@@ -32,6 +32,9 @@ from .write_checks import check_empty, holds, lost_response, size_of, size_of_bl
 __all__ = ["PAGE", "Connection"]
 
 _PIECE: Final = 1 << 20
+_NOT_REMOVED: Final = (
+    "The service reported a success, but objects are left: list the directory, then remove it again"
+)
 
 
 class Connection(OperatorPair):
@@ -262,15 +265,21 @@ class Connection(OperatorPair):
             )
         left: str | None = None
         while True:
+            failure: OSError | None = None
             try:
                 await self._remove_all(prefix)
-            except TimeoutError:
-                # A large tree takes longer than one call may. Continue as long as keys disappear.
-                before, left = left, await self._first(prefix)
-                if left is None or left == before:
-                    raise
-            else:
+            except TimeoutError as exc:
+                # A large tree takes longer than one call may.
+                failure = exc
+            if failure is None and (self.limit is None or not self.can("list_with_recursive")):
                 return
+            # OpenDAL takes a DeleteObjects that fails with status 200 for a success. Continue as long as keys
+            # disappear.
+            before, left = left, await self._first(prefix)
+            if left is None and failure is None:
+                return
+            if left is None or left == before:
+                raise failure or OSError(errno.EIO, _NOT_REMOVED, self.name(prefix))
 
     async def _first(self, prefix: str) -> str | None:
         """Return the first key below a prefix; None if there is none or the server does not answer soon."""

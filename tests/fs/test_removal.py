@@ -12,7 +12,7 @@ import pytest
 import opendalfs
 from opendalfs import OpendalFileSystem
 from opendalfs.fs.removal import check_removal
-from opendalfs.testing import Moto
+from opendalfs.testing import Fault, FaultProxy, Moto, S3Server
 
 Opened = tuple[OpendalFileSystem, str]
 """A filesystem and its root, as a path prefix: empty, or `container/`."""
@@ -164,3 +164,20 @@ def test_paths_of_pathlib_are_moved_with_all_below(tmp_path: Path) -> None:
     (tmp_path / "d" / "file").write_bytes(b"1")
     opendalfs.filesystem("fs").mv(tmp_path / "d", tmp_path / "e", recursive=True)
     assert (tmp_path / "e" / "file").exists()
+
+
+def test_a_bulk_delete_that_fails_with_status_200_is_repeated_and_then_an_error(
+    s3_server: S3Server, prefix: str
+) -> None:
+    with FaultProxy(s3_server.endpoint) as proxy:
+        fs = opendalfs.S3FileSystem(skip_instance_cache=True, **proxy.through(s3_server.options))
+        for times in (1, None):
+            fs.pipe({f"{prefix}/d/{number}": b"x" for number in range(3)})
+            proxy.inject(Fault("delete-many", "error-200", times=times))
+            if times is None:
+                with pytest.raises(OSError, match="objects are left"):
+                    fs.rm(f"{prefix}/d", recursive=True)
+            else:
+                fs.rm(f"{prefix}/d", recursive=True)
+            fs.invalidate_cache()
+            assert len(fs.find(f"{prefix}/d")) == (3 if times is None else 0)

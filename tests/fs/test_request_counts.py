@@ -197,6 +197,6 @@ def test_thousands_of_keys(fs: S3FileSystem, root: str, proxy: DelayProxy, moto_
     proxy.reset()
     with opendalfs.trace() as trace:
         fs.rm(f"{root}/thousand", recursive=True)
-    assert trace.requests <= 4
-    assert proxy.counters().requests <= 6
+    assert trace.requests <= 5
+    assert proxy.counters().requests <= 7
     assert fs.find(f"{root}/thousand") == []
