@@ -24,8 +24,11 @@ demo: $(READY) ## read real Parquet from a real S3 server on this machine, next 
 test: $(READY) ## all tests but the long ones: faults, soak, services
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-faults: $(READY) ## every operation under every fault, and ended in the middle
-	@$(PY) -m pytest -n $(WORKERS) -m faults $(ARGS)
+faults: $(READY) ## every operation under every fault, and ended in the middle; writes docs/faults.md
+	@mkdir -p .cache && rm -f .cache/faults.jsonl
+	@OPENDALFS_FAULTS=.cache/faults.jsonl $(PY) -m pytest tests/faults tests/crashes \
+		-n $(WORKERS) --dist loadgroup -m "not soak and not services" $(ARGS)
+	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.faults.table .cache/faults.jsonl; fi
 
 soak: $(READY) ## threads and tasks for long, and objects of 2 GB: memory, open files and threads stay flat
 	@$(PY) -m pytest -n 0 -m soak $(ARGS)

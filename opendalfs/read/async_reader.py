@@ -242,7 +242,7 @@ async def _stream(connection: Connection, key: str) -> bytes | Version:
 
 
 async def _check_empty(connection: Connection, key: str) -> None:
-    """Raise when an object that was read as empty is not: OpenDAL takes status 416 for the end of an object."""
+    """Raise for an object that was read as empty and is not: OpenDAL takes status 416 for its end."""
     size = (await connection.stat(key)).content_length
     if size:
         text = f"No byte of {size} was received, and no error: read the object again"

@@ -180,7 +180,9 @@ def test_no_more_is_read_than_the_range(scheme: str, long: Callable[[Request], R
 
 def test_an_object_is_not_empty_because_the_server_refuses_the_range_of_a_whole_read() -> None:
     def answer(request: Request) -> Response:
-        return Response(200, object_headers(REAL)) if request.method == "HEAD" else Response(416, body=INVALID)
+        return (
+            Response(200, object_headers(REAL)) if request.method == "HEAD" else Response(416, body=INVALID)
+        )
 
     with ScriptedServer(answer) as server, pytest.raises(OSError, match="No byte of 100000 was received"):
         opendalfs.filesystem("s3", skip_instance_cache=True, **options(server)).cat_file("b/k")

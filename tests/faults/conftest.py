@@ -1,0 +1,124 @@
+"""Runs all cells of an operation at a time, and writes their verdicts to a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from opendalfs.testing import S3Server
+
+from .cells import ALL, Cell
+from .judge import ERROR, Lane, Verdict, make_pages
+from .seen import Unseen
+from .upstream import reason
+
+LANES = 8
+"""Cells at a time: most of them wait for a timeout."""
+
+FEW = 400
+"""Cells that are run all at a time, rather than by operation."""
+
+T = TypeVar("T")
+
+VERDICTS = "OPENDALFS_FAULTS"
+"""Environment variable: path of a file to which each test process appends a line for each verdict."""
+
+
+class Matrix:
+    """The lanes of a test process, and the operations that have been run in them."""
+
+    def __init__(self, lanes: list[Lane], selected: dict[str, list[Cell]]) -> None:
+        self._lanes = lanes
+        self._selected = selected
+        self._verdicts: dict[Cell, Verdict] = {}
+        self.clean: dict[str, Counter[str]] = {}
+        self.unseen: dict[str, list[str]] = {}
+
+    def run(self, operation: str) -> None:
+        """Run the selected cells of an operation, or of all operations if they are few; only once."""
+        if operation in self.clean:
+            return
+        few = sum(map(len, self._selected.values())) <= FEW
+        operations = [*self._selected] if few and operation in self._selected else [operation]
+        with Unseen() as unseen:
+            self._share(operations, self._run_clean)
+            self._share([cell for name in operations for cell in self._selected.get(name, ())], self._judge)
+        self.unseen |= dict.fromkeys(operations, unseen.found)
+
+    def _run_clean(self, lane: Lane, operation: str) -> None:
+        self.clean[operation] = lane.clean(ALL[operation])
+
+    def _judge(self, lane: Lane, cell: Cell) -> None:
+        clean = self.clean[cell.operation]
+        verdict = lane.judge(cell, clean)
+        if cell.must_succeed and verdict.outcome == ERROR and "TimeoutError" in verdict.detail:
+            # On a loaded machine the attempts that should succeed may exceed the short timeout too.
+            verdict = lane.judge(cell, clean)
+        self._verdicts[cell] = verdict
+        _write(cell, verdict)
+
+    def _share(self, items: Iterable[T], work: Callable[[Lane, T], None]) -> None:
+        """Do the work for each item, each lane one at a time; raise the first error."""
+        waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+        for item in items:
+            waiting.put(item)
+        errors: list[Exception] = []
+
+        def work_in(lane: Lane) -> None:
+            while not errors:
+                try:
+                    work(lane, waiting.get_nowait())
+                except queue.Empty:
+                    return
+                except Exception as exc:
+                    errors.append(exc)
+
+        threads = [threading.Thread(target=work_in, args=(lane,)) for lane in self._lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+
+    def verdict(self, cell: Cell) -> Verdict:
+        """Return the verdict of a cell; its operation is run if necessary."""
+        self.run(cell.operation)
+        return self._verdicts[cell]
+
+
+def _write(cell: Cell, verdict: Verdict) -> None:
+    if path := os.environ.get(VERDICTS):
+        with Path(path).open("a") as file:
+            file.write(json.dumps({**vars(cell), **verdict.to_dict(), "upstream": reason(cell)}) + "\n")
+
+
+@pytest.fixture(scope="session")
+def matrix(
+    request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Matrix]:
+    """Yield the lanes, with the cells of all tests that are selected."""
+    selected: dict[str, list[Cell]] = {}
+    for item in request.session.items:
+        callspec = getattr(item, "callspec", None)
+        cell = callspec.params.get("cell") if callspec else None
+        if isinstance(cell, Cell):
+            selected.setdefault(cell.operation, []).append(cell)
+    make_pages(s3_server)
+    with ExitStack() as stack:
+        lanes = []
+        for number in range(LANES):
+            lane = Lane(s3_server, tmp_path_factory.mktemp(f"lane-{number}"))
+            lane.start()
+            stack.callback(lane.stop)
+            lanes.append(lane)
+        yield Matrix(lanes, selected)
