@@ -194,11 +194,10 @@ class Scan:
         if len(blocks) == 1 and needed.stop <= blocks[0].range.stop:
             return self._requests.take(blocks[0], needed)
         whole = pa.allocate_buffer(needed.size)
-        # Unlike an assignment to a memoryview, a NativeFile copies without the GIL, which the requests in
-        # flight need: where the memory is touched for the first time, that takes longer than the copy.
-        sink = pa.FixedSizeBufferWriter(whole)
+        view = memoryview(whole).cast("B")
         for block in blocks:
-            sink.write(self._requests.take(block, overlap(block.range, needed)))
+            part = overlap(block.range, needed)
+            view[part.start - needed.start : part.stop - needed.start] = self._requests.take(block, part)
         if needed.stop > end:
-            sink.write(self.tail.get(Range(end, needed.stop)) or b"")
+            view[end - needed.start :] = self.tail.get(Range(end, needed.stop)) or b""
         return whole

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -111,39 +110,6 @@ class TestScan:
         assert pa.total_allocated_bytes() == before
         assert bytes(part) == data[7 << 20 : 8 << 20]
         scan.close()
-
-    def test_other_threads_run_while_the_data_of_several_requests_is_joined(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        size = 24 << 20
-        scan = Scan(Tail(Reader(*MEMORY.locate(store(bytes(size))))), plan=[Range(0, size)])
-        whole = pa.allocate_buffer(8 << 20)
-        # pyarrow allocates without the GIL, too.
-        monkeypatch.setattr(pa, "allocate_buffer", lambda _: whole)
-        needed = Range(0, 8 << 20)
-        blocks = scan._requests.require(Range(0, size))[:2]
-        for block in blocks:
-            assert block.future is not None
-            block.unread.append(Range(size, size + 1))  # it is kept, to be read again
-            block.future.result()
-        ran, begin, interval = threading.Event(), threading.Lock(), sys.getswitchinterval()
-        begin.acquire()
-        other = threading.Thread(target=lambda: (begin.acquire(), ran.set()))
-        other.start()
-        # From here on a thread runs only when another one releases the GIL by itself.
-        sys.setswitchinterval(3600)
-        try:
-            begin.release()
-            for _ in range(1_000):
-                scan._assemble(needed, blocks, size)
-                if ran.is_set():
-                    break
-            joined = ran.is_set()
-        finally:
-            sys.setswitchinterval(interval)
-            other.join()
-            scan.close()
-        assert joined
 
     @pytest.mark.usefixtures("tiny")
     def test_a_read_of_a_closed_scan_is_refused(self) -> None:
