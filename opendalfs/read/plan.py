@@ -30,7 +30,7 @@ __all__ = [
 Slice = tuple[int | None, int | None]
 """Start (inclusive) and stop (exclusive), as in a Python slice."""
 
-_NEAR: Final = 0.006
+_NEAR: Final = 0.004
 """Seconds to the first byte below which a server is near."""
 
 _MOST: Final = 1 << 40
@@ -68,7 +68,7 @@ class RequestSizes(NamedTuple):
 
 
 def is_near(connection: Connection) -> bool:
-    """Whether the server has shown that its first byte takes less than 6 ms; False if not known yet.
+    """Whether the server has shown that its first byte takes less than 4 ms; False if not known yet.
 
     Notes
     -----

@@ -48,6 +48,7 @@ def test_sizes_follow_the_options_whatever_the_server_has_shown(
         ((), False),
         ((0.001,), True),
         ((0.03,) * 64, False),
+        ((0.0056,) * 64, False),
         # Most of them waited for this busy machine.
         ((0.002,) * 8 + (0.03,) * 56, True),
         # It was near, and has not been for the last 64 requests.
