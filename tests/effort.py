@@ -9,9 +9,12 @@ __all__ = ["effort"]
 _MORE = 20
 
 
-def effort(examples: int, steps: int = 50) -> settings:
-    """Return the settings of a test that tries `examples` examples in `make test`, each of `steps` steps."""
-    long = settings.get_current_profile_name() == "fuzz"
+def effort(examples: int, steps: int = 50, *, fixed: bool = False) -> settings:
+    """Return the settings of a test that tries `examples` examples in `make test`, each of `steps` steps.
+
+    `fixed` tries the same few in `make fuzz` too.
+    """
+    long = settings.get_current_profile_name() == "fuzz" and not fixed
     return settings(
         max_examples=examples * _MORE if long else examples,
         stateful_step_count=steps,

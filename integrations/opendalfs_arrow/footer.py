@@ -93,15 +93,15 @@ class Footer:
     @cached_property
     def starts(self) -> list[int]:
         """Offset of each row group: that of its first column, as writers keep the order of the schema."""
-        column = self.metadata.row_group
-        return [_chunk_range(column(g).column(0)).start for g in range(self.groups)]
+        row_group = self.metadata.row_group
+        return [_chunk_range(row_group(g), 0).start for g in range(self.groups)]
 
     def chunks(self, group: int) -> list[Chunk]:
         """Return the column chunks of a row group, in order of column."""
         found = self._chunks.get(group)
         if found is None:
             row_group = self.metadata.row_group(group)
-            found = [Chunk(_chunk_range(row_group.column(i)), group, i) for i in range(self.width)]
+            found = [Chunk(_chunk_range(row_group, i), group, i) for i in range(self.width)]
             self._chunks[group] = found
         return found
 
@@ -129,7 +129,12 @@ class Footer:
         return {i for i, path in enumerate(self._paths) if path in roots or path.startswith(below)}
 
 
-def _chunk_range(column: Any) -> Range:
+def _chunk_range(row_group: Any, i: int) -> Range:
+    try:
+        column = row_group.column(i)
+    except (pa.ArrowException, OSError):
+        # The metadata of this column are damaged. Only a read of it is an error, which pyarrow raises.
+        return Range(0, 0)
     # A dictionary page comes first. Some writers set its offset to 0 when there is none.
     start = column.data_page_offset
     dictionary = column.dictionary_page_offset

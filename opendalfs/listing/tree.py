@@ -101,7 +101,8 @@ async def _list(connection: Connection, key: str, prefix: str, maxdepth: int | N
 
 def _infos(connection: Connection, key: str, entries: Sequence[Entry], maxdepth: int | None) -> list[Info]:
     """Return the infos of a recursive list, with the directories that the names imply."""
-    base = len(_directory_prefix(key))
+    start = _directory_prefix(key)
+    base = len(start)
     files: list[Info] = []
     folders: set[str] = set()
     markers: set[str] = set()
@@ -110,6 +111,9 @@ def _infos(connection: Connection, key: str, entries: Sequence[Entry], maxdepth:
         return files
     for entry in exclude_staged(connection, entries):
         path = entry.path.lstrip("/")
+        if not path.startswith(start):
+            # A server ignores the prefix, or lists the file itself for what is below it.
+            continue
         # Each access to an entry's metadata makes an object.
         metadata = entry.metadata
         if metadata.is_dir:

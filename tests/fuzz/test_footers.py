@@ -52,6 +52,13 @@ def file(name: str) -> bytes:
     return FILES[name]()
 
 
+class Damaged(bytes):
+    """A file whose repr is short: Hypothesis prints how to make it again."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
     """Draw a Parquet file of which some bytes of the footer, or its length, were changed."""
@@ -69,7 +76,7 @@ def damaged(draw: st.DrawFn) -> bytes:
         data[-8:-4] = draw(st.sampled_from(edge)).to_bytes(4, "little")
     if draw(st.integers(0, 9)) == 0:
         data[-4:] = draw(st.sampled_from([b"PARE", b"PAR2", b"\0\0\0\0"]))
-    return bytes(data)
+    return Damaged(data)
 
 
 def outcome(read: Callable[[], pa.Table]) -> pa.Table | Exception:
@@ -109,7 +116,9 @@ def compare(data: bytes, read: str, columns: list[str] | None, monkeypatch: pyte
         assert found.equals(expected)
 
 
-@effort(60)
+# pyarrow 26 ends the process (SIGABRT) when `RowGroupMetaData.column` meets some damaged size statistics, so
+# random footers could end the test run.
+@effort(60, fixed=True)
 @given(damaged(), st.sampled_from(sorted(READS)), st.sampled_from([None, ["id"], ["word", "maybe"]]))
 def test_a_damaged_footer_reads_as_with_pyarrow_or_is_an_error(
     data: bytes, read: str, columns: list[str] | None
@@ -118,7 +127,7 @@ def test_a_damaged_footer_reads_as_with_pyarrow_or_is_an_error(
         compare(data, read, columns, patch)
 
 
-@effort(100)
+@effort(100, fixed=True)
 @given(st.binary(max_size=300) | damaged().map(lambda data: data[-400:]))
 def test_any_bytes_are_a_footer_or_none(data: bytes) -> None:
     footer = Footer.parse(data)
