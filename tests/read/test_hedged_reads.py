@@ -21,6 +21,8 @@ from opendalfs.storage.latency import Latency
 from opendalfs.testing import DelayProxy, Request, Response, S3Server, ScriptedServer, drip, object_headers
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.hedges
+
 SIZE = 1 << 20
 PART = 1000
 DATA = bytes(range(250)) * 4
