@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from opendalfs.testing import FaultProxy, S3Server
 
-__all__ = ["ANY", "BODY", "HALF", "PATIENCE", "SHORT_PATIENCE", "Reply", "Requests"]
+__all__ = ["ANY", "BODY", "HALF", "PATIENCE", "SHORT_PATIENCE", "Reply", "Requests", "connect"]
 
 BODY = bytes(range(256)) * 40
 HALF = len(BODY) // 2
@@ -110,3 +111,14 @@ class Requests:
         finally:
             connection.close()
         return Reply(status, found, received, end)
+
+
+def connect(proxy: FaultProxy) -> str:
+    host, _, port = urlsplit(proxy.endpoint).netloc.partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=SHORT_PATIENCE).close()
+    except TimeoutError:
+        return "timeout"
+    except ConnectionRefusedError:
+        return "refused"
+    return "connected"

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 import opendalfs
 from opendalfs.testing import FAULTS, KINDS, Fault, FaultProxy, S3Server
-from tests.testing.raw_requests import BODY, HALF, SHORT_PATIENCE, Requests
+from tests.testing.raw_requests import BODY, HALF, Requests, connect
 from tests.waiting import eventually
 
 
@@ -319,17 +319,6 @@ def test_faults_combine(proxy: FaultProxy, requests: Requests) -> None:
     assert [requests.get().status for _ in range(2)] == [503, 403]
     assert time.monotonic() - start >= 0.2
     assert proxy.injected() == 4
-
-
-def connect(proxy: FaultProxy) -> str:
-    host, _, port = urlsplit(proxy.endpoint).netloc.partition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=SHORT_PATIENCE).close()
-    except TimeoutError:
-        return "timeout"
-    except ConnectionRefusedError:
-        return "refused"
-    return "connected"
 
 
 def test_a_refused_and_an_unreachable_endpoint(proxy: FaultProxy, requests: Requests) -> None:
