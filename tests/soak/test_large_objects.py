@@ -1,4 +1,4 @@
-"""Objects of 2 GB take less than 400 MB of memory, the interpreter and the engine included."""
+"""Objects of 2 GB take bounded memory, the interpreter and the engine included."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from opendalfs.testing import S3Server
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 2_000_000_000
 MOST_MB = 400
+MOST_MB_OF_SCANS = 600
+"""A scan holds up to 256 MiB that it has read ahead, and glibc keeps freed blocks of several threads."""
 
 pytestmark = [
     pytest.mark.soak,
@@ -62,7 +64,8 @@ class Runs:
         self._figures.append(
             f"{operation}: {self._size / 1e9:.1f} GB, {told['megabytes']:.0f} MB, {rate:.0f} MB/s"
         )
-        assert told["megabytes"] < MOST_MB, operation
+        most = MOST_MB_OF_SCANS if "scan" in operation else MOST_MB
+        assert told["megabytes"] < most, operation
         return int(told["result"])
 
 

@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 THREADS, TASKS = 64, 200
 
-GROWTH_MB = 24.0
+GROWTH_MB = 40.0
 """Most megabytes by which the last quarter of the samples may exceed the second one."""
 
-GROWTH_FILES = 16
-GROWTH_THREADS = 8
-"""OpenDAL starts and ends connections and threads as it needs them."""
+GROWTH_FILES = 64
+GROWTH_THREADS = 128
+"""A local disk has a file open for each call in flight, and the pool keeps up to 128 idle workers."""
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -75,7 +75,7 @@ def check_flat(samples: list[Usage], name: str, seconds: float, figures: list[st
 
 @pytest.mark.soak
 @pytest.mark.timeout(1000)
-@pytest.mark.parametrize(("service", "operations"), [("s3", 100_000), ("fs", 40_000), ("memory", 40_000)])
+@pytest.mark.parametrize(("service", "operations"), [("s3", 100_000), ("fs", 100_000), ("memory", 100_000)])
 def test_a_process_under_load_reads_right_and_does_not_grow(
     request: pytest.FixtureRequest, figures: list[str], tmp_path: Path, service: str, operations: int
 ) -> None:
