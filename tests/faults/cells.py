@@ -112,6 +112,9 @@ class Cell:
     @property
     def must_succeed(self) -> bool:
         """Whether one more attempt is all it takes: an error is not good enough."""
+        if (self.kind, self.fault) == ("get", "short-chunked"):
+            # OpenDAL refuses a whole object without Content-Length, and rightly does not try again.
+            return False
         return self.fault in TEMPORARY and self.schedule in ("once", "later")
 
     def __str__(self) -> str:

@@ -10,22 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from opendalfs.testing import S3Server
 
-from .cells import ALL, Cell
+from .cells import ALL, FAST, Cell
 from .judge import ERROR, Lane, Verdict, make_pages
 from .seen import Unseen
 from .upstream import reason
 
 LANES = 8
 """Cells at a time: most of them wait for a timeout."""
-
-FEW = 400
-"""Cells that are run all at a time, rather than by operation."""
 
 T = TypeVar("T")
 
@@ -44,11 +41,11 @@ class Matrix:
         self.unseen: dict[str, list[str]] = {}
 
     def run(self, operation: str) -> None:
-        """Run the selected cells of an operation, or of all operations if they are few; only once."""
+        """Run the selected cells of an operation, or of all if they are the fast ones; only once."""
         if operation in self.clean:
             return
-        few = sum(map(len, self._selected.values())) <= FEW
-        operations = [*self._selected] if few and operation in self._selected else [operation]
+        fast = operation in self._selected and all(set(cells) <= FAST for cells in self._selected.values())
+        operations = [*self._selected] if fast else [operation]
         with Unseen() as unseen:
             self._share(operations, self._run_clean)
             self._share([cell for name in operations for cell in self._selected.get(name, ())], self._judge)
@@ -60,8 +57,10 @@ class Matrix:
     def _judge(self, lane: Lane, cell: Cell) -> None:
         clean = self.clean[cell.operation]
         verdict = lane.judge(cell, clean)
-        if cell.must_succeed and verdict.outcome == ERROR and "TimeoutError" in verdict.detail:
-            # On a loaded machine the attempts that should succeed may exceed the short timeout too.
+        late = cell.must_succeed and verdict.outcome == ERROR and "TimeoutError" in verdict.detail
+        if late or not verdict.injected:
+            # On a loaded machine the attempts that should succeed may exceed the short timeout too, or a
+            # request before the one with the fault.
             verdict = lane.judge(cell, clean)
         self._verdicts[cell] = verdict
         _write(cell, verdict)
@@ -122,3 +121,17 @@ def matrix(
             stack.callback(lane.stop)
             lanes.append(lane)
         yield Matrix(lanes, selected)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadscope`` run all cells of an operation in one process, so that they share lanes."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByOperation(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module, _, cell = nodeid.partition("[")
+            return cell.rstrip("]").partition("-")[0] if "tests/faults/" in module else nodeid
+
+    return ByOperation(config, log)

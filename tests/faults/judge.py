@@ -36,6 +36,8 @@ _HUNG = 4 * _TIMEOUT + LOADED
 _LINE = 120
 _TRIES = 5
 """Runs after the fault: a loaded machine may exceed the timeout, and the proxy may change an object late."""
+_REPEATED_ENTRIES = 64
+"""Entries after which the first page of a listing is checked for repeated keys; see storage/paging.py."""
 _REDIRECTS = 10
 """Redirects that the HTTP client of the wheel follows for one request."""
 
@@ -229,7 +231,8 @@ def request_bound(clean: Counter[str], operation: Operation, fault: str) -> int:
     attempts = int(OPTIONS["retries"]) + 1
     if fault == "status-307":
         attempts *= 1 + _REDIRECTS
-    return attempts * (clean.total() + operation.calls)
+    most = attempts * (clean.total() + sum(operation.besides.values()) + operation.calls)
+    return most + (_REPEATED_ENTRIES if fault == "list-repeated" else 0)
 
 
 def _bounded(operation: Operation, place: Place) -> _Run:

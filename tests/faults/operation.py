@@ -150,6 +150,8 @@ class Operation:
         Number of calls, each with a timeout of its own, that are made one after the other.
     fails : int
         Number of these that may fail before the operation does.
+    besides : mapping
+        Requests that it may send besides, by kind: if responses are slow or incomplete.
     options : mapping
         Options of the filesystem, besides `OPTIONS`.
     errors : tuple of type
@@ -170,6 +172,7 @@ class Operation:
     shared: bool = False
     calls: int = 1
     fails: int = 1
+    besides: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     errors: tuple[type[Exception], ...] = ()
     check: Callable[[Place, Objects], str | None] | None = None

@@ -16,6 +16,8 @@ __all__ = ["READS"]
 KiB = 1 << 10
 FILES = {f"d/{number}.bin": content(4 * KiB, number) for number in range(4)}
 ONE = {"a.bin": LARGE}
+PARTS = {"head": 1, "get": 6}
+"""A whole object whose stream is slow is read in parts."""
 STARTS = [0, 200_000, 900_000, 1_400_000, 2_000_000, 3_000_000]
 
 
@@ -109,10 +111,11 @@ READS = [
     ),
     Operation(
         "cat_file, large",
-        {"get": 1, "head": 1},
+        {"get": 1},
         lambda place: place.fs.cat_file(place.path("a.bin")),
         _all,
         ONE,
+        besides=PARTS,
     ),
     Operation(
         "cat_file, a range",
@@ -143,10 +146,11 @@ READS = [
     ),
     Operation(
         "cat_file, async",
-        {"get": 1, "head": 1},
+        {"get": 1},
         lambda place: run_async(place, lambda fs: fs._cat_file(place.path("a.bin"))),
         _all,
         ONE,
+        besides=PARTS,
     ),
     Operation(
         "cat_ranges, async",

@@ -13,6 +13,7 @@ _RANGES = (
     "cat_file, a range",
     "cat_ranges",
     "cat_ranges, async",
+    "get, a file",
     "open, sequential",
     "open, seeks",
     "open_async, sequential",
