@@ -10,6 +10,7 @@ from typing import NamedTuple
 from opendalfs.testing import FAULTS, Fault
 
 from .changes import CHANGES
+from .engines import ENGINES
 from .lookups import LOOKUPS
 from .operation import MANY, Operation
 from .peers import PEERS
@@ -30,7 +31,7 @@ __all__ = [
     "Schedule",
 ]
 
-OPERATIONS = {operation.name: operation for operation in (*READS, *LOOKUPS, *WRITES, *CHANGES)}
+OPERATIONS = {operation.name: operation for operation in (*READS, *LOOKUPS, *WRITES, *CHANGES, *ENGINES)}
 """The operations of opendalfs, by name."""
 
 ALL = {

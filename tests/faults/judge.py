@@ -203,8 +203,8 @@ class Lane:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             run = _bounded(operation, place)
             problem = _again_problem(operation, place, run)
-            late = isinstance(run.error, TimeoutError) or cell.fault in LYING or cell.fault == "overwritten"
-            if problem is None or not late:
+            changed = cell.fault in LYING or cell.fault == "overwritten"
+            if problem is None or not (changed or _is_late(run.error)):
                 break
         return problem
 
@@ -259,6 +259,12 @@ def _bounded(operation: Operation, place: Place) -> _Run:
 def _describe(error: BaseException | None) -> str:
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def _is_late(error: BaseException | None) -> bool:
+    """Whether a loaded machine can be the reason; engines raise exceptions of their own with our text."""
+    text = str(error)
+    return isinstance(error, TimeoutError) or "No response in time" in text or "a write was lost" in text
 
 
 def _problem(operation: Operation, place: Place, run: _Run, fault: str) -> str | None:
@@ -329,7 +335,8 @@ def _state_problem(operation: Operation, place: Place, *, complete: bool, change
         return check(place, found) if complete else _old_problem(operation, found)
     if complete and not changed and found != operation.after:
         return f"success, but not done: {_difference(operation.after, found)}"
-    for name in found.keys() | operation.before.keys() | operation.after.keys():
+    names = found.keys() | operation.before.keys() | operation.after.keys()
+    for name in names - set(operation.staged):
         states = [operation.before.get(name), operation.after.get(name)]
         if changed:
             states += [None, *(b"!" * len(data) for data in operation.before.values())]

@@ -156,6 +156,8 @@ class Operation:
         Options of the filesystem, besides `OPTIONS`.
     errors : tuple of type
         Exceptions in which an engine passes on our errors, besides OSError.
+    staged : tuple of str
+        Objects that an engine writes first and then moves, which stay when their removal fails.
     check : callable, optional
         Checks the objects after a success, where `after` cannot state their bytes: returns a problem or None.
     """
@@ -175,6 +177,7 @@ class Operation:
     besides: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     errors: tuple[type[Exception], ...] = ()
+    staged: tuple[str, ...] = ()
     check: Callable[[Place, Objects], str | None] | None = None
 
     @property

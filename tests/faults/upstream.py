@@ -45,6 +45,10 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
         "pipe*-put-error-200-*",
         'open("wb"), small-put-error-200-*',
         "put*-put-error-200-*",
+        "pyarrow.dataset.write_dataset-put-error-200-*",
+    ),
+    "An empty page that promises more is requested again and again": (
+        "DuckDB, COPY*-list-list-repeated-always",
     ),
     "A short response can pass for a whole object": tuple(f"{name}-get-short-length-*" for name in _WHOLE),
     "An error with status 200 ends a listing": tuple(
