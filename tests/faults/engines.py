@@ -235,6 +235,7 @@ ENGINES = [
         staged=("tmp_w.parquet",),
         options=PATIENT,
         calls=6,
+        fails=3,
         errors=DUCKDB,
     ),
     Operation(

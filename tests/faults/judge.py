@@ -339,7 +339,8 @@ def _state_problem(operation: Operation, place: Place, *, complete: bool, change
     for name in names - set(operation.staged):
         states = [operation.before.get(name), operation.after.get(name)]
         if changed:
-            states += [None, *(b"!" * len(data) for data in operation.before.values())]
+            contents = (*operation.before.values(), *operation.after.values())
+            states += [None, *(b"!" * len(data) for data in contents)]
         if found.get(name) not in states:
             return f"neither old nor new: {name!r} is {_shorten(found.get(name))}"
     if operation.moves and not changed:
