@@ -161,11 +161,11 @@ class Pace:
                 now = time.monotonic()
                 over = self._is_over(now)
                 while (self._retried or self._new) and (over or self._next <= now):
-                    queue = self._retried or self._new
                     self._count_start(now)
-                    # The event loop of a task that waited may be closed.
-                    with suppress(RuntimeError):
-                        queue.popleft()()
+                    # The event loop of a task that waited may be closed, and the garbage collector may have
+                    # closed the last task since the check.
+                    with suppress(RuntimeError, IndexError):
+                        (self._retried or self._new).popleft()()
                 if not self._retried and not self._new:
                     self._granting = False
                     return
