@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.hedges
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = [ROOT / "opendalfs", *sorted((ROOT / "integrations").glob("opendalfs_*"))]
 

@@ -177,7 +177,7 @@ def test_no_more_requests_are_in_flight_than_the_filesystem_allows(
         proxy.set(latency=0, bandwidth=0)
 
 
-@pytest.mark.slow
+@pytest.mark.services
 def test_thousands_of_keys(fs: S3FileSystem, root: str, proxy: DelayProxy, moto_server: Moto) -> None:
     fs.pipe({f"{root}/many/{i:04}": b"" for i in range(2_500)})
     fs.pipe({f"{root}/thousand/{i:04}": b"" for i in range(1_000)})
