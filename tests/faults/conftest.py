@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,9 @@ LANES = 8
 
 T = TypeVar("T")
 
+UPLOADS = 2
+"""Cells with multipart uploads at a time: their parts are large."""
+
 VERDICTS = "OPENDALFS_FAULTS"
 """Environment variable: path of a file to which each test process appends a line for each verdict."""
 
@@ -36,6 +39,7 @@ class Matrix:
     def __init__(self, lanes: list[Lane], selected: dict[str, list[Cell]]) -> None:
         self._lanes = lanes
         self._selected = selected
+        self._uploads = threading.Semaphore(UPLOADS)
         self._verdicts: dict[Cell, Verdict] = {}
         self.clean: dict[str, Counter[str]] = {}
         self.unseen: dict[str, list[str]] = {}
@@ -55,6 +59,10 @@ class Matrix:
         self.clean[operation] = lane.clean(ALL[operation])
 
     def _judge(self, lane: Lane, cell: Cell) -> None:
+        with self._uploads if "part" in ALL[cell.operation].requests else nullcontext():
+            self._judge_now(lane, cell)
+
+    def _judge_now(self, lane: Lane, cell: Cell) -> None:
         clean = self.clean[cell.operation]
         verdict = lane.judge(cell, clean)
         late = cell.must_succeed and verdict.outcome == ERROR and "TimeoutError" in verdict.detail

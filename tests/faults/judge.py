@@ -31,8 +31,6 @@ WRONG = "wrong"
 LOADED = 10.0
 """Seconds that a cell may take longer on a loaded machine."""
 
-_TIMEOUT = max(float(OPTIONS["timeout"]), float(OPTIONS["io_timeout"]))
-_HUNG = 4 * _TIMEOUT + LOADED
 _LINE = 120
 _TRIES = 5
 """Runs after the fault: a loaded machine may exceed the timeout, and the proxy may change an object late."""
@@ -177,7 +175,8 @@ class Lane:
             return
         if not injected:
             yield "no request had the fault"
-        late = _TIMEOUT * 1.1 * (operation.calls if run.error is None else operation.fails) + LOADED
+        calls = operation.calls if run.error is None else operation.fails
+        late = 1.1 * calls * _timeout(operation) + LOADED
         if run.seconds > late:
             yield f"late: {run.seconds:.1f} s, at most {late:.1f} s"
         most = request_bound(clean, operation, cell.fault)
@@ -222,6 +221,12 @@ def make_pages(server: S3Server) -> None:
         fs.pipe({f"{root}/{number:04}": b"x" for number in range(PAGES)})
 
 
+def _timeout(operation: Operation) -> float:
+    """Return the longest time in seconds that one call may take."""
+    options = {**OPTIONS, **operation.options}
+    return max(float(options["timeout"]), float(options["io_timeout"]))
+
+
 def request_bound(clean: Counter[str], operation: Operation, fault: str) -> int:
     """Return how many requests a run with faults may send.
 
@@ -248,7 +253,7 @@ def _bounded(operation: Operation, place: Place) -> _Run:
     thread = threading.Thread(target=run, daemon=True)
     started = time.monotonic()
     thread.start()
-    thread.join(_HUNG + operation.calls * _TIMEOUT)
+    thread.join((4 + operation.calls) * _timeout(operation) + LOADED)
     seconds = time.monotonic() - started
     if not outcome:
         return _Run(seconds, hung=True)

@@ -45,6 +45,11 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
         "pq.read_table-get-wrong-range-later*",
         "DuckDB, a select from Parquet-get-wrong-range-later*",
     ),
+    "A repeated page is listed forever": (
+        "mv, a file-list-list-repeated-always",
+        "rm, a directory-list-list-repeated-always",
+        "put, a directory-list-list-repeated-always",
+    ),
     "A write that fails with status 200 is reported as a success": (
         "pipe*-put-error-200-*",
         'open("wb"), small-put-error-200-*',

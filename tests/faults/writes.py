@@ -16,6 +16,8 @@ LONG = content(5 * MiB + 100_000, 12)
 OLD = {"w.bin": SMALL}
 FILES = {f"up/{number}.bin": content(3_000, 20 + number) for number in range(4)}
 UPLOAD = {"create": 1, "part": MANY, "complete": 1}
+PATIENT = {"timeout": 6.0, "io_timeout": 6.0}
+"""Parts are large, for a loaded machine."""
 
 
 def _open_in_pieces(place: Place, data: bytes) -> None:
@@ -75,6 +77,7 @@ WRITES = [
         lambda place: place.fs.pipe_file(place.path("w.bin"), LONG),
         before=OLD,
         after={"w.bin": LONG},
+        options=PATIENT,
         calls=3,
     ),
     Operation(
@@ -91,6 +94,7 @@ WRITES = [
         lambda place: _open_in_pieces(place, LONG),
         before=OLD,
         after={"w.bin": LONG},
+        options=PATIENT,
         calls=4,
     ),
     Operation(
@@ -99,6 +103,7 @@ WRITES = [
         lambda place: run_async(place, lambda fs: _write_async(fs, place.path("w.bin"))),
         before=OLD,
         after={"w.bin": LONG},
+        options=PATIENT,
         calls=4,
     ),
     Operation(
@@ -114,6 +119,7 @@ WRITES = [
         lambda place: _put_file(place, LONG),
         before=OLD,
         after={"w.bin": LONG},
+        options=PATIENT,
         calls=4,
     ),
     Operation(
@@ -131,7 +137,7 @@ WRITES = [
         lambda place: _open_in_pieces(place, LONG),
         before=OLD,
         after={"w.bin": LONG},
-        options={"verify_writes": True},
+        options={**PATIENT, "verify_writes": True},
         calls=5,
     ),
     Operation("put, a directory", {"list": 1, "put": MANY}, _put_directory, after=FILES, calls=2),
