@@ -141,5 +141,13 @@ WRITES = [
         calls=5,
     ),
     Operation("put, a directory", {"list": 1, "put": MANY}, _put_directory, after=FILES, calls=2),
-    Operation("arrow(), an output", UPLOAD, _arrow_output, before=OLD, after={"w.bin": LONG}, calls=4),
+    Operation(
+        "arrow(), an output",
+        UPLOAD,
+        _arrow_output,
+        before=OLD,
+        after={"w.bin": LONG},
+        options=PATIENT,
+        calls=4,
+    ),
 ]
