@@ -39,7 +39,8 @@ INTRODUCTION = """\
 
 `make faults` runs {operations} operations against a real S3 server behind `opendalfs.testing.FaultProxy`,
 which injects {faults} faults into requests of each kind: once, twice, always, or from the second request on.
-This page is generated from the verdicts of a run of {cells} cells.
+This page is generated from the verdicts of a run of {cells} cells. Fields are empty where a fault does not
+apply or was not run.
 
 | verdict | cells | meaning |
 |---|---|---|
@@ -98,7 +99,10 @@ def render(verdicts: list[dict[str, Any]]) -> str:
 def _comparison(verdicts: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the counts of opendalfs and of other libraries, for the operations that all of them have."""
     names = {"opendalfs": set(COMPARED.values())}
-    names |= {library: {operation.name for operation in found} for library, found in PEERS.items()}
+    ran = {verdict["operation"] for verdict in verdicts}
+    names |= {library: {o.name for o in found} for library, found in PEERS.items() if found[0].name in ran}
+    if len(names) == 1:
+        return
     yield COMPARISON
     yield "| library | cells | right | error | wrong | longest |"
     yield "|---|---|---|---|---|---|"
@@ -126,7 +130,7 @@ def _introduction(verdicts: list[dict[str, Any]]) -> str:
     counts = Counter("limit" if verdict["upstream"] else verdict["outcome"] for verdict in verdicts)
     options = ", ".join(f"`{name}={value}`" for name, value in OPTIONS.items() if "chunk" not in name)
     return INTRODUCTION.format(
-        operations=len(OPERATIONS),
+        operations=len({verdict["operation"] for verdict in verdicts}),
         faults=len({verdict["fault"] for verdict in verdicts}),
         cells=f"{len(verdicts):,}",
         options=options,
@@ -162,6 +166,14 @@ def _title(kind: str) -> str:
     return "The endpoint" if kind == ENDPOINT else f"`{kind}`: {KINDS[kind]}"
 
 
+def _read(path: Path) -> list[dict[str, Any]]:
+    verdicts = [json.loads(line) for line in path.read_text().splitlines()]
+    return [verdict for verdict in verdicts if verdict["operation"] in ALL]
+
+
 if __name__ == "__main__":
-    lines = Path(sys.argv[1]).read_text().splitlines()
-    PAGE.write_text(render([json.loads(line) for line in lines]))
+    # A cell may have been run again.
+    found = {
+        Cell(*(verdict[name] for name in vars(CELLS[0]))): verdict for verdict in _read(Path(sys.argv[1]))
+    }
+    PAGE.write_text(render(list(found.values())))
