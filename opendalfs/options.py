@@ -108,7 +108,8 @@ class Tuning:
         delays after the first failure. The wait for a slot (`concurrency`), and for the pace of a server that
         refuses requests, does not count. A server that has never answered is retried for 2 s at most.
     retries : int, optional
-        Largest number of retries of a request; 0 turns retries off. By default only the time is limited.
+        Largest number of retries of a request; 0 turns retries off. By default as many as
+        fit into `retry_timeout`, and at most 50.
     retry_min_delay, retry_max_delay : float, default 0.05 and 5
         Upper bounds of the delay before the first retry and before later ones, in seconds. The bound doubles
         with each retry; the delay is a random part of it, or what a header ``Retry-After`` asks for.
