@@ -26,7 +26,7 @@ test: $(READY) ## all tests but the long ones: faults, soak, services
 
 faults: $(READY) ## every operation under every fault, and ended in the middle; writes docs/faults.md
 	@mkdir -p .cache && rm -f .cache/faults.jsonl
-	@OPENDALFS_FAULTS=.cache/faults.jsonl $(PY) -m pytest tests/faults tests/crashes \
+	@OPENDALFS_FAULTS=.cache/faults.jsonl $(PY) -m pytest tests/faults tests/crashes tests/storage/test_throttling.py \
 		-n $(WORKERS) --dist loadscope -m "not soak and not services" $(ARGS)
 	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.faults.table .cache/faults.jsonl; fi
 

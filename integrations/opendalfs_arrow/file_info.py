@@ -78,6 +78,10 @@ class FileInfoReader:
         )
         if not isinstance(stat, BaseException):
             return listing.stat_info(connection, key, stat)
+        for error in (stat, below):
+            if isinstance(error, (ConnectionError, TimeoutError)):
+                # Another request would take as long again.
+                raise error
         if not isinstance(stat, FileNotFoundError) or isinstance(below, BaseException) or below == []:
             # Only this finds an empty directory, or raises the error of the failed request.
             return await fs._info(stripped, refresh=True)

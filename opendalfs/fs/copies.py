@@ -142,6 +142,9 @@ async def copy_file(
         return True
     try:
         await copy_object(connection, key, target_connection, target_key)
+    except (ConnectionError, TimeoutError):
+        # Another request would take as long again.
+        raise
     except OSError:
         if not await is_directory_only(fs, source):
             raise

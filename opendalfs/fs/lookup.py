@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from opendalfs.storage.connection import Connection
 from .base import BaseFileSystem, parent_directory
 from .directories import directory_exists
 from .expansion import expand
+from .walk import walk
 
 __all__ = ["LookupFileSystem"]
 
@@ -293,19 +293,27 @@ class LookupFileSystem(BaseFileSystem):
             return await super()._expand_path(path, recursive, maxdepth, True)  # type: ignore[no-any-return]
         return list(await expand(self, path, recursive, maxdepth))
 
-    async def _walk(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        path = self._strip_protocol(path)
-        connection, key = self.locate(path)
-        if kwargs.get("_below") and connection.is_link(key):
-            return
-        once = connection.can("list_with_recursive") and self.dircache.use_listings_cache
-        if maxdepth is None and once and path not in self.dircache:
-            # Fills the listing cache, which the walk then reads; an error is raised again by the walk.
-            with suppress(OSError):
-                await self._find(path)
-        # fsspec passes these on to the walks of the directories below.
-        kwargs["_below"] = True
-        async for item in super()._walk(path, maxdepth=maxdepth, **kwargs):
+    async def _walk(
+        self, path: str, maxdepth: Any = None, topdown: bool = True, on_error: Any = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Yield the names in each directory from a path on.
+
+        Parameters
+        ----------
+        path : str
+            A path or URL.
+        maxdepth, topdown
+            Levels to go down, None for all; and whether to yield a directory before those in it.
+        on_error : {"omit", "raise"} or callable, optional
+            What to do with an error of a listing: yield an empty directory, raise, or call this and yield an
+            empty one. By default only a missing directory is empty. ``"omit"`` is fsspec's own default.
+
+        Yields
+        ------
+        tuple of (str, list of str, list of str)
+            The directory, and what is in it: directories, files. With ``detail=True``, dicts of infos.
+        """
+        async for item in walk(self, path, maxdepth, topdown, on_error, **kwargs):
             yield item
 
     async def _du(self, path: str, total: bool = True, maxdepth: int | None = None, **kwargs: Any) -> Any:
@@ -378,19 +386,13 @@ class LookupFileSystem(BaseFileSystem):
         raise UnsupportedError("OpenDAL reports when an object was written, not when it was created")
 
     def checksum(self, path: str) -> int:
-        """Return a number that changes when the file does; makes a request.
-
-        Raises
-        ------
-        FileNotFoundError
-            If nothing exists at the path.
-        """
+        """Return a number that changes when the file does; makes a request. A missing file raises."""
         info = self.info(path, refresh=True)
         return int(
             tokenize(info.get("ETag"), info.get("VersionId"), info["size"], info.get("LastModified")), 16
         )
 
     def ukey(self, path: str) -> str:
-        """Return a string that changes when the file does; makes a request, and raises as `checksum` does."""
+        """Return a string that changes when the file does; see `checksum`."""
         info = self.info(path, refresh=True)
         return str(tokenize(info.get("ETag"), info["size"], str(info.get("LastModified"))))

@@ -28,8 +28,11 @@ ERROR = "error"
 WRONG = "wrong"
 """Anything else."""
 
-LOADED = 10.0
-"""Seconds that a cell may take longer on a loaded machine."""
+LOADED = 3.0
+"""Seconds that a cell may take longer on a loaded machine, where the matrix runs 16 cells at a time."""
+
+_HANGS = 10.0
+"""Seconds after which a cell is abandoned, besides its timeouts."""
 
 _LINE = 120
 _TRIES = 5
@@ -253,7 +256,7 @@ def _bounded(operation: Operation, place: Place) -> _Run:
     thread = threading.Thread(target=run, daemon=True)
     started = time.monotonic()
     thread.start()
-    thread.join((4 + operation.calls) * _timeout(operation) + LOADED)
+    thread.join((4 + operation.calls) * _timeout(operation) + _HANGS)
     seconds = time.monotonic() - started
     if not outcome:
         return _Run(seconds, hung=True)

@@ -89,8 +89,26 @@ def test_a_later_page_that_is_an_error_of_status_200_is_asked_again(body: bytes,
     assert lists.asked <= 6
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_walk_raises_the_error_of_a_listing_unless_it_is_told_to_omit_it(cached: bool) -> None:
+    with ScriptedServer(lambda request: Response(403)) as server:
+        fs = filesystem(server)
+        fs.dircache.use_listings_cache = cached
+        with pytest.raises(PermissionError):
+            list(fs.walk("lake/d"))
+        assert list(fs.walk("lake/d", on_error="omit")) == [("lake/d", [], [])]
+        errors: list[OSError] = []
+        assert list(fs.walk("lake/d", on_error=errors.append)) == [("lake/d", [], [])]
+        assert len(errors) == 1
+
+
 def never(query: dict[str, str]) -> bytes | None:
     return None
+
+
+def test_walk_of_a_directory_that_does_not_exist_is_empty() -> None:
+    with ScriptedServer(Lists([], never)) as server:
+        assert list(filesystem(server).walk("lake/missing")) == [("lake/missing", [], [])]
 
 
 @pytest.mark.parametrize(("count", "asked"), [(PAGE - 1, 1), (PAGE, 2), (PAGE + 1, 2), (2 * PAGE, 3)])
