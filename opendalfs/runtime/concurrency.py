@@ -2,6 +2,10 @@
 
 OpenDAL's own ConcurrentLimitLayer does the same below our deadlines, where the wait for a slot would count as
 a wait for the server: many large requests over a slow link would then time out in the queue.
+
+A server that has more requests in flight than it can answer in time answers none: all of them time out, are
+sent again, and time out again. So a timeout halves the number of slots, and successes restore it one by one.
+TCP does the same with segments in flight (RFC 5681, "congestion avoidance").
 """
 
 from __future__ import annotations
@@ -48,12 +52,21 @@ class ConcurrencyLimit:
     ----------
     limit : int
         Calls at a time, at least 1.
+
+    Attributes
+    ----------
+    reduced : int
+        Calls at a time after `halve`; 0 when `grow` has restored the limit.
     """
 
     def __init__(self, limit: int) -> None:
         # Reentrant: the garbage collector may close a suspended coroutine, which returns its slot, anywhere.
         self._lock = threading.RLock()
+        self._limit = limit
+        # Negative while more calls are in flight than a reduced limit allows.
         self._free = limit
+        self.reduced = 0
+        self._successes = 0
         self._waiting: deque[_Waiter] = deque()
         self._held: dict[asyncio.AbstractEventLoop, int] = {}
         self._watched = False
@@ -61,7 +74,7 @@ class ConcurrencyLimit:
     def acquire(self, retried: bool = False) -> None:
         """Wait in this thread for a slot; `retried`: whether the call had one before."""
         with self._lock:
-            if self._free:
+            if self._free > 0:
                 self._free -= 1
                 return
             granted = threading.Lock()
@@ -80,7 +93,7 @@ class ConcurrencyLimit:
     def try_acquire(self) -> bool:
         """Return whether a slot was free; then it is taken until `release()`, which any thread may call."""
         with self._lock:
-            if self._free:
+            if self._free > 0:
                 self._free -= 1
                 return True
             return False
@@ -89,7 +102,7 @@ class ConcurrencyLimit:
         """Wait in this task for a slot; return the argument for `release`. See `acquire`."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if self._free:
+            if self._free > 0:
                 self._free -= 1
                 self._held[loop] = self._held.get(loop, 0) + 1
                 return loop
@@ -132,9 +145,27 @@ class ConcurrencyLimit:
                     self._held[loop] = held - 1
             self._grant_next()
 
+    def halve(self) -> None:
+        """Halve the number of slots; calls in flight are not ended."""
+        with self._lock:
+            slots = self.reduced or self._limit
+            self.reduced = (slots + 1) // 2
+            self._free -= slots - self.reduced
+            self._successes = 0
+
+    def grow(self) -> None:
+        """Count a successful call: as many as there are slots add one slot, up to the initial number."""
+        with self._lock:
+            self._successes += 1
+            if not self.reduced or self._successes < self.reduced:
+                return
+            self._successes = 0
+            self.reduced = self.reduced + 1 if self.reduced + 1 < self._limit else 0
+            self._grant_next()
+
     def _grant_next(self) -> None:
         """Grant a slot to the next call in line, or count it as free; only with the lock."""
-        while self._waiting:
+        while self._waiting and self._free >= 0:
             waiter = self._waiting.popleft()
             try:
                 waiter.grant()

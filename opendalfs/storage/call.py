@@ -130,6 +130,8 @@ class Call:
             error = self.operators.explain(exc, self.operation, self.key, self.pinned)
         if self.record is not None:
             self.record.requests += len(self.record.retried)
+            if self.operators.limit is not None:
+                self.record.slots = self.operators.limit.reduced
             tracing.finish(self.record, error or exc)
         if error is not None:
             raise error
@@ -249,6 +251,9 @@ class Call:
             result = result[1]
         size = len(result) if type(result) is bytes else self.sent
         endpoint.record(self.operation, size, time.perf_counter() - self.begun, "ok", whole)
+        limit = self.operators.limit
+        if limit is not None and limit.reduced:
+            limit.grow()
 
     def _out_of_time(self, endpoint: Endpoint) -> Unexpected:
         """Record an attempt that the timeout of the whole call has ended, and return the error for it."""

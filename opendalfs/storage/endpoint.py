@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import Final, Literal
+from weakref import WeakSet
 
 from opendalfs.errors import redact
 from opendalfs.runtime import process
+from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.runtime.pace import Pace
 from opendalfs.services import Locality, Service
 
@@ -47,9 +49,21 @@ class Endpoint:
         Which late requests may be sent again.
     pace : Pace
         Spaces the starts of requests while the server refuses some.
+    limits : WeakSet of ConcurrencyLimit
+        Those of all filesystems that use the server; a timeout halves them.
     """
 
-    __slots__ = ("__weakref__", "address", "counts", "hedges", "latency", "pace", "scheme")
+    __slots__ = (
+        "__weakref__",
+        "_halved",
+        "address",
+        "counts",
+        "hedges",
+        "latency",
+        "limits",
+        "pace",
+        "scheme",
+    )
 
     def __init__(self, scheme: str, address: str) -> None:
         self.scheme = scheme
@@ -64,6 +78,8 @@ class Endpoint:
             "error": 0,
         }
         self.pace = Pace()
+        self.limits: WeakSet[ConcurrencyLimit] = WeakSet()
+        self._halved = float("-inf")
 
     def record(
         self, operation: str, size: int, seconds: float, outcome: Outcome, whole: bool = False
@@ -94,6 +110,18 @@ class Endpoint:
             self.hedges.pause()
             if outcome == "throttled":
                 self.pace.refuse(time.monotonic())
+            elif outcome == "timeout":
+                self._halve(time.monotonic(), seconds)
+
+    def _halve(self, now: float, seconds: float) -> None:
+        """Halve the requests in flight, once for all that were sent before they were halved last."""
+        with _lock:
+            if now - seconds < self._halved:
+                return
+            self._halved = now
+            limits = list(self.limits)
+        for limit in limits:
+            limit.halve()
 
     @property
     def answered(self) -> bool:

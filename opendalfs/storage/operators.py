@@ -112,6 +112,8 @@ def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, con
     if service.locality is Locality.REMOTE:
         build = partial(_layered, service, options, tuning)
         limit, endpoint = _limit_of(service, native, tuning), endpoint_of(service, options)
+        if endpoint is not None:
+            endpoint.limits.add(limit)
         return Connection(service, options, tuning, container, build, limit, endpoint=endpoint)
     build = partial(_shared, service, options)
     write_times = None

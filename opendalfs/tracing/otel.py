@@ -86,6 +86,8 @@ def _make_span(tracer: Any, request: Request) -> None:
         attributes["opendalfs.retried"] = " ".join(request.retried)
     if request.waited:
         attributes["opendalfs.waited"] = request.waited
+    if request.slots:
+        attributes["opendalfs.slots"] = request.slots
     if request.error:
         attributes["error.type"] = request.error
     span = tracer.start_span(

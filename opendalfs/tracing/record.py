@@ -156,7 +156,7 @@ class Trace:
     __repr__ = __str__
 
     def _retries(self) -> str:
-        """Return a line on retries, waits and the pace; empty if there were none."""
+        """Return a line on retries, waits, the pace and slots; empty if there were no retries and waits."""
         reasons = Counter(outcome for r in self.records for outcome in r.retried)
         waited = sum(r.waited for r in self.records)
         if not reasons and not waited:
@@ -168,6 +168,9 @@ class Trace:
         paces = [r.pace for r in self.records if r.pace]
         if paces:
             text += f", paced at {min(paces):.0f} to {max(paces):.0f} requests a second"
+        slots = [r.slots for r in self.records if r.slots]
+        if slots:
+            text += f", {min(slots)} to {max(slots)} in flight after timeouts"
         return text
 
     def _repr_html_(self) -> str:

@@ -48,6 +48,9 @@ class Request:
         Seconds of waits between attempts and for the pace of a server that refuses requests.
     pace : float
         Requests a second that the server's pace allowed when the last attempt started; 0 without one.
+    slots : int
+        Requests in flight that the filesystem was allowed at the end of the call, while timeouts have made
+        them fewer than `concurrency`; otherwise 0.
 
     Examples
     --------
@@ -76,6 +79,7 @@ class Request:
     retried: tuple[str, ...] = ()
     waited: float = 0.0
     pace: float = 0.0
+    slots: int = 0
 
     @property
     def path(self) -> str:
