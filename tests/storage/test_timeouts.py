@@ -350,5 +350,6 @@ def test_a_blocking_write_that_times_out_names_its_path_and_cause() -> None:
         with pytest.raises(TimeoutError, match="No response in time") as info:
             file.close()
         assert info.value.filename == "b/k"
-        assert "timeout after 0.5 s" in str(info.value.__cause__)
+        # That of the call, or of its last attempt.
+        assert "timeout" in str(info.value.__cause__)
         file.discard()
