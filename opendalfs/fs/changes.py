@@ -194,11 +194,15 @@ class ChangingFileSystem(LookupFileSystem):
             Levels to go down; None for all.
         batch_size : int, optional
             Largest number of copies at a time.
+        **kwargs
+            As `cp_file` takes them.
 
         Raises
         ------
         FileNotFoundError
             If nothing exists at a source.
+        OptionError
+            For an option that the copy cannot apply.
         OSError
             If a copy fails. Its target then keeps its previous content.
         """
@@ -208,7 +212,7 @@ class ChangingFileSystem(LookupFileSystem):
         # A single path that turns out to be a directory is skipped, as in fsspec.
         directories = not isinstance(path1, str)
         limit = batch_size or self.batch_size
-        await copy_listed(self, jobs, limit, ignore_missing=ignore_missing, directories=directories)
+        await copy_listed(self, jobs, limit, ignore_missing=ignore_missing, directories=directories, **kwargs)
 
     async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         """Copy one file and replace the file at the target; a directory is created at the target.
@@ -217,6 +221,9 @@ class ChangingFileSystem(LookupFileSystem):
         ----------
         path1, path2 : str
             Paths or URLs of the file and of its copy, never patterns.
+        **kwargs
+            ``server_side_encryption`` and ``kms_key_id`` on S3, or the same in s3fs's names. Between two
+            containers, where the bytes pass through this process, the options of `pipe_file`.
 
         Raises
         ------
@@ -224,10 +231,12 @@ class ChangingFileSystem(LookupFileSystem):
             If nothing exists at the source.
         IsADirectoryError
             If the target is a container.
+        OptionError
+            For any other option.
         OSError
             If the copy fails. The target then keeps its previous content.
         """
-        if not await copy_file(self, path1, path2):
+        if not await copy_file(self, path1, path2, **kwargs):
             await self._makedirs(path2, exist_ok=True)
 
     async def _mv(

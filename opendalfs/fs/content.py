@@ -283,8 +283,11 @@ class ContentFileSystem(ChangingFileSystem):
         mode : {"overwrite", "create"}
             Whether to replace a file that exists, or to raise.
         **kwargs
-            ``content_type``, ``cache_control``, ``metadata`` (a dict) and the like, where the service stores
-            them; ``chunksize`` (bytes of a part of an upload), ``max_concurrency`` (parts in flight).
+            ``content_type``, ``content_encoding``, ``content_disposition``, ``cache_control``, ``metadata``
+            (a dict of str), ``storage_class``, ``server_side_encryption``, ``kms_key_id``, ``acl``, where the
+            service stores them; ``if_match`` (an etag); ``chunksize`` (bytes of a part of an upload),
+            ``max_concurrency`` (parts in flight); or the same in the names of s3fs (``ContentType``,
+            ``Metadata``, ``StorageClass``, ``SSEKMSKeyId``, ...) and gcsfs (``fixed_key_metadata``).
 
         Raises
         ------
@@ -293,7 +296,7 @@ class ContentFileSystem(ChangingFileSystem):
         IsADirectoryError
             For a container.
         OptionError
-            For an unknown option.
+            For an unknown option, and for one that the service lacks; before anything is sent.
         OSError
             If the write fails. The previous content then stays.
         """

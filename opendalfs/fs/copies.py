@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from glob import has_magic
 from itertools import islice
@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from fsspec.utils import other_paths
 
+from opendalfs.errors import OptionError
 from opendalfs.listing.info import Info
 from opendalfs.read.async_reader import fetch
 from opendalfs.read.ranges import Range
@@ -19,6 +20,7 @@ from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
+from opendalfs.write.options import copy_target, kept_in_parts, write_target
 from opendalfs.write.parts import part_ranges, part_size
 
 from .base import BaseFileSystem, parent_directory
@@ -39,6 +41,9 @@ _COPY_PARTS: Final = 4
 
 _LARGEST_SERVER_COPY: Final = 5_000_000_000
 """Largest object in bytes that S3 copies with one request (AWS API reference, "CopyObject")."""
+
+_KEPT: Final = ("content_type", "content_encoding", "content_disposition", "user_metadata")
+"""What a copy through this process keeps, where the service of the target stores it."""
 
 _NOT_OF_SIZE: Final = (
     ConnectionError,
@@ -64,14 +69,19 @@ class CopyJob(NamedTuple):
         return self.info is not None and self.info["type"] == "directory"
 
 
-async def copy_object(source: Connection, key: str, target: Connection, target_key: str) -> None:
+async def copy_object(
+    source: Connection, key: str, target: Connection, target_key: str, **options: Any
+) -> None:
     """Copy an object and replace what is at the target.
 
     The server copies when both connections are the same and the service can; otherwise the bytes pass
     through this process, a few parts at a time. If the copy fails, or the object changes meanwhile, the
-    target keeps its previous content.
+    target keeps its previous content. The options are those of `copy_target` for a copy on the server, else
+    those of `write_target`.
     """
     if source is target and source.can("copy"):
+        source = target = copy_target(source, options)
+        options = {}
         try:
             await put_copy(source, key, target_key)
             return
@@ -80,7 +90,7 @@ async def copy_object(source: Connection, key: str, target: Connection, target_k
         except OSError:
             if not await _is_too_large(source, key):
                 raise
-    await _copy_parts(source, key, target, target_key)
+    await _copy_parts(source, key, target, target_key, options)
 
 
 async def _is_too_large(connection: Connection, key: str) -> bool:
@@ -92,16 +102,20 @@ async def _is_too_large(connection: Connection, key: str) -> bool:
     return False
 
 
-async def _copy_parts(source: Connection, key: str, target: Connection, target_key: str) -> None:
+async def _copy_parts(
+    source: Connection, key: str, target: Connection, target_key: str, given: Mapping[str, Any]
+) -> None:
+    target, options = write_target(target, given)
     metadata = await source.stat(key)
     if metadata.is_dir:
         raise IsADirectoryError(errno.EISDIR, "Is a directory", key)
     version = Version.of(source, key, metadata)
-    options: dict[str, Any] = {}
-    if metadata.content_type and target.can("write_with_content_type"):
-        options["content_type"] = metadata.content_type
     size = version.size
-    part = part_size(target, size)
+    part = part_size(target, size, chunk=options.get("chunk"))
+    for name in _KEPT:
+        value = getattr(metadata, name)
+        if value and target.can(f"write_with_{name}") and (size <= part or kept_in_parts(target, name)):
+            options.setdefault(name, value)
     if source.service.scheme == "ftp" and size <= part:
         # A read of a range leaves the FTP server's reply 226 unread, which the write may take for its own.
         parts = _read_whole(source, key)
@@ -123,12 +137,12 @@ async def _read_parts(
 
 
 async def copy_file(
-    fs: BaseFileSystem, source: str, target: str, target_fs: BaseFileSystem | None = None
+    fs: BaseFileSystem, source: str, target: str, target_fs: BaseFileSystem | None = None, **options: Any
 ) -> bool:
     """Copy a file and replace the file at the target; return False, and copy nothing, for a directory.
 
     The target, on `target_fs` or else on `fs`, is the path of the copy itself, never a directory to copy
-    into.
+    into. The options are those of `copy_object`.
     """
     target_fs = target_fs or fs
     connection, key = fs.locate(source)
@@ -137,13 +151,13 @@ async def copy_file(
         # Where directories are real, the service would copy one with all that is in it.
         await fs._info(source)
         return False
-    if connection is target_connection and key == target_key:
+    if connection is target_connection and key == target_key and not options:
         await fs._info(source)
         return True
     try:
-        await copy_object(connection, key, target_connection, target_key)
-    except (ConnectionError, TimeoutError):
-        # Another request would take as long again.
+        await copy_object(connection, key, target_connection, target_key, **options)
+    except (ConnectionError, OptionError, TimeoutError):
+        # Another request would take as long again, or is not needed.
         raise
     except OSError:
         if not await is_directory_only(fs, source):
@@ -187,7 +201,13 @@ async def target_paths(fs: BaseFileSystem, source: Any, paths: list[str], target
 
 
 async def copy_listed(
-    fs: BaseFileSystem, jobs: Sequence[CopyJob], limit: int, *, ignore_missing: bool, directories: bool
+    fs: BaseFileSystem,
+    jobs: Sequence[CopyJob],
+    limit: int,
+    *,
+    ignore_missing: bool,
+    directories: bool,
+    **options: Any,
 ) -> None:
     """Copy files, and create the directories that no file implies.
 
@@ -199,9 +219,9 @@ async def copy_listed(
     async def copy_one(job: CopyJob) -> None:
         try:
             if job.info is None and not directories:
-                await copy_file(fs, job.source, job.target)
+                await copy_file(fs, job.source, job.target, **options)
             elif not job.is_directory:
-                await fs._cp_file(job.source, job.target)
+                await fs._cp_file(job.source, job.target, **options)
             elif job.info is not None and (job.info.get("marker") or job.source not in parents):
                 await create_directory(fs, job.target)
         except FileNotFoundError:

@@ -10,7 +10,7 @@ from typing import Any
 from opendalfs.errors import redact
 from opendalfs.storage.connection import Connection
 from opendalfs.write import async_writer
-from opendalfs.write.options import write_options
+from opendalfs.write.options import kept_in_parts, write_target
 from opendalfs.write.parts import part_size
 
 from .base import BaseFileSystem
@@ -23,7 +23,7 @@ async def upload_bytes(fs: BaseFileSystem, path: str, value: Any, mode: str, opt
     connection, key = fs.locate_for_writing(path)
     # bytes() of a number would be that many zeros; memoryview() raises.
     data = value if isinstance(value, bytes) else bytes(memoryview(value))
-    settings = await _settings(fs, connection, path, mode, options)
+    connection, settings = await _settings(fs, connection, path, mode, options)
     try:
         await async_writer.put_bytes(connection, key, data, **settings)
     finally:
@@ -40,9 +40,9 @@ async def upload_file(
         return
     connection, key = fs.locate_for_writing(target)
     guessed = mimetypes.guess_type(os.fspath(source))[0]
-    if guessed and connection.can("write_with_content_type"):
+    if guessed and connection.can("write_with_content_type") and kept_in_parts(connection, "content_type"):
         options.setdefault("content_type", options.pop("ContentType", guessed))
-    settings = await _settings(fs, connection, target, mode, options)
+    connection, settings = await _settings(fs, connection, target, mode, options)
     size = os.path.getsize(source)
     callback.set_size(size)
     try:
@@ -56,14 +56,14 @@ async def upload_file(
 
 async def _settings(
     fs: BaseFileSystem, connection: Connection, path: str, mode: str, options: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the options of a write as OpenDAL takes them; raise when a file to create exists."""
+) -> tuple[Connection, dict[str, Any]]:
+    """Return what `write_target` returns; raise when a file to create exists."""
     if mode not in ("overwrite", "create"):
         raise ValueError(f"mode must be 'overwrite' or 'create', not {mode!r}")
-    settings = write_options(connection, options)
+    connection, settings = write_target(connection, options)
     if mode == "create":
         if connection.can("write_with_if_not_exists"):
             settings["if_not_exists"] = True
         elif await fs._exists(path, refresh=True):
             raise FileExistsError(errno.EEXIST, "File exists", redact(path))
-    return settings
+    return connection, settings

@@ -24,7 +24,7 @@ from .connection import Connection
 from .endpoint import endpoint_of
 from .write_times import WriteTimes
 
-__all__ = ["connect", "follow_link"]
+__all__ = ["connect", "follow_link", "with_options"]
 
 _ATTEMPTS: Final = 3
 """Stalled attempts that fit into one timeout: each gets an equal share of it."""
@@ -101,6 +101,36 @@ def follow_link(connection: Connection, key: str) -> tuple[Connection, str]:
     options = {name: value for name, value in connection.native.items() if name != "root"}
     disk = connect(connection.service, options, connection.tuning, "/")
     return disk, check_key(target.lstrip("/"), target)
+
+
+def with_options(connection: Connection, options: Mapping[str, str]) -> Connection:
+    """Return a connection to the same container whose operator has further options.
+
+    OpenDAL takes some options of a write, such as the storage class, only from its operator. Calls of both
+    connections count towards one limit of requests in flight.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection of the filesystem.
+    options : Mapping
+        The options, in OpenDAL's names; they replace those of the filesystem.
+
+    Returns
+    -------
+    Connection
+
+    Raises
+    ------
+    OptionError
+        When OpenDAL refuses the options.
+    """
+    service, tuning, container = connection.service, connection.tuning, connection.container
+    native = {**connection.native, **options}
+    if connection.limit is not None:
+        with _lock:
+            _limits.setdefault((*_key(service, native), tuning), connection.limit)
+    return connect(service, native, tuning, container)
 
 
 def _key(service: Service, native: Mapping[str, str]) -> _Key:

@@ -13,6 +13,7 @@ from opendalfs.storage.local_disk import stages_writes
 from opendalfs.storage.upload import AsyncUpload
 
 from .base import BaseWriter, State, WritePlan
+from .options import check_parts
 from .parts import PartBuffer, part_size
 from .staging import Stage
 from .verification import verify, verify_copy
@@ -98,6 +99,7 @@ class AsyncWriter(BaseWriter[AsyncUpload]):
         plan = self._plan
         with self._target() as target:
             if self._upload is None:
+                check_parts(plan.connection, plan.options)
                 self._upload = await plan.connection.upload_async(
                     target, concurrent=plan.concurrent, **plan.options
                 )

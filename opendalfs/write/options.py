@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from opendalfs.errors import OptionError
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.operators import with_options
 
-__all__ = ["PARTS_IN_FLIGHT", "write_options"]
+__all__ = ["PARTS_IN_FLIGHT", "check_parts", "copy_target", "kept_in_parts", "write_options", "write_target"]
 
 PARTS_IN_FLIGHT: Final = 8
 """Parts of one object in flight by default. With parts of 8 MiB that is 64 MiB of memory."""
@@ -40,6 +41,158 @@ _SIZES: Final = {
 _BLOCK_SIZES: Final = frozenset({"blocksize", "block_size"})
 
 
+_OPERATOR_NAMES: Final = {
+    "storage_class": "storage_class",
+    "StorageClass": "storage_class",
+    "server_side_encryption": "server_side_encryption",
+    "ServerSideEncryption": "server_side_encryption",
+    "kms_key_id": "kms_key_id",
+    "SSEKMSKeyId": "kms_key_id",
+    "acl": "acl",
+    "ACL": "acl",
+}
+"""Options of a write that OpenDAL takes as options of its operator."""
+
+_OPERATOR_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "s3": {
+        "storage_class": "default_storage_class",
+        "server_side_encryption": "server_side_encryption",
+        "kms_key_id": "server_side_encryption_aws_kms_key_id",
+        "acl": "default_acl",
+    },
+    "gcs": {"storage_class": "default_storage_class", "acl": "predefined_acl"},
+    "oss": {
+        "server_side_encryption": "server_side_encryption",
+        "kms_key_id": "server_side_encryption_key_id",
+    },
+}
+"""OpenDAL's names of them, by service."""
+
+_COPIED: Final = frozenset({"server_side_encryption", "server_side_encryption_aws_kms_key_id"})
+"""The ones that OpenDAL sends with a copy too."""
+
+
+_LOST_IN_PARTS: Final[Mapping[str, frozenset[str]]] = {
+    "gcs": frozenset({"default_storage_class"}),
+    "obs": frozenset({"cache_control", "user_metadata"}),
+    "oss": frozenset({"user_metadata"}),
+    "swift": frozenset({"cache_control", "content_disposition", "content_encoding", "content_type"}),
+}
+"""What OpenDAL sends with a whole object, and leaves out when it starts a multipart upload."""
+
+
+def kept_in_parts(connection: Connection, name: str) -> bool:
+    """Whether an option of a write, by OpenDAL's name, reaches the service also with a multipart upload."""
+    return name not in _LOST_IN_PARTS.get(connection.service.scheme, ())
+
+
+def check_parts(connection: Connection, options: Mapping[str, Any]) -> None:
+    """Raise if options of a write would be lost because the object is written in parts.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores the object.
+    options : Mapping
+        Options as `write_options` returns them.
+
+    Raises
+    ------
+    OptionError
+        If OpenDAL leaves out one of them, or of the connection's, when it starts a multipart upload.
+    """
+    for name in (*options, *connection.native):
+        if not kept_in_parts(connection, name):
+            scheme, lost = connection.service.scheme, name.removeprefix("default_")
+            raise OptionError(
+                f"an upload in parts to {scheme} would lose {lost}: pass a chunksize= larger than the object"
+            )
+
+
+def write_target(connection: Connection, options: Mapping[str, Any]) -> tuple[Connection, dict[str, Any]]:
+    """Check the options of one write, and return the connection that sends it.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores the object.
+    options : Mapping
+        Options as `write_options` takes them, and ``storage_class``, ``server_side_encryption``,
+        ``kms_key_id`` and ``acl``, or the same in s3fs's names; ``fixed_key_metadata``, gcsfs's dict of
+        further ones.
+
+    Returns
+    -------
+    Connection
+        Another one to the same container, if OpenDAL takes some of the options from its operator only.
+    dict
+        The other options, in OpenDAL's names.
+
+    Raises
+    ------
+    OptionError
+        For an unknown option, an option that the service lacks, and a wrong value.
+    """
+    given = {**(options.get("fixed_key_metadata") or {}), **options}
+    given.pop("fixed_key_metadata", None)
+    rest = {name: value for name, value in given.items() if name not in _OPERATOR_NAMES}
+    checked = write_options(connection, rest)
+    own = _operator_options(connection, {k: v for k, v in given.items() if k not in rest})
+    return (with_options(connection, own) if own else connection), checked
+
+
+def copy_target(connection: Connection, options: Mapping[str, Any]) -> Connection:
+    """Check the options of one copy, and return the connection that sends it.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores both objects.
+    options : Mapping
+        ``server_side_encryption`` and ``kms_key_id``, or the same in s3fs's names. A copy on the server keeps
+        what else the service stores with the object.
+
+    Returns
+    -------
+    Connection
+
+    Raises
+    ------
+    OptionError
+        For any other option.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    own = _operator_options(connection, {k: v for k, v in given.items() if k in _OPERATOR_NAMES})
+    for name in given:
+        known = _OPERATOR_OPTIONS.get(connection.service.scheme, {}).get(_OPERATOR_NAMES.get(name, ""))
+        if known not in _COPIED:
+            raise OptionError(
+                f"a copy within {connection.service.scheme} takes no {name!r}: read the file, and write it so"
+            )
+    return with_options(connection, own) if own else connection
+
+
+def _operator_options(connection: Connection, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return options of one write in the names of the operator's options."""
+    native: dict[str, str] = {}
+    names = _OPERATOR_OPTIONS.get(connection.service.scheme, {})
+    for name, value in options.items():
+        if value is None:
+            continue
+        known = names.get(_OPERATOR_NAMES[name])
+        if known is None:
+            raise _lacks(connection, _OPERATOR_NAMES[name])
+        native[known] = _string(name, value)
+    return native
+
+
+def _lacks(connection: Connection, name: str) -> OptionError:
+    return OptionError(
+        f"the service {connection.service.scheme} takes no {name} with a write, or OpenDAL cannot send it: "
+        "leave it out"
+    )
+
+
 def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[str, Any]:
     """Check the options of one write.
 
@@ -62,23 +215,40 @@ def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[st
     Raises
     ------
     OptionError
-        For an unknown option, and for a size that is not a positive whole number.
-    UnsupportedError
-        For an option that the service cannot store.
+        For an unknown option, an option that the service lacks, and a wrong value.
     """
     checked: dict[str, Any] = {}
     for name, value in options.items():
         if name not in _NAMES and name not in _SIZES:
-            raise OptionError(f"unknown option of a write: {name!r}. Use {', '.join((*_NAMES, *_SIZES))}")
+            known = ", ".join((*_NAMES, *_OPERATOR_NAMES, *_SIZES))
+            raise OptionError(f"unknown option of a write: {name!r}\nThe options are: {known}.")
         if value is None or (name in _BLOCK_SIZES and value is not False and value == 0):
             continue
         if name in _SIZES:
             checked[_SIZES[name]] = _size(name, value)
             continue
         native = _NAMES[name]
-        connection.require(f"write_with_{native}", f"keep {native} with an object")
-        checked[native] = value
+        if not connection.can(f"write_with_{native}"):
+            raise _lacks(connection, native)
+        checked[native] = _metadata(name, value) if native == "user_metadata" else _string(name, value)
     return checked
+
+
+def _string(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise OptionError(f"invalid {name}: {value!r}. Pass a string that is not empty")
+    return value
+
+
+def _metadata(name: str, value: Any) -> dict[str, str]:
+    """Return user metadata; services store only strings."""
+    if not isinstance(value, Mapping):
+        raise OptionError(f"invalid {name}: {value!r}. Pass a dict of strings")
+    found = {_string(f"key of {name}", key): text for key, text in value.items()}
+    for key, text in found.items():
+        if not isinstance(text, str):
+            raise OptionError(f"invalid {name}[{key!r}]: {text!r}. Pass a string")
+    return found
 
 
 def _size(name: str, value: Any) -> int:

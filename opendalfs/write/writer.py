@@ -13,7 +13,7 @@ from opendalfs.storage.upload import Upload
 from opendalfs.storage.version import Version
 
 from .base import BaseWriter, State, WritePlan
-from .options import write_options
+from .options import check_parts, write_target
 from .parts import PartBuffer
 
 __all__ = ["State", "Writer", "appending"]
@@ -33,7 +33,7 @@ class Writer(BaseWriter[Upload]):
     append_to : int, optional
         Append to the object, which has this size in bytes, with the service's own append.
     **options
-        Options as `write_options` takes them.
+        Options as `write_target` takes them.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class Writer(BaseWriter[Upload]):
         append_to: int | None = None,
         **options: Any,
     ) -> None:
-        checked = write_options(connection, options)
+        connection, checked = write_target(connection, options)
         plan = WritePlan(connection, key, checked, exclusive=exclusive, appends=append_to is not None)
         multipart = connection.can("write_can_multi") and not plan.appends
         buffer = PartBuffer(plan.connection, chunk=plan.chunk, multipart=multipart)
@@ -107,6 +107,7 @@ class Writer(BaseWriter[Upload]):
         plan = self._plan
         with self._target() as target:
             if self._upload is None:
+                check_parts(plan.connection, plan.options)
                 self._upload = plan.connection.upload(target, concurrent=plan.concurrent, **plan.options)
             self._upload.write(part)
 
@@ -179,7 +180,7 @@ def appending(connection: Connection, key: str, **options: Any) -> Writer:
     key : str
         Its key. A missing object is created.
     **options
-        Options as `write_options` takes them.
+        Options as `write_target` takes them.
 
     Returns
     -------
