@@ -17,6 +17,7 @@ from opendalfs.fs import services as _services
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.registry import filesystem, register
 from opendalfs.fs.services import *  # noqa: F403
+from opendalfs.fs.signed_urls import SignedURL
 from opendalfs.options import Tuning
 from opendalfs.runtime.process import ForkError
 from opendalfs.tracing import Request, Trace, trace
@@ -29,6 +30,7 @@ __all__ = [
     "OptionError",
     "RangeError",
     "Request",
+    "SignedURL",
     "Trace",
     "Tuning",
     "UnsupportedError",

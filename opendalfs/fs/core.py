@@ -26,6 +26,7 @@ from .base import must_refresh
 from .cat import open_reader
 from .content import ContentFileSystem
 from .file import ReadFile
+from .signed_urls import CLIENT_METHODS, SignedURL, sign
 from .sync import add_blocking_methods
 from .write_file import CompressedWriteFile, TextWriteFile, WriteFile
 
@@ -80,37 +81,51 @@ class OpendalFileSystem(ContentFileSystem):
 
     # URLs and metadata
 
-    async def _sign(self, path: str, expiration: int = 100, **kwargs: Any) -> str:
-        """Return a signed URL from which a file can be downloaded without credentials.
+    async def _sign(self, path: str, expiration: int = 100, method: str = "GET", **kwargs: Any) -> SignedURL:
+        """Return a signed URL, with which anybody can read, write or delete a file without credentials.
 
         Parameters
         ----------
         path : str
             A path or URL. Whether the file exists is not looked up.
         expiration : int
-            Seconds until the URL expires.
+            Seconds until the URL expires; AWS and Google accept at most 7 days.
+        method : {"GET", "HEAD", "PUT", "DELETE"}
+            What the URL allows.
+        **kwargs
+            For PUT, the options of `pipe_file`, such as ``content_type``.
 
         Returns
         -------
-        str
+        SignedURL
+            A str. A client must send its ``headers`` too, which are empty for a GET without requester pays.
+            The URL of a filesystem without credentials (``anon=True``) has no signature.
 
         Raises
         ------
         IsADirectoryError
             For a container.
+        OptionError
+            For an option that the service or the method lacks.
         UnsupportedError
-            If the service signs no URLs.
+            If the service signs no URLs for the method.
+        ValueError
+            For another method.
+
+        Examples
+        --------
+        >>> import opendalfs
+        >>> fs = opendalfs.filesystem("s3", key="...", secret="...", region="eu-central-1")
+        >>> url = fs.sign("lake/new.csv", expiration=600, method="PUT", content_type="text/csv")
+        >>> url.partition("?")[0], url.headers
+        ('https://s3.eu-central-1.amazonaws.com/lake/new.csv', {'content-type': 'text/csv'})
         """
-        connection, key = self.locate(path)
-        if not key:
-            # The URL would list the whole container.
-            raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
-        return (await connection.presign_read(key, expiration)).url
+        return await sign(self, path, expiration, method, kwargs)
 
     async def _url(
         self, path: str, expires: int = 3600, client_method: str = "get_object", **kwargs: Any
-    ) -> str:
-        """Return a signed URL from which a file can be downloaded, as in s3fs.
+    ) -> SignedURL:
+        """Return a signed URL, as in s3fs; one without a signature if the filesystem has no credentials.
 
         Parameters
         ----------
@@ -118,26 +133,31 @@ class OpendalFileSystem(ContentFileSystem):
             A path or URL. Whether the file exists is not looked up.
         expires : int
             Seconds until the URL expires.
-        client_method : str
-            ``"get_object"``; no other request is signed.
+        client_method : {"get_object", "head_object", "put_object", "delete_object"}
+            What the URL allows.
+        **kwargs
+            As `sign` takes them.
 
         Returns
         -------
-        str
+        SignedURL
+            As `sign` returns it.
 
         Raises
         ------
         IsADirectoryError
             For a container.
+        OptionError
+            For an option that the service or the method lacks.
         UnsupportedError
-            For another request, further parameters, or a service that signs no URLs.
+            For another request, and for a service that signs no URLs for it.
         """
-        if client_method != "get_object" or kwargs:
-            given = ", ".join([repr(client_method), *kwargs])
+        method = CLIENT_METHODS.get(client_method)
+        if method is None:
             raise UnsupportedError(
-                f"url() cannot sign {given}: it signs only 'get_object' without parameters"
+                f"url() cannot sign {client_method!r}: it signs {', '.join(CLIENT_METHODS)}"
             )
-        return await self._sign(path, expires)
+        return await sign(self, path, expires, method, kwargs)
 
     def getxattr(self, path: str, name: str, **kwargs: Any) -> str | None:
         """Return one entry of a file's user metadata, as in s3fs; None if it has no such entry.

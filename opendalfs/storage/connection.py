@@ -380,11 +380,11 @@ class Connection(OperatorPair):
         with Call(self, "create_dir", key).in_task() as call:
             await call.run_async(self.async_operator.create_dir, key)
 
-    async def presign_read(self, key: str, seconds: int) -> PresignedRequest:
-        """Return a signed GET request; sends no request itself."""
-        self.require("presign_read", "sign URLs")
+    async def presign(self, key: str, verb: str, seconds: int, **options: Any) -> PresignedRequest:
+        """Return a signed request; sends none itself. `verb`: OpenDAL's method, such as ``presign_read``."""
         with Call(self, "presign", key).in_task() as call:
-            request = await call.step_async(self.async_operator.presign_read, key, seconds)
+            sign = getattr(self.async_operator, verb)
+            request: PresignedRequest = await call.step_async(sign, key, seconds, **options)
             call.count(0, requests=0)
             return request
 

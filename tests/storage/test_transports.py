@@ -69,7 +69,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "publish": ("publish", ("file", "directory/entry")),
     "publish under a free name": ("publish", ("file", "moved", True)),
     "publish under a name that is taken": ("publish", ("file", "directory/entry", True)),
-    "presign_read": ("presign_read", ("file", 60)),
+    "presign": ("presign", ("file", "presign_read", 60)),
 }
 """The verb and the arguments of each call; keys come first."""
 

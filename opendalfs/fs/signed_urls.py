@@ -1,0 +1,112 @@
+"""Signed URLs, with which anybody can read, write or delete one file for a time."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opendalfs.errors import OptionError, UnsupportedError, redact
+from opendalfs.storage.connection import Connection
+from opendalfs.write.options import write_target
+
+from .base import BaseFileSystem
+
+__all__ = ["CLIENT_METHODS", "SignedURL", "sign"]
+
+_VERBS: Final = {
+    "GET": "presign_read",
+    "HEAD": "presign_stat",
+    "PUT": "presign_write",
+    "DELETE": "presign_delete",
+}
+CLIENT_METHODS: Final = {
+    "get_object": "GET",
+    "head_object": "HEAD",
+    "put_object": "PUT",
+    "delete_object": "DELETE",
+}
+"""Methods of boto3's client, as s3fs takes them, and the HTTP method of each."""
+
+_NOT_SIGNED: Final = frozenset({"content-length", "date", "host"})
+"""Headers that HTTP clients set themselves. OpenDAL returns some of them, with the values of its own request,
+for services that do not sign them."""
+
+_AS_IT_IS: Final = re.compile(r"[A-Za-z0-9._~/-]+")
+"""Keys whose URL is the key itself. OpenDAL does not percent-encode those that it signs for GCS."""
+
+
+class SignedURL(str):
+    """A URL with a signature: a str, with what a client must send besides.
+
+    Attributes
+    ----------
+    method : str
+        The HTTP method that it is for.
+    headers : dict
+        The headers that the request must contain, with these values. Empty unless options of the write or of
+        the filesystem add some.
+
+    Examples
+    --------
+    >>> url = SignedURL("https://bucket.example/key?signature=...", "PUT", {"content-type": "text/csv"})
+    >>> url.startswith("https://"), url.method, url.headers
+    (True, 'PUT', {'content-type': 'text/csv'})
+    """
+
+    method: str
+    headers: dict[str, str]
+
+    def __new__(cls, url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> SignedURL:
+        """Return the URL as a str with attributes."""
+        self = super().__new__(cls, url)
+        self.method = method
+        self.headers = dict(headers or {})
+        return self
+
+
+async def sign(
+    fs: BaseFileSystem, path: str, seconds: int, method: str, options: Mapping[str, Any]
+) -> SignedURL:
+    """Return a signed URL; `OpendalFileSystem.sign` describes the parameters."""
+    connection, key = fs.locate(path)
+    if not key:
+        # The URL would list the whole container.
+        raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
+    verb = _VERBS.get(method.upper())
+    if verb is None:
+        raise ValueError(f"method must be one of {', '.join(_VERBS)}, not {method!r}")
+    if seconds < 1:
+        raise ValueError(f"expiration must be at least 1 second, not {seconds!r}")
+    connection.require(verb, f"sign URLs for {method.upper()}")
+    if connection.service.accounts:
+        # OpenDAL appends the SAS token of the options, with all its rights and its own expiry.
+        raise UnsupportedError(
+            f"the service {connection.service.scheme} cannot sign URLs for {method.upper()}: use "
+            "generate_blob_sas() of azure-storage-blob"
+        )
+    connection, signed = _checked(connection, method.upper(), options)
+    if connection.service.scheme == "gcs" and not _AS_IT_IS.fullmatch(key):
+        raise UnsupportedError(
+            errno.ENOTSUP,
+            "Cannot sign this key for GCS: OpenDAL signs only ASCII letters, digits and ._~/-",
+            redact(path),
+        )
+    request = await connection.presign(key, verb, seconds, **signed)
+    headers = {name: value for name, value in request.headers.items() if name not in _NOT_SIGNED}
+    return SignedURL(request.url, request.method, headers)
+
+
+def _checked(
+    connection: Connection, method: str, options: Mapping[str, Any]
+) -> tuple[Connection, dict[str, Any]]:
+    """Return the connection that signs, and the options of a write that the signature covers."""
+    if method != "PUT":
+        if options:
+            raise OptionError(f"a signed {method} takes no options: leave out {', '.join(options)}")
+        return connection, {}
+    connection, signed = write_target(connection, options)
+    if {"chunk", "concurrent"} & signed.keys():
+        raise OptionError("a signed PUT is one request: leave out the size and the number of parts")
+    return connection, signed

@@ -1,0 +1,184 @@
+"""Signed URLs: what anybody can do with one, on real servers."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opendalfs
+from opendalfs import OptionError, SignedURL, UnsupportedError
+from opendalfs.testing import Moto, S3Server
+from tests.credentials.test_gcs import private_key, service_account
+
+__all__ = ["private_key"]
+
+
+def send(url: SignedURL, data: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+    """Send the request of a signed URL, and return the status and the body."""
+    request = urllib.request.Request(url, data, {**url.headers, **headers}, method=url.method)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return exc.code, b""
+
+
+@pytest.fixture
+def fs(s3_server: S3Server) -> opendalfs.S3FileSystem:
+    return opendalfs.S3FileSystem(**s3_server.options, skip_instance_cache=True)
+
+
+def test_each_method_is_signed(fs: Any, prefix: str) -> None:
+    path = f"{prefix}/a b/ü+%.txt"
+    put = fs.sign(path, method="PUT")
+    assert (put.method, put.headers) == ("PUT", {})
+    # urllib adds a content type of its own, which is not signed.
+    assert send(put, b"hello", **{"Content-Type": "text/plain"})[0] == 200
+    assert fs.cat_file(path) == b"hello"
+    assert send(fs.sign(path)) == send(fs.sign(path, method="get")) == (200, b"hello")
+    assert send(fs.sign(path, method="HEAD")) == (200, b"")
+    assert send(fs.sign(path, method="DELETE"))[0] == 204
+    assert not fs.exists(path)
+    assert send(fs.sign(path, method="HEAD"))[0] == 404
+
+
+def test_url_signs_what_s3fs_signs(fs: Any, prefix: str) -> None:
+    path = f"{prefix}/a"
+    assert send(fs.url(path, client_method="put_object"), b"x", **{"Content-Type": "a/b"})[0] == 200
+    assert send(fs.url(path, client_method="head_object"))[0] == 200
+    assert send(fs.url(path)) == (200, b"x")
+    assert send(fs.url(path, client_method="delete_object"))[0] == 204
+    with pytest.raises(UnsupportedError, match="cannot sign 'list_objects_v2'"):
+        fs.url(path, client_method="list_objects_v2")
+
+
+def test_a_url_signs_no_other_method(fs: Any, prefix: str) -> None:
+    path = f"{prefix}/a"
+    fs.pipe_file(path, b"x")
+    url = SignedURL(fs.sign(path), "PUT")
+    assert send(url, b"other", **{"Content-Type": "a/b"})[0] == 403
+    assert send(SignedURL(fs.sign(path, method="PUT"), "DELETE"))[0] == 403
+    assert fs.cat_file(path) == b"x"
+
+
+def test_a_url_expires(fs: Any, prefix: str) -> None:
+    fs.pipe_file(f"{prefix}/a", b"x")
+    url = fs.sign(f"{prefix}/a", expiration=1)
+    assert "X-Amz-Expires=1&" in url
+    time.sleep(3)
+    assert send(url)[0] == 403
+
+
+def test_the_headers_of_a_signed_write_must_be_sent_and_are_stored(
+    moto_server: Moto, fs: Any, prefix: str
+) -> None:
+    moto: Any = opendalfs.S3FileSystem(**moto_server.options, skip_instance_cache=True)
+    path = f"{moto_server.bucket}/signed"
+    url = moto.sign(
+        path, method="PUT", ContentType="text/csv", Metadata={"who": "me"}, StorageClass="GLACIER"
+    )
+    assert url.headers == {
+        "content-type": "text/csv",
+        "x-amz-meta-who": "me",
+        "x-amz-storage-class": "GLACIER",
+    }
+    assert send(url, b"1,2")[0] == 200
+    info = moto.info(path, refresh=True)
+    assert (info["ContentType"], info["metadata"]) == ("text/csv", {"who": "me"})
+    # SeaweedFS checks the signature, moto does not.
+    url = fs.sign(f"{prefix}/a", method="PUT", content_type="text/csv")
+    assert send(SignedURL(url, "PUT"), b"1,2", **{"Content-Type": "text/html"})[0] == 403
+    assert send(url, b"1,2")[0] == 200
+    assert fs.info(f"{prefix}/a", refresh=True)["ContentType"] == "text/csv"
+
+
+async def test_coroutines_sign_too(s3_server: S3Server, prefix: str) -> None:
+    fs: Any = opendalfs.S3FileSystem(**s3_server.options, asynchronous=True, skip_instance_cache=True)
+    url = await fs._sign(f"{prefix}/a", 60, "PUT")
+    assert send(url, b"x", **{"Content-Type": "a/b"})[0] == 200
+    assert await fs._cat_file(f"{prefix}/a") == b"x"
+
+
+def test_requester_pays_is_a_header_of_the_url() -> None:
+    fs = opendalfs.filesystem("s3", key="k", secret="s", region="x", requester_pays=True)
+    assert fs.sign("lake/key").headers == {"x-amz-request-payer": "requester"}
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gcs"])
+def test_the_url_of_an_anonymous_filesystem_is_plain(scheme: str) -> None:
+    options = {"region": "eu-1"} if scheme == "s3" else {}
+    fs = opendalfs.filesystem(scheme, anon=True, **options)
+    assert fs.url("lake/a/key.txt").endswith("/lake/a/key.txt")
+    assert fs.url("lake/a/key.txt").startswith("https://")
+
+
+def test_a_signed_url_is_a_str_that_pickles() -> None:
+    url = SignedURL("https://x/y", "PUT", {"a": "b"})
+    again = pickle.loads(pickle.dumps(url))
+    assert (again, again.method, again.headers) == (url, "PUT", {"a": "b"})
+    assert isinstance(url, str)
+    assert url == "https://x/y"
+
+
+def test_what_cannot_be_signed_is_an_error(fs: Any, prefix: str) -> None:
+    path = f"{prefix}/a"
+    with pytest.raises(ValueError, match="method must be one of GET, HEAD, PUT, DELETE, not 'POST'"):
+        fs.sign(path, method="POST")
+    with pytest.raises(ValueError, match="expiration must be at least 1 second, not 0"):
+        fs.sign(path, 0)
+    with pytest.raises(OptionError, match="a signed GET takes no options: leave out content_type"):
+        fs.sign(path, content_type="a/b")
+    with pytest.raises(OptionError, match="one request"):
+        fs.sign(path, method="PUT", chunksize=1)
+    with pytest.raises(OptionError, match="unknown option of a write"):
+        fs.sign(path, method="PUT", content_typ="a/b")
+    with pytest.raises(IsADirectoryError, match="without a key"):
+        fs.sign(prefix.partition("/")[0], method="DELETE")
+
+
+# For Azure, OpenDAL would append the SAS token of the options, or one with all rights for an hour.
+@pytest.mark.parametrize(
+    ("scheme", "options", "methods"),
+    [
+        ("memory", {}, "GET HEAD PUT DELETE"),
+        ("azblob", {"account_name": "a", "account_key": "YQ=="}, "GET HEAD PUT DELETE"),
+        ("azblob", {"account_name": "a", "sas_token": "sv=1&sig=x"}, "GET HEAD PUT DELETE"),
+        ("oss", {"endpoint": "https://oss.test", "key": "k", "secret": "s"}, "DELETE"),
+        ("cos", {"endpoint": "https://cos.test", "secret_id": "k", "secret_key": "s"}, "DELETE"),
+        ("gcs", {"anon": True}, "DELETE"),
+    ],
+)
+def test_a_method_that_the_service_does_not_sign_is_an_error(
+    scheme: str, options: dict[str, Any], methods: str
+) -> None:
+    fs: Any = opendalfs.filesystem(scheme, skip_instance_cache=True, **options)
+    for method in methods.split():
+        with pytest.raises(UnsupportedError, match=f"the service {scheme} cannot sign URLs for {method}"):
+            fs.sign("lake/key", method=method)
+
+
+def test_headers_that_the_client_sets_itself_are_left_out() -> None:
+    oss = opendalfs.filesystem("oss", endpoint="https://oss.test", key="k", secret="s")
+    assert oss.sign("lake/key", method="PUT", metadata={"a": "b"}).headers == {"x-oss-meta-a": "b"}
+    cos = opendalfs.filesystem("cos", endpoint="https://cos.test", secret_id="k", secret_key="s")
+    assert cos.sign("lake/key").headers == {}
+
+
+def test_gcs_signs_no_key_that_opendal_would_not_encode(private_key: str, tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(service_account("me", private_key)))
+    fs = opendalfs.filesystem("gcs", token=str(file), skip_instance_cache=True)
+    assert fs.sign("lake/a/k-1.txt", method="PUT").startswith(
+        "https://storage.googleapis.com/lake/a/k-1.txt?"
+    )
+    for key in ("a b", "ü", "50%", "a%20b", "a+b", "a?b"):
+        with pytest.raises(UnsupportedError, match="Cannot sign this key for GCS"):
+            fs.sign(f"lake/{key}")
