@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+# Most cells wait for a timeout.
+FAULT_WORKERS ?= 3
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -13,7 +15,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults soak services fuzz check format bench bench-smoke build clean
+.PHONY: help demo test faults crashes soak services fuzz check format bench bench-smoke build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,11 +26,14 @@ demo: $(READY) ## read real Parquet from a real S3 server on this machine, next 
 test: $(READY) ## all tests but the long ones: faults, soak, services
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-faults: $(READY) ## every operation under every fault, and ended in the middle; writes docs/faults.md
+faults: $(READY) ## every operation under every fault; writes docs/faults.md
 	@mkdir -p .cache && rm -f .cache/faults.jsonl
-	@OPENDALFS_FAULTS=.cache/faults.jsonl $(PY) -m pytest tests/faults tests/crashes tests/storage/test_throttling.py \
-		-n $(WORKERS) --dist loadscope -m "not soak and not services" $(ARGS)
+	@OPENDALFS_FAULTS=.cache/faults.jsonl $(PY) -m pytest tests/faults tests/storage/test_throttling.py \
+		-n $(FAULT_WORKERS) --dist loadscope -m "not soak and not services" $(ARGS)
 	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.faults.table .cache/faults.jsonl; fi
+
+crashes: $(READY) ## processes that are killed, interrupted, forked or exit in the middle of an operation
+	@$(PY) -m pytest tests/crashes -n $(WORKERS) -m "not soak and not services" $(ARGS)
 
 soak: $(READY) ## threads and tasks for long, and objects of 2 GB: memory, open files and threads stay flat
 	@$(PY) -m pytest -n 0 -m soak $(ARGS)

@@ -69,14 +69,18 @@ class Cell(NamedTuple):
         """The states of the target that are right after the end."""
         if self.end == "fork" or (self.moment in PUBLISHED and not self.renames):
             return {"new"}
-        # An engine may write on for a moment before it looks for an interrupt.
-        goes_on = self.service == "fs" and self.end == "interrupt" and self.operation in ENGINES
-        return {self.before, "new"} if goes_on else {self.before}
+        # An engine may write on for a moment before it looks for an interrupt, and the rename that ends a
+        # download has begun.
+        engine = self.service == "fs" and self.end == "interrupt" and self.operation in ENGINES
+        rename = self.operation == "get" and self.moment == "publish" and self.end not in ("kill", "os_exit")
+        return {self.before, "new"} if engine or rename else {self.before}
 
 
 def moments(operation: str, service: str) -> list[str]:
     if operation in READS:
-        found = ["first", "second read", "body"] if service == "s3" else ["first", "second"]
+        # `cat` reads an object of unknown size by one request.
+        several = ["second read"] * (operation != "cat")
+        found = ["first", *several, "body"] if service == "s3" else ["first", "second"]
         return found + ["publish", "published"] * (operation == "get")
     if service == "fs":
         return ["part", "publish", "published"]
@@ -221,9 +225,10 @@ def test_a_process_that_ends_amid_an_operation(
 ) -> None:
     server: S3Server | None = request.getfixturevalue("s3_server") if cell.service == "s3" else None
     status, child = end_child(cell, files, server)
-    expected = ENDS[cell.end]
-    assert status == expected if expected is not None else status != 0, child.errors
-    assert "Fatal" not in child.errors
+    if not is_ended_in_pyarrow(cell, child):
+        expected = ENDS[cell.end]
+        assert status == expected if expected is not None else status != 0, child.errors
+        assert "Fatal" not in child.errors
     state = ""
     changes = cell.operation in (*WRITES, "get")
     if changes:
@@ -236,11 +241,25 @@ def test_a_process_that_ends_amid_an_operation(
         assert hidden == set()
     result = OPERATIONS[cell.operation](files)
     if cell.end == "fork":
-        assert "forked 7,0" in child.said, child.said
+        # Reads of local disks may need no event loop, and then work in the forked process.
+        assert {"forked 7,0", "forked 8,0"[: 10 * (cell.service == "fs")]} & {*child.said}, child.said
         assert f"done {result}" in child.said, child.said
     if changes:
         assert target_state(cell, files) == "new"
     assert check_names(cell, files, server, "new") == set()
+
+
+def is_ended_in_pyarrow(cell: Cell, child: Child) -> bool:
+    """Whether Python aborted as it ended a daemon thread inside pyarrow.
+
+    Up to 3.13, Python ends such threads when they ask for the GIL, which C++ functions that called back into
+    Python do not survive; see docs/interrupted_writes.md.
+    """
+    return (
+        cell.operation == "write_table"
+        and cell.end in ("end", "exit")
+        and "PyGILState_Release" in child.errors
+    )
 
 
 def remove_renamed(files: Files) -> None:

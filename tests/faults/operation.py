@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -102,8 +103,11 @@ class Place:
     def objects(self) -> dict[str, bytes]:
         """Read all objects below the prefix, past the proxy; not those that only mark a directory."""
         with _CONNECTIONS:
-            keys = [key for key in self._keys() if not key.endswith("/")]
-            return {key: self._get(f"{self.prefix}/{key}") for key in keys}
+            while True:
+                keys = [key for key in self._keys() if not key.endswith("/")]
+                with suppress(self.server.client.exceptions.NoSuchKey):
+                    # A removal that was given up may take effect late.
+                    return {key: self._get(f"{self.prefix}/{key}") for key in keys}
 
     def _keys(self) -> list[str]:
         pages = self.server.client.get_paginator("list_objects_v2").paginate(
