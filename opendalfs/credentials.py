@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from . import aws
 from .azure import account_of
+from .credential_providers import CredentialProvider
+from .credential_providers.provider import check_service
 from .errors import OptionError
 from .services import Service
 
 __all__ = ["with_credentials"]
 
 
-def with_credentials(service: Service, native: Mapping[str, str]) -> dict[str, str]:
+def with_credentials(
+    service: Service, native: Mapping[str, str], provider: Any = None
+) -> tuple[dict[str, str], CredentialProvider | None]:
     """Return options with which OpenDAL uses no other credentials than the ones that they name.
 
     OpenDAL prefers some credentials of the environment to the options, and falls back to others.
@@ -25,25 +29,69 @@ def with_credentials(service: Service, native: Mapping[str, str]) -> dict[str, s
         The service that the options are for.
     native : Mapping
         Options as `options.check` returns them.
+    provider : object, optional
+        Value of the option ``credential_provider``.
 
     Returns
     -------
     dict of str
         The options, with the keys of an AWS profile, the endpoint that AWS's tools would use, and OpenDAL's
         switches that disable other sources of credentials.
+    CredentialProvider or None
+        Where credentials come from that are not among the options.
 
     Raises
     ------
     OptionError
-        If the options name a part of a credential, or one that OpenDAL would ignore.
+        If the options name a part of a credential, one that OpenDAL would ignore, or one beside a provider.
     """
+    if provider is not None:
+        return _with_provider(service, dict(native)), CredentialProvider.of(provider)
     if service.scheme == "s3":
-        return _s3(dict(native))
+        return _s3(dict(native)), None
     if service.scheme.startswith("gcs"):
-        return _gcs(dict(native))
+        return _gcs(dict(native)), None
     if service.accounts:
-        return _azure(service, dict(native))
-    return dict(native)
+        return _azure(service, dict(native)), None
+    return dict(native), None
+
+
+_BESIDE_PROVIDER: Final = frozenset(
+    {
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+        "credential",
+        "credential_path",
+        "token",
+        "service_account",
+        "account_key",
+        "sas_token",
+        "client_secret",
+    }
+)
+
+
+def _with_provider(service: Service, native: dict[str, str]) -> dict[str, str]:
+    """Return options for the credentials of a provider and no others."""
+    check_service(service)
+    beside = sorted(_BESIDE_PROVIDER & native.keys())
+    if beside or _is_anonymous(native):
+        raise OptionError(f"credential_provider= and {beside[0] if beside else 'anon'}=: pass one of them")
+    if service.scheme == "s3":
+        if "endpoint" not in native and native.get("disable_config_load") != "true":
+            endpoint = aws.endpoint(native.get("profile"))
+            if endpoint is not None:
+                native["endpoint"] = endpoint
+        # Its region is among the options already.
+        native.pop("profile", None)
+        return native | {"disable_config_load": "true", "disable_ec2_metadata": "true"}
+    if service.scheme == "gcs":
+        return native | {"disable_config_load": "true", "disable_vm_metadata": "true"}
+    account = native.get("account_name") or account_of(native.get("endpoint", ""))
+    if account is None:
+        raise OptionError(f"a credential_provider of {service.scheme} needs the account: pass account_name=")
+    return native | {"account_name": account}
 
 
 def _s3(native: dict[str, str]) -> dict[str, str]:

@@ -14,6 +14,9 @@ from .services import Form, Service
 
 __all__ = ["class_options", "expand"]
 
+_PROVIDER: Final = {"credential_provider": "Any"}
+"""The option of the services that `credential_providers` supports. `BaseFileSystem` handles it."""
+
 _GCS_NAMES: Final = {"project": "str", "token": "str | os.PathLike[str] | Mapping[str, Any]"}
 _AZURE_NAMES: Final = {"connection_string": "str", "credential": "str"}
 _NESTED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -22,11 +25,12 @@ _NESTED: Final[Mapping[str, Mapping[str, str]]] = {
         "config_kwargs": "Mapping[str, Any]",
         "s3_additional_kwargs": "Mapping[str, Any]",
         "use_ssl": "bool",
+        **_PROVIDER,
     },
-    "gcs": _GCS_NAMES,
+    "gcs": {**_GCS_NAMES, **_PROVIDER},
     "gcs-grpc": _GCS_NAMES,
-    "azblob": _AZURE_NAMES,
-    "azdls": _AZURE_NAMES,
+    "azblob": {**_AZURE_NAMES, **_PROVIDER},
+    "azdls": {**_AZURE_NAMES, **_PROVIDER},
     "azfile": _AZURE_NAMES,
 }
 """Options of peer libraries that `expand` turns into others, and their types, by service."""

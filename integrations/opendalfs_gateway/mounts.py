@@ -83,7 +83,14 @@ class Mounts:
             The name of the scan.
         """
         # The options are compared with the secrets, like those of a filesystem.
-        key = (type(filesystem), *sorted(filesystem.native.items()), filesystem.tuning, root, write)
+        key = (
+            type(filesystem),
+            *sorted(filesystem.native.items()),
+            filesystem.provider,
+            filesystem.tuning,
+            root,
+            write,
+        )
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None:

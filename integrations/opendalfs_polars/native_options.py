@@ -89,6 +89,8 @@ def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> 
     rule = _RULES.get(scheme)
     if rule is None:
         raise NativeBackendError(f"Polars has no native store for {scheme}")
+    if filesystem.provider is not None:
+        raise NativeBackendError("opendalfs renews the credentials of the credential_provider")
     if filesystem.tuning != Tuning():
         raise NativeBackendError("Polars does not support opendalfs's retries, timeouts, sizes and limits")
     variables = [

@@ -15,6 +15,7 @@ from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 
 from opendalfs import urls
+from opendalfs.credential_providers import CredentialProvider
 from opendalfs.credentials import with_credentials
 from opendalfs.errors import OptionError, UnsupportedError, redact
 from opendalfs.listing.cache import Listings
@@ -47,7 +48,20 @@ class ChangeListener(Protocol):
         """Invalidate what is cached of a stripped path and all below it; of all paths when None."""
 
 
-class BaseFileSystem(AsyncFileSystem):
+class _CachedByProvider(type(AsyncFileSystem)):  # type: ignore[misc]  # fsspec has no types
+    """fsspec's metaclass, which caches instances by the texts of their options.
+
+    Two sessions of boto3 may have the same text.
+    """
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        provider = options.get("credential_provider")
+        if provider is not None:
+            options["credential_provider"] = CredentialProvider.of(provider)
+        return super().__call__(*args, **options)
+
+
+class BaseFileSystem(AsyncFileSystem, metaclass=_CachedByProvider):
     """The part of `OpendalFileSystem` that needs no request: options, paths and caches."""
 
     protocol: ClassVar[str | tuple[str, ...]] = "opendal"
@@ -69,11 +83,12 @@ class BaseFileSystem(AsyncFileSystem):
         use_listings_cache: bool | None = None,
         listings_expiry_time: float | None = LISTED.seconds,
         max_paths: int | None = None,
+        credential_provider: Any = None,
         **options: Any,
     ) -> None:
         self.service = lookup(scheme)
         native, self.tuning = check(self.service, options, container=self._relative_paths)
-        self.native = with_credentials(self.service, native)
+        self.native, self.provider = with_credentials(self.service, native, credential_provider)
         if self._relative_paths:
             self._check_container(scheme)
         super().__init__(
@@ -131,6 +146,8 @@ class BaseFileSystem(AsyncFileSystem):
         shown = [repr(self.service.scheme)] if self._relative_paths else []
         for name, value in sorted(self.native.items()):
             shown.append(f"{name}={'***' if is_secret(name) else repr(redact(value))}")
+        if self.provider is not None:
+            shown.append(f"credential_provider={self.provider.name}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
@@ -144,8 +161,18 @@ class BaseFileSystem(AsyncFileSystem):
         Returns
         -------
         dict
+
+        Raises
+        ------
+        OptionError
+            With passwords, if the filesystem has a ``credential_provider``: JSON holds no functions.
         """
         options = dict(self.storage_options)
+        if include_password and self.storage_options.get("credential_provider") is not None:
+            raise OptionError(
+                f"JSON cannot hold the credential_provider {self.provider}: pass include_password=False, "
+                "and the provider where the filesystem is made again"
+            )
         if not include_password:
             options = without_secrets(self.service, options, container=self._relative_paths)
         cls, encoder = type(self), _Encoder()
@@ -248,7 +275,7 @@ class BaseFileSystem(AsyncFileSystem):
                 f"cannot use the query of {redact(path.partition('?')[0])!r}: open the https:// URL with "
                 "fsspec's own filesystem\nOpenDAL does not send the query of a URL, so pre-signed URLs fail."
             )
-        connection = connect(self.service, self.native, self.tuning, container)
+        connection = connect(self.service, self.native, self.tuning, container, self.provider)
         if not connection.can("list_with_recursive"):
             urls.check_directories(key, path)
         return connection, key

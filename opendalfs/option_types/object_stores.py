@@ -35,6 +35,7 @@ class AzblobOptions(CommonOptions, total=False):
     batch_max_operations: int | None
     connection_string: str | None
     credential: str | None
+    credential_provider: Any | None
     encryption_algorithm: str | None
     encryption_key: str | None
     encryption_key_sha256: str | None
@@ -54,6 +55,7 @@ class AzdlsOptions(CommonOptions, total=False):
     client_secret: str | None
     connection_string: str | None
     credential: str | None
+    credential_provider: Any | None
     enable_hns: bool | None
     endpoint: str | None
     root: str | os.PathLike[str] | None
@@ -101,6 +103,7 @@ class GcsOptions(CommonOptions, total=False):
     anon: bool | None
     credential: str | None
     credential_path: str | None
+    credential_provider: Any | None
     default_storage_class: str | None
     disable_config_load: bool | None
     disable_vm_metadata: bool | None
@@ -197,6 +200,7 @@ class S3Options(CommonOptions, total=False):
     checksum_algorithm: str | None
     client_kwargs: Mapping[str, Any] | None
     config_kwargs: Mapping[str, Any] | None
+    credential_provider: Any | None
     default_acl: str | None
     default_storage_class: str | None
     delete_max_size: int | None

@@ -25,8 +25,9 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from opendal import AsyncOperator, Operator
 from opendal.exceptions import Unexpected
 
 from opendalfs import tracing
@@ -34,8 +35,10 @@ from opendalfs.runtime import process, workers
 from opendalfs.runtime.pace import Pace
 from opendalfs.runtime.tasks import hedged
 
+from .credentials import is_denial
 from .endpoint import Endpoint
 from .hedging import Hedge
+from .operator_generations import Generation
 from .operator_pair import OperatorPair
 from .outcomes import outcome_of
 from .retry import Retries
@@ -52,6 +55,7 @@ class Call:
     __slots__ = (
         "begun",
         "deadline",
+        "generation",
         "key",
         "loop",
         "offset",
@@ -60,6 +64,7 @@ class Call:
         "operators",
         "pinned",
         "record",
+        "renewed",
         "retries",
         "sent",
         "size",
@@ -86,6 +91,8 @@ class Call:
         self.size = size
         self.sent = sent
         self.once = once
+        self.generation = 0
+        self.renewed = False
         self.begun = 0.0
         self.spent = 0.0
         self.retries: Retries | None = None
@@ -136,16 +143,20 @@ class Call:
         if error is not None:
             raise error
 
-    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Send one request by a blocking function that changes nothing, and repeat it where that may help."""
+    def run(self, function: Callable[Concatenate[Operator, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Send one request by a blocking function that changes nothing, and repeat it where that may help.
+
+        The function takes the operator first: one with new credentials, where those of an attempt expired.
+        """
         operators = self.operators
         limit, endpoint = operators.limit, operators.endpoint
         if limit is None or endpoint is None:
-            return function(*args, **kwargs)
-        request = partial(function, *args, **kwargs)
+            return function(operators.operator, *args, **kwargs)
         while True:
+            operators.authorize()
             limit.acquire(self.retries is not None)
             try:
+                request = partial(function, self._current().operator, *args, **kwargs)
                 if endpoint.pace.active:
                     self._keep_pace(endpoint.pace)
                 self.begun = time.perf_counter()
@@ -172,16 +183,23 @@ class Call:
         with hedge:
             return workers.run_hedged(function, seconds, hedge.after, hedge.may_start, hedge.settles)
 
-    async def run_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_async(
+        self,
+        function: Callable[Concatenate[AsyncOperator, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         """Send one request by a function, await its result, and repeat it where that may help."""
         operators = self.operators
         limit, endpoint = operators.limit, operators.endpoint
         if limit is None or endpoint is None:
-            return await function(*args, **kwargs)
-        request = partial(function, *args, **kwargs)
+            return await function(operators.async_operator, *args, **kwargs)
         while True:
+            if not operators.authorized:
+                await operators.authorize_async()
             loop = await limit.acquire_async(self.retries is not None)
             try:
+                request = partial(function, self._current().async_operator, *args, **kwargs)
                 if endpoint.pace.active:
                     await self._keep_pace_async(endpoint.pace)
                 self.begun = time.perf_counter()
@@ -206,6 +224,33 @@ class Call:
         with hedge:
             seconds = self._seconds - self.spent
             return await hedged(request, seconds, hedge.after, hedge.may_start, hedge.settles)
+
+    def _current(self) -> Generation:
+        """Return the operators of an attempt, whose credentials `renews` needs to know."""
+        current = self.operators.generation()
+        self.generation = current.number
+        return current
+
+    async def start_async(
+        self,
+        function: Callable[Concatenate[AsyncOperator, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Begin something that has a state, with the operator that retries by itself."""
+        await self.operators.authorize_async()
+        return await self.step_async(function, self._current().stateful_operator, *args, **kwargs)
+
+    def renews(self, exc: Exception) -> bool:
+        """Whether an attempt failed as its credentials had expired, so that one with new ones may help.
+
+        The next call gets new ones, or waits for them.
+        """
+        credentials = self.operators.credentials
+        if credentials is None:
+            return False
+        again, self.renewed = self.renewed, self.renewed or is_denial(exc)
+        return credentials.refuse(exc, self.generation, again=again)
 
     async def step_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a step of something that has a state, within the timeout; it is not repeated here."""
@@ -267,13 +312,14 @@ class Call:
         endpoint.record(self.operation, 0, seconds, outcome)
         if self.retries is None:
             self.retries = Retries(self.operators.tuning, endpoint)
-        delay = self.retries.delay(exc, outcome, seconds)
+        renews = self.renews(exc)
+        delay = 0.0 if renews else self.retries.delay(exc, outcome, seconds)
         self.spent += seconds + (delay or 0.0)
         if delay is None or self.spent >= self._seconds or (self.once and self.retries.doubtful):
             return None
         if self.record is not None:
             self.record.waited += delay
-            self.record.retried += (outcome,)
+            self.record.retried += ("expired" if renews else outcome,)
         return delay
 
     async def _run_to_end(self, request: asyncio.Future[T]) -> T:

@@ -6,17 +6,16 @@ records it for `trace` and translates OpenDAL's errors into OSErrors.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Mapping
 from functools import cached_property
 from typing import Any, Final
 
+from opendal import AsyncOperator, Operator
 from opendal.exceptions import ConditionNotMatch, NotFound
 from opendal.file import AsyncFile
-from opendal.types import Entry, Metadata, PresignedRequest
+from opendal.types import Metadata, PresignedRequest
 
 from opendalfs.errors import UnsupportedError
 from opendalfs.runtime import executor, workers
@@ -24,20 +23,17 @@ from opendalfs.runtime.tasks import run
 
 from . import local_disk
 from .call import Call
-from .operator_pair import OperatorPair
-from .paging import PAGE, Paging
+from .listing_calls import ListingCalls
+from .paging import PAGE
 from .upload import AsyncUpload, Upload, open_upload
 from .write_checks import check_empty, holds, lost_response, size_of, size_of_blocking
 
 __all__ = ["PAGE", "Connection"]
 
 _PIECE: Final = 1 << 20
-_NOT_REMOVED: Final = (
-    "The service reported a success, but objects are left: list the directory, then remove it again"
-)
 
 
-class Connection(OperatorPair):
+class Connection(ListingCalls):
     """The calls to storage, in both transports, for one service, container and set of options.
 
     Methods whose name ends in ``_blocking`` work in the caller's thread; the others are coroutines. See
@@ -68,33 +64,35 @@ class Connection(OperatorPair):
     async def stat(self, key: str, **options: Any) -> Metadata:
         """Return a key's metadata."""
         with Call(self, "stat", key).in_task() as call:
-            return await call.run_async(self.async_operator.stat, key, **options)
+            return await call.run_async(AsyncOperator.stat, key, **options)
 
     def stat_blocking(self, key: str, **options: Any) -> Metadata:
         """Return a key's metadata."""
         if not self._blocks:
             return run(self.stat, key, **options)
         with Call(self, "stat", key) as call:
-            return call.run(self.operator.stat, key, **options)
+            return call.run(Operator.stat, key, **options)
 
     async def read(self, key: str, offset: int, size: int | None, **pin: Any) -> bytes:
         """Read `size` bytes from `offset`, which must exist; everything from `offset` if `size` is None."""
         with Call(self, "read", key, bool(pin), offset, size).in_task() as call:
             if size is None or not self._checks_ranges:
-                data = await call.run_async(self.async_operator.read, key, offset=offset, size=size, **pin)
+                data = await call.run_async(AsyncOperator.read, key, offset=offset, size=size, **pin)
             else:
                 data = await call.run_async(self._read_checked, key, offset, size, pin)
             call.count(len(data))
             return data
 
-    async def _read_checked(self, key: str, offset: int, size: int, pin: Mapping[str, Any]) -> bytes:
+    async def _read_checked(
+        self, operator: AsyncOperator, key: str, offset: int, size: int, pin: Mapping[str, Any]
+    ) -> bytes:
         """Read a range as a stream, and at most one byte more.
 
         OpenDAL reads a response to its end before it checks that it is the range: from a server that ignores
         ranges it reads the whole object, and from an endless one until memory is exhausted. So the first
         range of a connection is read this way, which costs one more call and no request.
         """
-        file = await self.async_operator.open(key, "rb", offset=offset, size=size, **pin)
+        file = await operator.open(key, "rb", offset=offset, size=size, **pin)
         pieces: list[bytes] = []
         left = size + 1
         while left and (piece := await file.read(left)):
@@ -114,7 +112,7 @@ class Connection(OperatorPair):
         if not self._blocks or self._checks_ranges:
             return run(self.read, key, offset, size, **pin)
         with Call(self, "read", key, bool(pin), offset, size) as call:
-            data = call.run(self.operator.read, key, offset=offset, size=size, **pin)
+            data = call.run(Operator.read, key, offset=offset, size=size, **pin)
             call.count(len(data))
             return data
 
@@ -124,7 +122,7 @@ class Connection(OperatorPair):
         An error after the first piece is raised: the rest might be of another version.
         """
         with Call(self, "read", key).in_task() as call:
-            file, piece = await call.run_async(self._open, key)
+            file, piece = await call.run_async(_open, key)
             total = len(piece)
             call.count(total)
             if total == _PIECE:
@@ -136,16 +134,6 @@ class Connection(OperatorPair):
                 piece = await call.step_async(file.read, _PIECE)
                 total += len(piece)
                 call.count(total)
-
-    async def _open(self, key: str) -> tuple[AsyncFile, bytes]:
-        """Open an object and read its first piece, of `_PIECE` bytes or else the whole object."""
-        file = await self.async_operator.open(key, "rb")
-        pieces: list[bytes] = []
-        left = _PIECE
-        while left and (piece := await file.read(left)):
-            pieces.append(piece)
-            left -= len(piece)
-        return file, pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def write(self, key: str, data: bytes, **options: Any) -> None:
         """Write an object with one request.
@@ -159,14 +147,14 @@ class Connection(OperatorPair):
         """
         with Call(self, "write", key, sent=len(data), once="append" in options).in_task() as call:
             try:
-                await call.run_async(self.async_operator.write, key, data, **options)
+                await call.run_async(AsyncOperator.write, key, data, **options)
             except ConditionNotMatch:
-                if call.doubtful and await call.run_async(holds, self, key, data):
+                if call.doubtful and await call.run_async(holds, key, data):
                     raise lost_response(self, "write", key) from None
                 raise
             call.count(len(data))
             if not data and not self.capability.write_can_empty:
-                check_empty(self, key, await call.run_async(size_of, self, key))
+                check_empty(self, key, await call.run_async(size_of, key))
         self.write_times.record(key)
 
     def write_blocking(self, key: str, data: bytes, **options: Any) -> None:
@@ -189,64 +177,6 @@ class Connection(OperatorPair):
         """Start a multipart upload from a coroutine."""
         return await open_upload(self, key, **options)
 
-    async def pages(self, key: str, **options: Any) -> AsyncGenerator[list[Entry], None]:
-        """List below a key, a page at a time; a page that is not consumed is not fetched.
-
-        Raises
-        ------
-        OSError
-            When the server returns the same page again and again.
-        """
-        paging = Paging(self.service, self.name(key.strip("/")), options, PAGE)
-        with Call(self, "list", key).in_task() as call:
-            lister = await call.step_async(self.stateful_operator.list, key, **options)
-            page: list[Entry] = []
-            ended = False
-            while not ended:
-                count = paging.next_check - len(page)
-                taken = await call.step_async(_take, lister, count)
-                page += taken
-                ended = len(taken) < count
-                if not ended and paging.check(page):
-                    call.count(0, requests=len(paging.pages))
-                    yield page
-                    page = []
-            if page or not paging.pages:
-                call.count(0, requests=len(paging.pages) + 1)
-                yield page
-                return
-        if paging.last is None or not self.capability.list_with_start_after:
-            return
-        # The response for the next page may have been an error of status 200, which OpenDAL takes for the
-        # end.
-        async with aclosing(self.pages(key, **{**options, "start_after": paging.last})) as rest:
-            async for page in rest:
-                fresh = paging.unseen(page)
-                if not fresh:
-                    return
-                yield fresh
-
-    async def page(self, key: str, **options: Any) -> list[Entry]:
-        """List the first page below a key; a page of less than `PAGE` entries is the whole listing."""
-        async with aclosing(self.pages(key, **options)) as pages:
-            return await anext(pages)
-
-    async def list(self, key: str, most: int | None = None, **options: Any) -> list[Entry] | None:
-        """List all pages below a key; None, not a partial list, when there are more than `most` entries."""
-        entries: list[Entry] = []
-        async with aclosing(self.pages(key, **options)) as pages:
-            async for page in pages:
-                entries += page
-                if most is not None and len(entries) > most:
-                    return None
-        return entries
-
-    async def holds_any(self, key: str) -> bool:
-        """Whether a directory or container holds anything; raises when the container is missing."""
-        with Call(self, "list", key).in_task() as call:
-            lister = await call.step_async(self.stateful_operator.list, key, limit=1)
-            return bool(await call.step_async(_take, lister, 1))
-
     async def delete(self, key: str, **options: Any) -> None:
         """Delete a key; a missing one is no error."""
         with Call(self, "delete", key).in_task() as call:
@@ -255,50 +185,12 @@ class Connection(OperatorPair):
                 os.unlink(self.local_path(key))
             else:
                 self.write_times.forget(key)
-                await call.run_async(self.async_operator.delete, key, **options)
-
-    async def remove_all(self, prefix: str) -> None:
-        """Delete everything below a prefix, which must end in ``/`` or be empty."""
-        if prefix and not prefix.endswith("/"):
-            raise ValueError(
-                f"the prefix {prefix!r} must end in '/': keys beside the directory would be deleted too"
-            )
-        left: str | None = None
-        while True:
-            failure: OSError | None = None
-            try:
-                await self._remove_all(prefix)
-            except TimeoutError as exc:
-                # A large tree takes longer than one call may.
-                failure = exc
-            if failure is None and (self.limit is None or not self.can("list_with_recursive")):
-                return
-            # OpenDAL takes a DeleteObjects that fails with status 200 for a success. Continue as long as keys
-            # disappear.
-            before, left = left, await self._first(prefix)
-            if left is None and failure is None:
-                return
-            if left is None or left == before:
-                raise failure or OSError(errno.EIO, _NOT_REMOVED, self.name(prefix))
-
-    async def _first(self, prefix: str) -> str | None:
-        """Return the first key below a prefix; None if there is none or the server does not answer soon."""
-        with suppress(OSError):
-            async with asyncio.timeout(self.tuning.timeout / 10):
-                page = await self.page(prefix or "/", recursive=True)
-                return page[0].path if page else None
-        return None
-
-    async def _remove_all(self, prefix: str) -> None:
-        with Call(self, "delete", prefix).in_task() as call:
-            self.write_times.forget_below(prefix)
-            await call.step_async(self.stateful_operator.remove_all, prefix or "/")
-            call.count(0, requests=2)
+                await call.run_async(AsyncOperator.delete, key, **options)
 
     async def copy(self, source: str, target: str) -> None:
         """Copy within the service."""
         with Call(self, "copy", source).in_task() as call:
-            await call.run_async(self.async_operator.copy, source, target)
+            await call.run_async(AsyncOperator.copy, source, target)
         self.write_times.record(target)
 
     async def rename(self, source: str, target: str) -> None:
@@ -308,7 +200,7 @@ class Connection(OperatorPair):
                 local_disk.move_link(self.local_path(source), self.local_path(target))
             else:
                 try:
-                    await call.run_async(self.async_operator.rename, source, target)
+                    await call.run_async(AsyncOperator.rename, source, target)
                 except NotFound:
                     if call.doubtful:
                         raise lost_response(self, "rename", source) from None
@@ -378,22 +270,23 @@ class Connection(OperatorPair):
     async def create_dir(self, key: str) -> None:
         """Make a directory and its parents; the key must end in ``/``."""
         with Call(self, "create_dir", key).in_task() as call:
-            await call.run_async(self.async_operator.create_dir, key)
+            await call.run_async(AsyncOperator.create_dir, key)
 
     async def presign(self, key: str, verb: str, seconds: int, **options: Any) -> PresignedRequest:
         """Return a signed request; sends none itself. `verb`: OpenDAL's method, such as ``presign_read``."""
         with Call(self, "presign", key).in_task() as call:
-            sign = getattr(self.async_operator, verb)
-            request: PresignedRequest = await call.step_async(sign, key, seconds, **options)
+            sign = getattr(AsyncOperator, verb)
+            request: PresignedRequest = await call.start_async(sign, key, seconds, **options)
             call.count(0, requests=0)
             return request
 
 
-async def _take(lister: AsyncIterable[Entry], most: int) -> list[Entry]:
-    """Return up to `most` further entries of a lister."""
-    entries: list[Entry] = []
-    async for entry in lister:
-        entries.append(entry)
-        if len(entries) == most:
-            break
-    return entries
+async def _open(operator: AsyncOperator, key: str) -> tuple[AsyncFile, bytes]:
+    """Open an object and read its first piece, of `_PIECE` bytes or else the whole object."""
+    file = await operator.open(key, "rb")
+    pieces: list[bytes] = []
+    left = _PIECE
+    while left and (piece := await file.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    return file, pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 
 import opendal
 
@@ -14,7 +13,9 @@ from opendalfs.options import Tuning, secret_values
 from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.services import Service
 
+from .credentials import LiveCredentials
 from .endpoint import Endpoint
+from .operator_generations import Build, Generation, OperatorGenerations
 from .retry import retry_layer
 from .write_times import WriteTimes
 
@@ -46,6 +47,8 @@ class OperatorPair:
         The times of writes, for a store that keeps none itself.
     endpoint : Endpoint, optional
         The server, shared with other filesystems; None for local services.
+    credentials : LiveCredentials, optional
+        Of a credential provider, shared with other containers.
     """
 
     def __init__(
@@ -54,10 +57,11 @@ class OperatorPair:
         native: Mapping[str, str],
         tuning: Tuning,
         container: str,
-        build: Callable[[], opendal.AsyncOperator],
+        build: Build,
         limit: ConcurrencyLimit | None = None,
         write_times: WriteTimes | None = None,
         endpoint: Endpoint | None = None,
+        credentials: LiveCredentials | None = None,
     ) -> None:
         self.service = service
         self.native = dict(native)
@@ -73,21 +77,75 @@ class OperatorPair:
         self.etags_are_md5 = True
         """Until `verification` finds that they are not."""
 
-        self._build = build
-        self.async_operator = build()
-        self.capability = self.async_operator.capability()
+        layer = None if limit is None else retry_layer(tuning)
+        name = self.native.get(service.container or "", "")
+        self._generations = OperatorGenerations(build, layer, credentials, name)
+        self.capability = self._generations.newest().async_operator.capability()
 
-    @cached_property
+    def generation(self) -> Generation:
+        """Return the operators to use for the next request."""
+        return self._generations.newest()
+
+    @property
+    def async_operator(self) -> opendal.AsyncOperator:
+        """The asynchronous operator, without retries."""
+        return self._generations.newest().async_operator
+
+    @property
     def operator(self) -> opendal.Operator:
-        """The blocking operator; made within the first call, as it starts the threads that a fork loses."""
-        return self.async_operator.to_operator()
+        """The blocking operator, without retries."""
+        return self._generations.newest().operator
 
-    @cached_property
+    @property
     def stateful_operator(self) -> opendal.AsyncOperator:
         """The asynchronous operator for what has a state in OpenDAL, where OpenDAL itself must retry."""
-        if self.limit is None:
-            return self.async_operator
-        return self.async_operator.layer(retry_layer(self.tuning))
+        return self._generations.newest().stateful_operator
+
+    @property
+    def credentials(self) -> LiveCredentials | None:
+        """Those of a credential provider; None if the options hold all that is needed."""
+        return self._generations.credentials
+
+    @property
+    def authorized(self) -> bool:
+        """Whether there are credentials for the next request, none of which is due for renewal."""
+        credentials = self._generations.credentials
+        return credentials is None or credentials.fresh
+
+    def authorize(self) -> None:
+        """Get credentials from the provider, if there is one and none are valid.
+
+        Raises
+        ------
+        PermissionError
+            If the provider fails.
+        TimeoutError
+            If it takes longer than `timeout`.
+        """
+        credentials = self._generations.credentials
+        if credentials is not None and not credentials.fresh:
+            credentials.renew(self.tuning.timeout)
+
+    async def authorize_async(self) -> None:
+        """Do what `authorize` does."""
+        credentials = self._generations.credentials
+        if credentials is not None and not credentials.fresh:
+            await credentials.renew_async(self.tuning.timeout)
+
+    def credential_options(self) -> Mapping[str, str]:
+        """Return the newest credentials of the provider, as options; none without a provider."""
+        credentials = self._generations.credentials
+        return (
+            {}
+            if credentials is None
+            else credentials.options(self.native.get(self.service.container or "", ""))[1]
+        )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that no text may contain."""
+        credentials = self._generations.credentials
+        return secret_values(self.native) + (credentials.secrets if credentials is not None else ())
 
     def renew(self) -> None:
         """Replace the connection pool of a service that keeps one, after a request that did not end.
@@ -95,9 +153,7 @@ class OperatorPair:
         The request keeps its connection, and the pool, which holds a few at most, would soon be empty.
         """
         if not self.service.cancels:
-            self.async_operator = self._build()
-            self.__dict__.pop("operator", None)
-            self.__dict__.pop("stateful_operator", None)
+            self._generations.replace()
 
     @property
     def where(self) -> str:
@@ -132,7 +188,7 @@ class OperatorPair:
             operation,
             self.name(key.strip("/")),
             where=self.where,
-            secrets=secret_values(self.native),
+            secrets=self.secrets,
             pinned=pinned,
             region=self.native.get("region"),
             silent=self.service.silent,

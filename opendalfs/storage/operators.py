@@ -12,6 +12,7 @@ import opendal
 from opendal.layers import TimeoutLayer
 
 from opendalfs.containers import container_options
+from opendalfs.credential_providers import CredentialProvider
 from opendalfs.errors import OptionError, redact
 from opendalfs.options import Tuning, secret_values
 from opendalfs.runtime import process
@@ -21,6 +22,7 @@ from opendalfs.urls import check_key
 
 from . import local_disk
 from .connection import Connection
+from .credentials import LiveCredentials
 from .endpoint import endpoint_of
 from .write_times import WriteTimes
 
@@ -30,6 +32,8 @@ _ATTEMPTS: Final = 3
 """Stalled attempts that fit into one timeout: each gets an equal share of it."""
 
 _MAX_CONNECTIONS: Final = 512
+_IDENTITY: Final = ("account_name", "endpoint", "scope")
+"""Options that decide on the credentials of a provider."""
 
 _Key = tuple[object, ...]
 _lock = threading.RLock()
@@ -37,9 +41,16 @@ _connections: OrderedDict[_Key, Connection] = OrderedDict()
 _shared_operators: dict[_Key, opendal.AsyncOperator] = {}
 _write_times: dict[_Key, WriteTimes] = {}
 _limits: OrderedDict[_Key, ConcurrencyLimit] = OrderedDict()
+_credentials: OrderedDict[_Key, LiveCredentials] = OrderedDict()
 
 
-def connect(service: Service, native: Mapping[str, str], tuning: Tuning, container: str = "") -> Connection:
+def connect(
+    service: Service,
+    native: Mapping[str, str],
+    tuning: Tuning,
+    container: str = "",
+    provider: CredentialProvider | None = None,
+) -> Connection:
     """Return the connection for a service, container and options; equal arguments return the same one.
 
     Parameters
@@ -52,6 +63,8 @@ def connect(service: Service, native: Mapping[str, str], tuning: Tuning, contain
         Retries, timeouts, limits.
     container : str
         The container; empty if the options name it.
+    provider : CredentialProvider, optional
+        Where credentials come from that are not among the options.
 
     Returns
     -------
@@ -63,11 +76,11 @@ def connect(service: Service, native: Mapping[str, str], tuning: Tuning, contain
         When OpenDAL refuses the options.
     """
     process.check_fork()
-    key = (*_key(service, native), tuning, container)
+    key = (*_key(service, native), tuning, container, provider)
     with _lock:
         found = _connections.get(key)
         if found is None:
-            found = _connections[key] = _connection(service, native, tuning, container)
+            found = _connections[key] = _connection(service, native, tuning, container, provider)
             while len(_connections) > _MAX_CONNECTIONS:
                 _connections.popitem(last=False)
         _connections.move_to_end(key)
@@ -130,21 +143,32 @@ def with_options(connection: Connection, options: Mapping[str, str]) -> Connecti
     if connection.limit is not None:
         with _lock:
             _limits.setdefault((*_key(service, native), tuning), connection.limit)
-    return connect(service, native, tuning, container)
+    credentials = connection.credentials
+    provider = None if credentials is None else credentials.provider
+    return connect(service, native, tuning, container, provider)
 
 
 def _key(service: Service, native: Mapping[str, str]) -> _Key:
     return (service.scheme, *sorted(native.items()))
 
 
-def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, container: str) -> Connection:
+def _connection(
+    service: Service,
+    native: Mapping[str, str],
+    tuning: Tuning,
+    container: str,
+    provider: CredentialProvider | None,
+) -> Connection:
     options = {**native, **container_options(service, container, native)}
     if service.locality is Locality.REMOTE:
         build = partial(_layered, service, options, tuning)
         limit, endpoint = _limit_of(service, native, tuning), endpoint_of(service, options)
         if endpoint is not None:
             endpoint.limits.add(limit)
-        return Connection(service, options, tuning, container, build, limit, endpoint=endpoint)
+        credentials = None if provider is None else _credentials_of(service, options, provider)
+        return Connection(
+            service, options, tuning, container, build, limit, endpoint=endpoint, credentials=credentials
+        )
     build = partial(_shared, service, options)
     write_times = None
     if service.locality is Locality.PROCESS:
@@ -152,7 +176,22 @@ def _connection(service: Service, native: Mapping[str, str], tuning: Tuning, con
     return Connection(service, options, tuning, container, build, write_times=write_times)
 
 
-def _shared(service: Service, options: Mapping[str, str]) -> opendal.AsyncOperator:
+def _credentials_of(
+    service: Service, options: Mapping[str, str], provider: CredentialProvider
+) -> LiveCredentials:
+    """Return the credentials of a provider, which all containers of an account share."""
+    identity = {name: options[name] for name in _IDENTITY if name in options}
+    key = (*_key(service, identity), provider)
+    if key not in _credentials:
+        _credentials[key] = LiveCredentials(service, identity, provider)
+        while len(_credentials) > _MAX_CONNECTIONS:
+            _credentials.popitem(last=False)
+    return _credentials[key]
+
+
+def _shared(
+    service: Service, options: Mapping[str, str], credentials: Mapping[str, str]
+) -> opendal.AsyncOperator:
     """Return the operator of a local service: one for each set of options, kept forever.
 
     The content of a store in this process belongs to its operator, so a second one would be empty. Embedded
@@ -194,7 +233,9 @@ def _limit_of(service: Service, native: Mapping[str, str], tuning: Tuning) -> Co
     return _limits[key]
 
 
-def _layered(service: Service, options: Mapping[str, str], tuning: Tuning) -> opendal.AsyncOperator:
+def _layered(
+    service: Service, options: Mapping[str, str], tuning: Tuning, credentials: Mapping[str, str]
+) -> opendal.AsyncOperator:
     """Build an operator for a remote service, each attempt within a share of the timeout.
 
     Without this timeout a stalled connection would never be retried. `call.Call` bounds the whole call: a
@@ -203,7 +244,7 @@ def _layered(service: Service, options: Mapping[str, str], tuning: Tuning) -> op
     error (OpenDAL treats "not a directory" as temporary). Services that keep a connection pool get no
     timeout, as it drops requests (`Service.cancels`).
     """
-    operator = _build(service, options)
+    operator = _build(service, {**options, **credentials})
     if service.cancels:
         operator = operator.layer(TimeoutLayer(tuning.timeout / _ATTEMPTS, tuning.io_timeout / _ATTEMPTS))
     return operator

@@ -46,6 +46,9 @@ class Paging:
         self.distinct = service.form in (Form.CONTAINER, Form.HUB) and not options.get("versions")
         self.size = size
         self.pages: list[list[Entry]] = []
+        self.ended = False
+        """Whether the last page was not full, so that there are no more."""
+
         self.next_check = min(_FIRST_CHECK, size) if self.distinct else size
         self._name = name
         self._paths: set[str] = set()

@@ -163,7 +163,8 @@ def _unsupported(connection: Connection) -> UnsupportedError:
 
 def _client(connection: Connection) -> Any:
     """Return a client of botocore with the options of a connection, and no credentials beside them."""
-    native = connection.native
+    connection.authorize()
+    native = {**connection.native, **connection.credential_options()}
     try:
         botocore = importlib.import_module("botocore")
         config = importlib.import_module("botocore.config")

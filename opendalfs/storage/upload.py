@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from opendal import AsyncOperator
 from opendal.file import AsyncFile
 
 from opendalfs.runtime.tasks import run
@@ -18,7 +19,7 @@ __all__ = ["AsyncUpload", "Upload", "open_upload"]
 async def open_upload(operators: OperatorPair, key: str, **options: Any) -> AsyncUpload:
     """Start a multipart upload from a coroutine."""
     with Call(operators, "write", key).in_task() as call:
-        file = await call.step_async(operators.stateful_operator.open, key, "wb", **options)
+        file = await call.start_async(AsyncOperator.open, key, "wb", **options)
     return AsyncUpload(operators, key, file)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from opendal import AsyncOperator
 from opendal.exceptions import NotFound
 
 from opendalfs.errors import UnsupportedError, redact
@@ -13,10 +14,10 @@ from .operator_pair import OperatorPair
 __all__ = ["check_empty", "holds", "lost_response", "size_of", "size_of_blocking"]
 
 
-async def size_of(operators: OperatorPair, key: str) -> int | None:
+async def size_of(operator: AsyncOperator, key: str) -> int | None:
     """Return the size of an object in bytes; None when there is none."""
     try:
-        return (await operators.async_operator.stat(key)).content_length
+        return (await operator.stat(key)).content_length
     except NotFound:
         return None
 
@@ -41,12 +42,12 @@ def check_empty(operators: OperatorPair, key: str, size: int | None) -> None:
     raise UnsupportedError(errno.ENOTSUP, text, operators.name(key))
 
 
-async def holds(operators: OperatorPair, key: str, data: bytes) -> bool:
+async def holds(operator: AsyncOperator, key: str, data: bytes) -> bool:
     """Whether an object has a certain content."""
-    if await size_of(operators, key) != len(data):
+    if await size_of(operator, key) != len(data):
         return False
     try:
-        return await operators.async_operator.read(key) == data
+        return await operator.read(key) == data
     except NotFound:
         return False
 

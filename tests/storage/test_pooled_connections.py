@@ -123,7 +123,7 @@ def test_a_loop_that_ends_during_a_call_of_several_requests_lets_them_end() -> N
     connection, key = opendalfs.filesystem("memcached", endpoint="tcp://127.0.0.1:1").locate("key")
     ended: list[str] = []
 
-    async def requests() -> None:
+    async def requests(_: object) -> None:
         try:
             await asyncio.sleep(0.3)
         except asyncio.CancelledError:

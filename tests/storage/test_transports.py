@@ -16,6 +16,7 @@ from opendal.types import Entry, Metadata, PresignedRequest
 import opendalfs
 from opendalfs.runtime import tasks
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.listing_calls import ListingCalls
 from opendalfs.testing import S3Server
 
 CALLS: dict[str, tuple[Any, ...]] = {
@@ -83,7 +84,8 @@ TWO_KEYS = {"copy", "rename", "publish"}
 
 
 def test_every_verb_of_the_seam_is_in_the_table() -> None:
-    methods = {n for n, value in vars(Connection).items() if n[0] != "_" and inspect.isfunction(value)}
+    members = {**vars(ListingCalls), **vars(Connection)}
+    methods = {n for n, value in members.items() if n[0] != "_" and inspect.isfunction(value)}
     verbs = {name.removesuffix("_blocking").removesuffix("_async") for name in methods - NO_CALLS}
     assert verbs == {call[0] for call in CALLS.values()}
 

@@ -1,0 +1,116 @@
+"""The option ``credential_provider``: how it is named, compared and pickled, without its credentials."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from types import FunctionType, MethodType
+from typing import Any, Final
+
+from opendalfs.errors import OptionError
+from opendalfs.services import Service
+
+__all__ = ["CredentialProvider"]
+
+SERVICES: Final = ("s3", "gcs", "azblob", "azdls")
+"""OpenDAL's names of the services that take providers."""
+
+_ATTRIBUTES: Final = ("get_credentials", "get_frozen_credentials", "get_token", "refresh")
+_OF_KITS: Final = ("boto3", "botocore", "aiobotocore", "google", "azure")
+"""Packages whose objects hold tokens and keys, some of which would be pickled with them."""
+
+
+class CredentialProvider:
+    """Where credentials come from; equal for the same object.
+
+    Parameters
+    ----------
+    source : object
+        A callable, or an object of boto3, google-auth or azure-identity.
+    """
+
+    __slots__ = ("__weakref__", "kept", "source")
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.kept: Any = None
+        """The object of a kit that the source has returned, which refreshes itself."""
+
+    @classmethod
+    def of(cls, value: Any) -> CredentialProvider:
+        """Return a provider for the value of an option.
+
+        Raises
+        ------
+        OptionError
+            If it is none.
+        """
+        if isinstance(value, cls):
+            return value
+        if not callable(value) and not any(hasattr(value, name) for name in _ATTRIBUTES):
+            # The value may be a secret, so only its type is shown.
+            raise OptionError(
+                f"credential_provider must be a callable or an object with credentials, not a "
+                f"{type(value).__name__}: pass a function that returns (options, expiry)\n"
+                "Or a boto3.Session, google-auth Credentials, an azure-identity credential, or a credential "
+                "provider of Polars."
+            )
+        return cls(value)
+
+    @property
+    def name(self) -> str:
+        """Module and name of the function or class."""
+        source = self.source if hasattr(self.source, "__qualname__") else type(self.source)
+        return f"{source.__module__}.{source.__qualname__}"
+
+    @property
+    def _identity(self) -> tuple[int, ...]:
+        source = self.source
+        if isinstance(source, MethodType):
+            # A new object each time that it is looked up.
+            return id(source.__self__), id(source.__func__)
+        return (id(source),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CredentialProvider) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def __repr__(self) -> str:
+        """Return the name, and what tells two objects of a class apart: instances are cached by it."""
+        return f"<{self.name} at {'.'.join(f'{part:#x}' for part in self._identity)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the source, from which the other process gets credentials of its own."""
+        source = self.source
+        if type(source).__module__.partition(".")[0] in _OF_KITS:
+            raise pickle.PicklingError(f"{self._unpicklable}\nIts token and keys would be pickled with it.")
+        by_value = isinstance(source, FunctionType) and "cloudpickle" in sys.modules
+        try:
+            pickle.dumps(source)
+        except Exception as exc:
+            if not by_value:
+                raise pickle.PicklingError(f"{self._unpicklable}\n{type(exc).__name__}: {exc}") from None
+        return type(self), (source,)
+
+    @property
+    def _unpicklable(self) -> str:
+        return (
+            f"cannot pickle the credential_provider {self.name}: "
+            "pass a function of a module that returns it, such as `def credentials(): ...`"
+        )
+
+
+def check_service(service: Service) -> None:
+    """Raise if a service takes no provider.
+
+    Raises
+    ------
+    OptionError
+    """
+    if service.scheme not in SERVICES:
+        raise OptionError(
+            f"{service.scheme} takes no credential_provider: pass credentials as options\n"
+            f"These services take one: {', '.join(SERVICES)}."
+        )

@@ -1,0 +1,249 @@
+"""Credentials of a provider are renewed while a filesystem is used, and no request fails."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+import opendalfs
+from opendalfs.storage import credentials
+from opendalfs.testing import Request, Response, S3Server, ScriptedServer
+from tests.credentials.expiring import Keys
+
+DATA = bytes(range(256)) * 16
+
+
+@pytest.fixture
+def keys(s3_server: S3Server) -> Keys:
+    return Keys(s3_server)
+
+
+@pytest.fixture
+def front(keys: Keys) -> Iterator[ScriptedServer]:
+    with ScriptedServer(keys.respond) as server:
+        yield server
+
+
+@pytest.fixture
+def path(s3_server: S3Server, prefix: str) -> str:
+    name = f"{prefix}/{uuid4().hex}"
+    opendalfs.filesystem("s3", **s3_server.options).pipe_file(name, DATA)
+    return name
+
+
+def test_thirty_reads_survive_three_expiries(keys: Keys, front: ScriptedServer, path: str) -> None:
+    keys.most = 10
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    for i in range(40):
+        assert fs.cat_file(path, start=i, end=i + 100) == DATA[i : i + 100]
+    assert keys.issued == 4
+    assert keys.refused == 3
+
+
+async def test_thirty_reads_of_coroutines_survive_three_expiries(
+    keys: Keys, front: ScriptedServer, path: str
+) -> None:
+    fs = opendalfs.S3FileSystem(asynchronous=True, **keys.options(front))
+    for _ in range(40):
+        assert await fs._cat_file(path) == DATA
+    assert (keys.issued, keys.refused) == (4, 3)
+
+
+def test_keys_are_renewed_before_they_expire(keys: Keys, front: ScriptedServer, path: str) -> None:
+    keys.most, keys.lifetime = 10**9, 0.8
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert fs.cat_file(path) == DATA
+        time.sleep(0.02)
+    assert keys.issued >= 3
+
+
+def test_each_operation_survives_an_expiry(keys: Keys, front: ScriptedServer, prefix: str) -> None:
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    name = f"{prefix}/d/a"
+    operations = [
+        lambda: fs.pipe_file(name, DATA),
+        lambda: fs.info(name),
+        lambda: fs.cat_file(name),
+        lambda: fs.cat_ranges([name, name], [0, 5], [3, 9]),
+        lambda: fs.ls(f"{prefix}/d", refresh=True),
+        lambda: fs.find(prefix),
+        lambda: fs.exists(f"{prefix}/none"),
+        lambda: fs.isdir(f"{prefix}/d"),
+        lambda: fs.open(name).read(),
+        lambda: fs.reader(name).read(0, 5),
+        lambda: fs.copy(name, f"{prefix}/d/b"),
+        lambda: fs.mv(f"{prefix}/d/b", f"{prefix}/d/c"),
+        lambda: fs.url(name),
+        lambda: fs.rm_file(f"{prefix}/d/c"),
+        lambda: fs.rm(f"{prefix}/d", recursive=True),
+    ]
+    for operation in operations:
+        keys.expire()
+        fs.invalidate_cache()
+        operation()
+    # A signed URL takes no request, so that nobody refuses its key.
+    assert keys.issued == len(operations) - 1
+
+
+def test_threads_that_meet_an_expiry_cause_one_renewal(keys: Keys, front: ScriptedServer, path: str) -> None:
+    keys.most, keys.delay = 10**9, 0.2
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    with ThreadPoolExecutor(16) as pool:
+        for issued in (1, 2):
+            barrier = threading.Barrier(16)
+
+            def read(_: int, barrier: threading.Barrier = barrier) -> bytes:
+                barrier.wait()
+                return fs.cat_file(path)
+
+            assert set(pool.map(read, range(16))) == {DATA}
+            assert keys.issued == issued
+            keys.expire()
+
+
+async def test_tasks_and_threads_share_a_renewal(keys: Keys, front: ScriptedServer, path: str) -> None:
+    keys.most, keys.delay = 10**9, 0.2
+    coroutines = opendalfs.S3FileSystem(asynchronous=True, **keys.options(front))
+    threads = opendalfs.S3FileSystem(**keys.options(front))
+    reads = [coroutines._cat_file(path) for _ in range(16)]
+    reads += [asyncio.to_thread(threads.cat_file, path) for _ in range(8)]
+    assert set(await asyncio.gather(*reads)) == {DATA}
+    assert keys.issued == 1
+
+
+def test_a_request_does_not_wait_for_a_renewal_before_the_expiry(
+    keys: Keys, front: ScriptedServer, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_MARGIN_RATIO", 1.0)
+    keys.most, keys.lifetime = 10**9, 100.0
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    assert fs.cat_file(path) == DATA
+    keys.blocked.clear()
+    assert fs.cat_file(path) == DATA
+    assert fs.cat_file(path) == DATA
+    assert keys.issued == 1
+    keys.blocked.set()
+    while keys.issued == 1:
+        time.sleep(0.01)
+
+
+def test_a_provider_that_fails_does_no_harm_while_its_keys_are_valid(
+    keys: Keys,
+    front: ScriptedServer,
+    path: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credentials, "_MARGIN_RATIO", 1.0)
+    keys.most, keys.lifetime = 10**9, 100.0
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    fs.cat_file(path)
+    keys.failure = RuntimeError("no network, token=hush-token-1")
+    assert fs.cat_file(path) == DATA
+    while not caplog.records:
+        time.sleep(0.01)
+    assert fs.cat_file(path) == DATA
+    assert "Keys failed with RuntimeError" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_the_error_of_a_provider_names_it(keys: Keys, front: ScriptedServer, path: str) -> None:
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    fs.cat_file(path)
+    keys.expire()
+    keys.failure = ValueError("the vault is sealed")
+    for _ in range(2):
+        with pytest.raises(
+            PermissionError, match=r"provider tests\.credentials\.expiring\.Keys failed"
+        ) as caught:
+            fs.cat_file(path)
+        assert "ValueError: the vault is sealed" in str(caught.value)
+        assert isinstance(caught.value.__cause__, ValueError)
+    keys.failure = None
+    assert fs.cat_file(path) == DATA
+
+
+def test_a_provider_that_never_returns_is_a_timeout(keys: Keys, front: ScriptedServer, path: str) -> None:
+    keys.blocked.clear()
+    fs = opendalfs.S3FileSystem(**keys.options(front), timeout=0.5)
+    with pytest.raises(TimeoutError, match=r"Keys has returned nothing for 0\.5 s"):
+        fs.cat_file(path)
+    keys.blocked.set()
+
+
+def test_an_async_provider_may_keep_what_belongs_to_its_event_loop(
+    keys: Keys, front: ScriptedServer, path: str
+) -> None:
+    loops = set()
+
+    async def provider() -> object:
+        loops.add(asyncio.get_running_loop())
+        await asyncio.sleep(0.01)
+        return keys()
+
+    fs = opendalfs.S3FileSystem(**{**keys.options(front), "credential_provider": provider})
+    for _ in range(12):
+        assert fs.cat_file(path) == DATA
+    assert keys.issued == 2
+    assert len(loops) == 1
+
+
+def test_a_read_that_began_with_the_old_keys_ends(
+    keys: Keys, front: ScriptedServer, s3_server: S3Server
+) -> None:
+    keys.most = 10**9
+    started, go = threading.Event(), threading.Event()
+
+    def respond(request: Request) -> Response:
+        response = keys.respond(request)
+        if "slow" in request.target:
+            started.set()
+            go.wait(30)
+        return response
+
+    fs = opendalfs.filesystem("s3", **s3_server.options)
+    base = f"{s3_server.bucket}/{uuid4().hex}"
+    fs.pipe({f"{base}/slow": DATA, f"{base}/fast": DATA})
+    front.respond = respond
+    live = opendalfs.S3FileSystem(**keys.options(front), hedge_reads=False)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(live.cat_file, f"{base}/slow")
+        started.wait(30)
+        keys.expire()
+        assert live.cat_file(f"{base}/fast") == DATA
+        gc.collect()
+        go.set()
+        assert slow.result() == DATA
+    fs.rm(base, recursive=True)
+
+
+def test_a_denial_that_new_keys_do_not_change_is_raised(keys: Keys, front: ScriptedServer, path: str) -> None:
+    keys.most = 10**9
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    front.respond = lambda _: Response(403)
+    for _ in range(5):
+        with pytest.raises(PermissionError, match="Access denied"):
+            fs.cat_file(path)
+    # Not one renewal for each denied request.
+    assert keys.issued == 2
+
+
+def test_a_trace_shows_the_repeated_request_and_no_token(
+    keys: Keys, front: ScriptedServer, path: str
+) -> None:
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    fs.cat_file(path)
+    keys.expire()
+    with opendalfs.trace() as trace:
+        fs.cat_file(path)
+    assert trace.records[0].retried == ("expired",)
+    assert "hush" not in f"{trace} {fs!r} {fs} {fs.fsid} {fs.storage_options}"
