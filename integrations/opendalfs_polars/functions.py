@@ -97,7 +97,8 @@ Parameters
 source : str, path-like, or list of these
     ``opendal+<service>://...``: a file, a glob, or a directory with a slash at its end.
 storage_options : Mapping, optional
-    Options of the service, in opendalfs's names.
+    Options of the service, in opendalfs's names. An argument ``credential_provider`` is one of them; with it
+    the gateway is used.
 backend : {{"auto", "native", "gateway"}}
     As `target` takes it.
 **arguments
@@ -136,7 +137,8 @@ frame : {owner}
     ``opendal+<service>://...``, or a PartitionBy with such a base path. Its files become visible at the end,
     or earlier while more than 256 MiB of them are complete.
 storage_options : Mapping, optional
-    Options of the service, in opendalfs's names.
+    Options of the service, in opendalfs's names. An argument ``credential_provider`` is one of them; with it
+    the gateway is used.
 backend : {{"auto", "native", "gateway"}}
     As `target` takes it.
 **arguments
@@ -187,11 +189,11 @@ def _make(owner: Any, name: str, call: wrap.UrlCall = wrap.call_sink) -> Any:
 
 
 def _signature(polars: Signature) -> Signature:
-    """Return the signature of our function: that of Polars, without private parameters and credentials."""
+    """Return the signature of our function: that of Polars, without private parameters."""
     shown = [
         parameter.replace(name="frame") if name == "self" else parameter
         for name, parameter in polars.parameters.items()
-        if not name.startswith("_") and name not in ("credential_provider", "storage_options")
+        if not name.startswith("_") and name != "storage_options"
     ]
     options = Parameter("storage_options", Parameter.KEYWORD_ONLY, default=None, annotation=_Options)
     backend = Parameter("backend", Parameter.KEYWORD_ONLY, default="auto", annotation=Backend)

@@ -35,8 +35,7 @@ _Bound = partial[Any]
 UrlCall = Callable[[_Bound, Any, Mapping[str, Any], Backend], Any]
 """Calls a function of Polars, its self bound, with opendalfs URLs and the other arguments.
 
-These include ``storage_options`` in opendalfs's names. It returns what the function returns, and raises
-ValueError for a ``credential_provider``, which opendalfs does not use.
+These include ``storage_options`` in opendalfs's names. It returns what the function returns.
 """
 
 _ENCODINGS: Final = frozenset({"utf8", "utf8-lossy"})
@@ -99,6 +98,12 @@ class PolarsFunction:
         del arguments[self.where]
         if arguments.get("storage_options") is None:
             arguments["storage_options"] = options
+        provider = arguments.pop("credential_provider", "auto")
+        if provider not in ("auto", None):
+            arguments["storage_options"] = {
+                **(arguments["storage_options"] or {}),
+                "credential_provider": provider,
+            }
         return self._call(bound, source, arguments, backend)
 
 
@@ -200,10 +205,6 @@ def call_file_writer(function: _Bound, sink: Any, arguments: Mapping[str, Any], 
 
 def _cloud_arguments(function: _Bound, target: Target, arguments: _Arguments) -> _Arguments:
     """Return the arguments with the storage options of the target in place of the user's."""
-    if arguments.pop("credential_provider", "auto") not in ("auto", None):
-        raise ValueError(
-            "credential_provider is not supported with an opendalfs URL: pass credentials in storage_options"
-        )
     replaced = {**arguments, "storage_options": target.storage_options or None}
     if "credential_provider" in inspect.signature(function).parameters:
         # None: Polars must not look for other credentials.

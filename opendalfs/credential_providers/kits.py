@@ -124,6 +124,6 @@ def _google(value: Any, scope: str, *, refused: bool) -> Found:
         try:
             transport = importlib.import_module("google.auth.transport.requests")
         except ImportError as exc:
-            raise ImportError("google-auth needs requests: pip install 'opendalfs[gcs]'") from exc
+            raise ImportError("google-auth needs requests: pip install requests") from exc
         scoped.refresh(transport.Request())
     return {"token": scoped.token}, scoped.expiry, None

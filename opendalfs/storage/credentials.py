@@ -185,14 +185,15 @@ class LiveCredentials:
         now = time.time()
         says_expired = _says_expired(exc)
         with self._lock:
+            if number < self.number:
+                return True
             if again:
                 if not says_expired:
                     self._unhelpful_until = now + _UNHELPFUL
                 return False
-            if number == self.number:
-                if not says_expired and (now < self._unhelpful_until or not _DENIED.search(str(exc))):
-                    return False
-                self._refused, self._due = True, 0.0
+            if not says_expired and (now < self._unhelpful_until or not _DENIED.search(str(exc))):
+                return False
+            self._refused, self._due = True, 0.0
             return True
 
     def _begin(self) -> Future[Exception | None] | None:
