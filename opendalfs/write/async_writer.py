@@ -13,7 +13,6 @@ from opendalfs.storage.local_disk import stages_writes
 from opendalfs.storage.upload import AsyncUpload
 
 from .base import BaseWriter, State, WritePlan
-from .options import check_parts
 from .parts import PartBuffer, part_size
 from .staging import Stage
 from .verification import verify, verify_copy
@@ -99,10 +98,8 @@ class AsyncWriter(BaseWriter[AsyncUpload]):
         plan = self._plan
         with self._target() as target:
             if self._upload is None:
-                check_parts(plan.connection, plan.options)
-                self._upload = await plan.connection.upload_async(
-                    target, concurrent=plan.concurrent, **plan.options
-                )
+                options = plan.upload_options(len(part))
+                self._upload = await plan.connection.upload_async(target, **options)
             await self._upload.write(part)
 
     async def commit(self) -> None:

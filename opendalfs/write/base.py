@@ -21,7 +21,7 @@ from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import stages_writes
 from opendalfs.storage.operators import follow_link
 
-from .options import PARTS_IN_FLIGHT
+from .options import PARTS_IN_FLIGHT, check_parts
 from .parts import PartBuffer
 from .staging import Stage
 from .verification import verify
@@ -86,6 +86,21 @@ class WritePlan:
     def name(self) -> str:
         """Path of the object, as errors name it."""
         return self.connection.name(self.key)
+
+    def upload_options(self, part: int) -> dict[str, Any]:
+        """Return the options of a multipart upload whose first part has `part` bytes.
+
+        Raises
+        ------
+        OptionError
+            If the service would lose an option of the write.
+        """
+        check_parts(self.connection, self.options)
+        options = {"concurrent": self.concurrent, **self.options}
+        if self.connection.limit is not None and self.connection.capability.write_multi_min_size is None:
+            # OpenDAL would divide each part into blocks of 256 KiB, of which Azure takes 50,000.
+            options["chunk"] = part
+        return options
 
     def exists_error(self) -> FileExistsError:
         """Return the error of an exclusive write of an object that exists."""

@@ -13,7 +13,7 @@ from opendalfs.storage.upload import Upload
 from opendalfs.storage.version import Version
 
 from .base import BaseWriter, State, WritePlan
-from .options import check_parts, write_target
+from .options import write_target
 from .parts import PartBuffer
 
 __all__ = ["State", "Writer", "appending"]
@@ -107,8 +107,7 @@ class Writer(BaseWriter[Upload]):
         plan = self._plan
         with self._target() as target:
             if self._upload is None:
-                check_parts(plan.connection, plan.options)
-                self._upload = plan.connection.upload(target, concurrent=plan.concurrent, **plan.options)
+                self._upload = plan.connection.upload(target, **plan.upload_options(len(part)))
             self._upload.write(part)
 
     def commit(self) -> None:

@@ -276,6 +276,19 @@ def test_no_option_is_lost_when_an_object_is_written_in_parts() -> None:
     }
 
 
+@pytest.mark.parametrize("scheme", ["azblob", "azdls"])
+@pytest.mark.parametrize("way", ["pipe_file", "open"])
+async def test_azure_gets_parts_and_not_blocks_of_256_kib(
+    capture: ScriptedServer, scheme: str, way: str, tmp_path: Path
+) -> None:
+    options = {"account_name": "a", "account_key": "YQ==", "endpoint": capture.endpoint}
+    fs = opendalfs.filesystem(scheme, skip_instance_cache=True, **options)
+    await write(fs, way, "lake/key", bytes(17 * MiB), tmp_path, {})
+    sizes = [len(request.body) for request in capture.requests]
+    assert sorted(size for size in sizes if size >= MiB) == [MiB, 8 * MiB, 8 * MiB]
+    assert sum(sizes) < 17 * MiB + 10_000
+
+
 # Copies
 
 
