@@ -135,6 +135,14 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         ),
     ),
     (
+        re.compile(r"required for query signing", re.I),
+        _Rule(
+            PermissionError,
+            errno.EACCES,
+            "Cannot sign without the key of a service account: pass token= with a key file",
+        ),
+    ),
+    (
         re.compile(r"credential|no valid .*sign|failed to sign|imds|metadata server|request signing", re.I),
         _Rule(
             PermissionError,

@@ -73,7 +73,7 @@ def test_a_url_expires(fs: Any, prefix: str) -> None:
     fs.pipe_file(f"{prefix}/a", b"x")
     url = fs.sign(f"{prefix}/a", expiration=1)
     assert "X-Amz-Expires=1&" in url
-    time.sleep(3)
+    time.sleep(2.1)
     assert send(url)[0] == 403
 
 
@@ -182,3 +182,19 @@ def test_gcs_signs_no_key_that_opendal_would_not_encode(private_key: str, tmp_pa
     for key in ("a b", "ü", "50%", "a%20b", "a+b", "a?b"):
         with pytest.raises(UnsupportedError, match="Cannot sign this key for GCS"):
             fs.sign(f"lake/{key}")
+    with pytest.raises(PermissionError, match="Cannot sign without the key of a service account"):
+        opendalfs.filesystem("gcs", token="ya29.token", skip_instance_cache=True).sign("lake/a")
+
+
+def test_the_newest_credentials_of_a_provider_sign(s3_server: S3Server, prefix: str) -> None:
+    given = iter(("first", s3_server.access_key))
+
+    def provide() -> tuple[dict[str, str], float]:
+        return {"key": next(given), "secret": s3_server.secret_key}, time.time() + 1
+
+    options = {name: value for name, value in s3_server.options.items() if name not in ("key", "secret")}
+    fs: Any = opendalfs.filesystem("s3", credential_provider=provide, skip_instance_cache=True, **options)
+    assert "X-Amz-Credential=first%2F" in fs.sign(f"{prefix}/a")
+    time.sleep(1.5)
+    url = fs.sign(f"{prefix}/a", method="PUT", storage_class="STANDARD")
+    assert send(url, b"x", **{"Content-Type": "a/b"})[0] == 200
