@@ -15,10 +15,10 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults crashes soak services fuzz check format bench bench-smoke build clean
+.PHONY: help demo test faults faults-compared crashes soak services fuzz check format bench bench-smoke build clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## read real Parquet from a real S3 server on this machine, next to s3fs
 	@$(PY) examples/quickstart.py $(ARGS)
@@ -29,8 +29,13 @@ test: $(READY) ## all tests but the long ones: faults, soak, services
 faults: $(READY) ## every operation under every fault; writes docs/faults.md
 	@mkdir -p .cache && rm -f .cache/faults.jsonl
 	@OPENDALFS_FAULTS=.cache/faults.jsonl $(PY) -m pytest tests/faults tests/storage/test_throttling.py \
-		-n $(FAULT_WORKERS) --dist loadscope -m "not soak and not services" $(ARGS)
+		-n $(FAULT_WORKERS) --dist loadscope -m "not soak and not services and not peers" $(ARGS)
 	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.faults.table .cache/faults.jsonl; fi
+
+faults-compared: $(READY) ## the same for other libraries, after faults; writes docs/faults_compared.md
+	@rm -f .cache/peers.jsonl
+	@OPENDALFS_FAULTS=.cache/peers.jsonl $(PY) -m pytest tests/faults -n $(FAULT_WORKERS) --dist loadscope -m peers $(ARGS)
+	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.faults.table .cache/faults.jsonl .cache/peers.jsonl; fi
 
 crashes: $(READY) ## processes that are killed, interrupted, forked or exit in the middle of an operation
 	@$(PY) -m pytest tests/crashes -n $(WORKERS) -m "not soak and not services" $(ARGS)

@@ -1,11 +1,18 @@
-"""The same cells for s3fs and obstore, to compare: their verdicts are recorded, and fail no test."""
+"""The same cells for s3fs, obstore and the native store of Polars, to compare.
+
+Their verdicts are recorded, and fail no test.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-from .operation import LARGE, OPTIONS, SMALL, Operation, Place, content
+import polars as pl
+
+from .engines import ENGINES, UPLOAD
+from .engines import LONG as LONG_ROWS
+from .operation import LARGE, MANY, OPTIONS, SMALL, Operation, Place, content
 
 __all__ = ["PEERS"]
 
@@ -88,6 +95,29 @@ def _obstore_find(place: Place) -> list[str]:
     return sorted(info["path"] for page in obstore_of(place).list("t/") for info in page)
 
 
+def polars_options(place: Place) -> dict[str, Any]:
+    """Return the options of the native store of Polars with the timeouts and retries of the matrix."""
+    return {
+        "aws_access_key_id": place.options["key"],
+        "aws_secret_access_key": place.options["secret"],
+        "aws_endpoint_url": place.options["endpoint_url"],
+        "aws_region": place.server.region,
+        "aws_allow_http": "true",
+        "timeout": f"{OPTIONS['io_timeout']:g}s",
+        "max_retries": int(OPTIONS["retries"]),
+    }
+
+
+def _polars_scan(place: Place) -> Any:
+    found = pl.scan_parquet(f"s3://{place.path('d/*.parquet')}", storage_options=polars_options(place))
+    return sorted(found.select("i", "v").collect().rows())
+
+
+def _polars_sink(place: Place) -> None:
+    frame = pl.LazyFrame(pl.from_arrow(LONG_ROWS))
+    frame.sink_parquet(f"s3://{place.path('w.parquet')}", storage_options=polars_options(place))
+
+
 def _peer(name: str, requests: dict[str, int], run: Any, **more: Any) -> Operation:
     return Operation(name, requests, run, calls=8, fails=8, errors=(Exception,), **more)
 
@@ -113,7 +143,22 @@ def _operations(library: str, cat: Any, read: Any, get: Any, find: Any, pipe: An
     ]
 
 
+_GATEWAY = {operation.name: operation for operation in ENGINES}
+"""The operations of opendalfs, of which those of the native store have the objects and the results."""
+
+
+def _native(name: str, requests: dict[str, int], run: Any) -> Operation:
+    ours = _GATEWAY[f"Polars, {name}, gateway"]
+    return _peer(
+        f"Polars, {name}, native", requests, run, result=ours.result, before=ours.before, after=ours.after
+    )
+
+
 PEERS = {
+    "Polars, native": [
+        _native("scan_parquet", {"list": 1, "get": MANY}, _polars_scan),
+        _native("sink_parquet", UPLOAD, _polars_sink),
+    ],
     "s3fs": _operations(
         "s3fs",
         lambda place: s3fs_of(place).cat_file(place.path("a.bin")),

@@ -1,4 +1,7 @@
-"""Writes docs/faults.md from the verdicts of `make faults`: ``python -m tests.faults.table VERDICTS``."""
+"""Writes docs/faults.md from verdicts of the matrix, or docs/faults_compared.md with other libraries too.
+
+``python -m tests.faults.table VERDICTS [VERDICTS_OF_OTHERS]``
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ from .judge import ERROR, RIGHT, WRONG
 from .operation import OPTIONS
 from .peers import PEERS
 
-__all__ = ["PAGE", "describe", "render", "table_of"]
+__all__ = ["PAGE", "compare", "describe", "render", "table_of"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+COMPARED_PAGE = PAGE.with_name("faults_compared.md")
 
 LIMIT = "[limit](upstream.md)"
 
@@ -31,6 +35,9 @@ COMPARED = {
     "pipe, multipart": "pipe, multipart",
 }
 """Operations that other libraries have too, and ours."""
+
+THROUGH_GATEWAY = ("Polars, scan_parquet, gateway", "Polars, sink_parquet, gateway")
+"""Operations that the native store of Polars has too."""
 
 _ORDER = [*KINDS, ENDPOINT]
 
@@ -59,11 +66,14 @@ request {attempts} times (`status-307`: with 10 redirects each).
 """
 
 COMPARISON = f"""\
-## Other libraries
+# Other libraries under the same faults
 
-The same faults for {", ".join(COMPARED)} of other libraries, with the same numbers of retries and the same
-timeouts as far as they have them. An exception of any class counts as an error, and a run may take 8 times
-as long as one of opendalfs before it counts as late.
+`make faults-compared` runs the cells of [faults.md](faults.md) for {", ".join(COMPARED)}
+with s3fs and obstore, and for a scan and a sink of Polars with its native store. All have the same numbers
+of retries and the same timeouts, as far as they have them. An exception of any class counts as an error, and
+a run may take 8 times as long as one of opendalfs before it counts as late. What [upstream.md](upstream.md)
+explains counts as wrong here.
+
 """
 
 
@@ -91,19 +101,19 @@ def table_of(kind: str, cells: Iterable[Cell] = CELLS) -> tuple[list[str], list[
 
 
 def render(verdicts: list[dict[str, Any]]) -> str:
-    """Return the page for the verdicts of all cells."""
+    """Return the page for the verdicts of all cells of opendalfs."""
     ours = [verdict for verdict in verdicts if verdict["operation"] in OPERATIONS]
-    return "\n".join([_introduction(ours), *_tables(ours), *_comparison(verdicts)])
+    return "\n".join([_introduction(ours), *_tables(ours)])
+
+
+def compare(verdicts: list[dict[str, Any]]) -> str:
+    """Return the page of other libraries: counts for the operations that they and opendalfs have."""
+    return COMPARISON + "\n".join(_comparison(verdicts))
 
 
 def _comparison(verdicts: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the counts of opendalfs and of other libraries, for the operations that all of them have."""
-    names = {"opendalfs": set(COMPARED.values())}
-    ran = {verdict["operation"] for verdict in verdicts}
-    names |= {library: {o.name for o in found} for library, found in PEERS.items() if found[0].name in ran}
-    if len(names) == 1:
-        return
-    yield COMPARISON
+    names = {"opendalfs": set(COMPARED.values()), "Polars, gateway": set(THROUGH_GATEWAY)}
+    names |= {library: {o.name for o in found} for library, found in PEERS.items()}
     yield "| library | cells | right | error | wrong | longest |"
     yield "|---|---|---|---|---|---|"
     for library, operations in names.items():
@@ -171,9 +181,16 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [verdict for verdict in verdicts if verdict["operation"] in ALL]
 
 
-if __name__ == "__main__":
+def _main(paths: list[str]) -> None:
     # A cell may have been run again.
     found = {
-        Cell(*(verdict[name] for name in vars(CELLS[0]))): verdict for verdict in _read(Path(sys.argv[1]))
+        Cell(*(verdict[name] for name in vars(CELLS[0]))): verdict
+        for path in paths
+        for verdict in _read(Path(path))
     }
-    PAGE.write_text(render(list(found.values())))
+    page, text = (PAGE, render) if len(paths) == 1 else (COMPARED_PAGE, compare)
+    page.write_text(text([*found.values()]))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -50,7 +50,7 @@ def test_no_exception_is_hidden_and_the_requests_are_those_that_the_matrix_fails
     assert {kind: n for kind, n in operation.requests.items() if requests[kind] < n} == {}
 
 
-@pytest.mark.faults
+@pytest.mark.peers
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "cell",
