@@ -77,6 +77,11 @@ _TIMED_OUT: Final = _Rule(
     errno.ETIMEDOUT,
     "No response in time: check the endpoint, or raise `timeout` and `io_timeout`",
 )
+_TOO_LARGE: Final = _Rule(
+    OSError,
+    errno.EFBIG,
+    "The value is too large for the server: raise the limit of the server, or use another service",
+)
 _NO_CONNECTION: Final = _Rule(
     TimeoutError,
     errno.ETIMEDOUT,
@@ -99,6 +104,10 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
             re.I,
         ),
         _LOGIN,
+    ),
+    (
+        re.compile(r"Got a packet bigger than 'max_allowed_packet'"),  # MySQL
+        _TOO_LARGE,
     ),
     (re.compile(r"timed? ?out|deadline has elapsed|timeout", re.I), _TIMED_OUT),
     (
@@ -192,6 +201,7 @@ _RANGE_TEXTS: Final = re.compile(
 _NOT_A_DIRECTORY: Final = re.compile(
     r"service_operation: Propfind\s+uri: \S*/\s+response: Parts \{ status: 400\b"
 )
+_MEMCACHED_TOO_LARGE: Final = re.compile(r"\n\s*message: 3\n\s*service: memcached\n")
 # HTTP status "range not satisfiable".
 _RANGE_STATUS: Final = re.compile(r"response: Parts \{ status: 416\b")
 # The errno of the operating system, for example of a full disk.
@@ -292,6 +302,8 @@ def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
         return _RULES["RangeNotSatisfied"]
     if kind == "Unexpected" and _NOT_A_DIRECTORY.search(text):
         return _RULES["NotADirectory"]
+    if kind == "Unexpected" and _MEMCACHED_TOO_LARGE.search(text):
+        return _TOO_LARGE
     if kind in ("Unexpected", "ConfigInvalid"):
         # The context contains the path and the URL, where any word may stand.
         reason = _CONTEXT.sub("", text)

@@ -88,6 +88,8 @@ class Service:
         bytes of another key.
     silent : bool
         Whether its client retries to connect until the timeout, and hides why it cannot.
+    whole_values : bool
+        Whether OpenDAL receives the whole value for any range of it, and returns the range.
     """
 
     scheme: str
@@ -107,6 +109,7 @@ class Service:
     utf8_containers: bool = False
     cancels: bool = True
     silent: bool = False
+    whole_values: bool = False
 
     @property
     def class_name(self) -> str:
@@ -195,7 +198,7 @@ _ROWS: Final[tuple[Service, ...]] = (
         accounts=True,
     ),
     Service("b2", _CONTAINER, "bucket", "bucket_id"),
-    Service("cacache", locality=Locality.DISK),
+    Service("cacache", locality=Locality.DISK, whole_values=True),
     Service("cos", _CONTAINER, "bucket", native=("cosn",)),
     Service("dashmap", locality=Locality.PROCESS),
     Service("dropbox"),
@@ -220,30 +223,30 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("gcs-grpc", _CONTAINER, "bucket"),
     Service("gdrive"),
     Service("ghac"),
-    Service("gridfs", cancels=False),
+    Service("gridfs", cancels=False, whole_values=True),
     Service("hdfs-native", _ENDPOINT, endpoint_scheme="hdfs", native=("hdfs",), appends=True),
     Service("hf", Form.HUB, native=("huggingface",)),
     Service("http", _ENDPOINT, endpoint_scheme="http", secure=("https",), queries=True),
     Service("ipfs", _ENDPOINT, endpoint_scheme="https"),
     Service("ipmfs", _ENDPOINT, endpoint_scheme="http"),
     Service("koofr", _ENDPOINT, endpoint_scheme="https"),
-    Service("memcached", _ENDPOINT, endpoint_scheme="tcp", cancels=False),
+    Service("memcached", _ENDPOINT, endpoint_scheme="tcp", cancels=False, whole_values=True),
     Service("memory", locality=Locality.PROCESS),
     Service("mini-moka", locality=Locality.PROCESS),
     Service("moka", locality=Locality.PROCESS),
-    Service("mongodb", cancels=False),
-    Service("mysql", cancels=False, silent=True),
+    Service("mongodb", cancels=False, whole_values=True),
+    Service("mysql", cancels=False, silent=True, whole_values=True),
     Service("obs", _CONTAINER, "bucket"),
     Service("onedrive"),
     Service("oss", _CONTAINER, "bucket", peers=_OSS),
-    Service("persy", locality=Locality.DISK),
-    Service("postgresql", native=("postgres",), cancels=False, silent=True),
-    Service("redb", locality=Locality.DISK),
+    Service("persy", locality=Locality.DISK, whole_values=True),
+    Service("postgresql", native=("postgres",), cancels=False, silent=True, whole_values=True),
+    Service("redb", locality=Locality.DISK, whole_values=True),
     Service("redis", _ENDPOINT, endpoint_scheme="redis", cancels=False, silent=True),
     Service("s3", _CONTAINER, "bucket", native=("s3a", "s3n", "r2"), peers=_KEYS),
     Service("seafile", _ENDPOINT, endpoint_scheme="https"),
-    Service("sled", locality=Locality.DISK),
-    Service("sqlite", locality=Locality.DISK),
+    Service("sled", locality=Locality.DISK, whole_values=True),
+    Service("sqlite", locality=Locality.DISK, whole_values=True),
     Service("swift", _CONTAINER, "container", utf8_containers=True),
     Service("tos", _CONTAINER, "bucket"),
     Service("upyun", _CONTAINER, "bucket"),

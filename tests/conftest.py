@@ -15,10 +15,14 @@ from opendalfs.testing import (
     Apache,
     Azurite,
     GcsEmulator,
+    MariaDB,
+    Memcached,
     Moto,
     Nginx,
+    PostgreSQL,
     Pyftpdlib,
     Rclone,
+    Redis,
     S3Server,
     Server,
     ServerUnavailable,
@@ -34,7 +38,7 @@ settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("opendalfs")
 
 
-_OF_THE_SYSTEM = {"azure_server"}
+_OF_THE_SYSTEM = {"azure_server", "memcached_server", "mysql_server", "postgresql_server", "redis_server"}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -110,6 +114,30 @@ def ftp_server() -> Iterator[Pyftpdlib]:
 def vsftpd_server() -> Iterator[Vsftpd]:
     """Start vsftpd, where it is installed and the tests run as root."""
     yield from _started(Vsftpd())
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """Start redis, where it is installed."""
+    yield from _started(Redis())
+
+
+@pytest.fixture(scope="session")
+def memcached_server() -> Iterator[Memcached]:
+    """Start memcached, where it is installed."""
+    yield from _started(Memcached())
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """Start PostgreSQL with a table for objects, where it is installed."""
+    yield from _started(PostgreSQL())
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MariaDB]:
+    """Start MariaDB with a table for objects, where it is installed."""
+    yield from _started(MariaDB())
 
 
 def _started(server: S) -> Iterator[S]:

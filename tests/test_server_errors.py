@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import socket
 import ssl
 import threading
@@ -72,14 +73,6 @@ def test_a_wrong_login_at_ftp_says_to_check_it(ftp_server: Pyftpdlib, wrong: dic
     assert "check the user and the password" in first_line(fs, "key", PermissionError)
 
 
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[Redis]:
-    from tests.conftest import _started
-
-    yield from _started(Redis())
-
-
-@pytest.mark.services
 @pytest.mark.parametrize(("wrong", "kind"), [("hush-hush", TimeoutError), (None, PermissionError)])
 def test_a_wrong_password_at_redis_says_to_check_it(
     redis_server: Redis, wrong: str | None, kind: type[OSError]
@@ -112,6 +105,16 @@ def test_a_wrong_login_at_a_database_says_to_check_it(
         options = {**options, "connection_string": options["connection_string"].replace(right, wrong)}
         told = first_line(opendalfs.filesystem(scheme, **options, **BRIEF), "key", PermissionError)
         assert "check the user and the password" in told
+
+
+@pytest.mark.parametrize("scheme", ["memcached", "mysql"])
+@pytest.mark.services
+def test_a_value_that_the_server_does_not_take_says_so(scheme: str, request: pytest.FixtureRequest) -> None:
+    options = request.getfixturevalue(f"{scheme}_server").options
+    fs = opendalfs.filesystem(scheme, **options, skip_instance_cache=True)
+    with pytest.raises(OSError, match="too large for the server") as caught:
+        fs.pipe_file("key", bytes({"memcached": 33, "mysql": 17}[scheme] << 20))
+    assert caught.value.errno == errno.EFBIG
 
 
 # HTTP and HTTPS

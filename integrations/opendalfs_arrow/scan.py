@@ -155,6 +155,8 @@ class Scan:
     def close(self) -> None:
         """Cancel requests that have not begun and release all data."""
         self._requests.close()
+        # Other opens share the end of the file, and its reader, for some seconds.
+        self.tail.reader.release()
         if self._predictor is not None and self._predictor.has_read:
             self._predictor.save(self.tail.footer)
 

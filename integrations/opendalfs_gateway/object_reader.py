@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from opendalfs.read.async_reader import fetch
+from opendalfs.read.async_reader import fetch_pinned
+from opendalfs.read.plan import PinnedObject
 from opendalfs.read.ranges import Range
 from opendalfs.read.reader import Reader
 from opendalfs.runtime import executor
@@ -30,6 +31,7 @@ class ObjectReader:
     def __init__(self, mount: Mount, key: str, version: Version) -> None:
         self._connection, self._key = mount.locate(key)
         self._version = version
+        self._pinned = PinnedObject(self._connection, self._key, version)
         self._locality = self._connection.service.locality
 
     @property
@@ -51,7 +53,7 @@ class ObjectReader:
             If it cannot be read.
         """
         if self._locality is Locality.REMOTE:
-            return (await fetch(self._connection, self._key, [block], self._version, gap=0))[0]
+            return (await fetch_pinned(self._pinned, [block], gap=0))[0]
         source = Reader(self._connection, self._key, self._version)
         if self._locality is Locality.PROCESS:
             return source.fetch(block)

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from opendalfs.errors import redact
-from opendalfs.read.async_reader import fetch
+from opendalfs.read.async_reader import fetch_pinned
+from opendalfs.read.plan import PinnedObject
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.publication import OpenContext, not_published, raise_unless_propagating
@@ -31,16 +32,14 @@ class AsyncReadFile:
     """
 
     def __init__(self, connection: Connection, key: str, version: Version) -> None:
-        self._connection = connection
-        self._key = key
-        self._version = version
+        self._pinned = PinnedObject(connection, key, version)
         self._position = 0
         self.closed = False
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self._version.size
+        return self._pinned.version.size
 
     def tell(self) -> int:
         """Return the position in bytes."""
@@ -89,7 +88,7 @@ class AsyncReadFile:
         if not count:
             return b""
         span = (self._position, self._position + count)
-        (data,) = await fetch(self._connection, self._key, [span], self._version)
+        (data,) = await fetch_pinned(self._pinned, [span])
         self._position += len(data)
         return data
 

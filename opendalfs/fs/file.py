@@ -192,6 +192,7 @@ class ReadFile(AbstractBufferedFile):
         if self._planned is not None:
             self._planned.close()
         super().close()
+        self.reader.release()
 
 
 def _checked_size(size: Any) -> int:

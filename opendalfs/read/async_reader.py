@@ -22,7 +22,7 @@ from opendalfs.storage.version import Version
 from .plan import PinnedObject, ReadPlan, SingleRequest, Slice
 from .ranges import Range
 
-__all__ = ["IN_FLIGHT", "check_version", "fetch", "fetch_part", "read_all", "read_some"]
+__all__ = ["IN_FLIGHT", "check_version", "fetch", "fetch_part", "fetch_pinned", "read_all", "read_some"]
 
 _STREAMED: Final = 1024 * 1024
 """Bytes of an object of unknown size that are streamed before its size is requested: about what a round trip
@@ -51,8 +51,15 @@ async def fetch_part(pinned: PinnedObject, part: Range) -> bytes:
     ChangedError
         If the object has another version, as far as the service tells.
     """
+    connection = pinned.connection
+    if connection.service.whole_values:
+        value = pinned.value
+        if value is None:
+            value = await connection.read(pinned.key, 0, None)
+            pinned.keep(value)
+        return value[part.start : part.stop]
     with pinned.reading():
-        return await pinned.connection.read(pinned.key, part.start, part.size, **pinned.options)
+        return await connection.read(pinned.key, part.start, part.size, **pinned.options)
 
 
 async def check_version(pinned: PinnedObject) -> None:
@@ -93,8 +100,12 @@ async def fetch(
     ChangedError
         If the object has another version.
     """
-    plan = ReadPlan.of(connection, ranges, version.size, gap)
-    pinned = PinnedObject(connection, key, version)
+    return await fetch_pinned(PinnedObject(connection, key, version), ranges, gap)
+
+
+async def fetch_pinned(pinned: PinnedObject, ranges: Sequence[Slice], gap: int | None = None) -> list[bytes]:
+    """Read many ranges as `fetch` does; later calls use the value that `pinned` keeps, if any."""
+    plan = ReadPlan.of(pinned.connection, ranges, pinned.version.size, gap)
 
     async def fetch_into_plan(i: int) -> None:
         plan.put(i, await fetch_part(pinned, plan.fetches[i].range))
@@ -121,7 +132,7 @@ async def read_some(
         if single is not None:
             # OpenDAL refuses a range that reaches past the end.
             with suppress(RangeError):
-                return single.results(await connection.read(key, single.fetch.start, single.fetch.size))
+                return single.results(await connection.read(key, single.start, single.size))
         version = Version.of_file(connection, key, await connection.stat(key))
     return await fetch(connection, key, ranges, version, gap)
 

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 from opendal.types import Metadata
 
 from opendalfs import tracing
+from opendalfs.budget import PROCESS, Reservation
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.version import Version, compare, compares, pin, whole
+from opendalfs.storage.version import Version, changed, compare, compares, pin, whole
 
 from .ranges import Fetch, Range, clamp, plan_fetches
 
@@ -29,6 +30,9 @@ __all__ = [
 
 Slice = tuple[int | None, int | None]
 """Start (inclusive) and stop (exclusive), as in a Python slice."""
+
+VALUES: Final = PROCESS.share(256 << 20)
+"""Bytes of whole values that all readers keep, of services that transfer the whole value for any range."""
 
 _NEAR: Final = 0.004
 """Seconds to the first byte below which a server is near."""
@@ -165,16 +169,19 @@ class SingleRequest:
 
     Parameters
     ----------
-    ranges : sequence of Range
-        The ranges that the caller reads.
-    fetch : Range
-        The range to request. It may reach past the end of the object, which raises `RangeError`: then the
-        size has to be requested first.
+    ranges : sequence of (int or None, int or None)
+        The ranges that the caller reads, as slices of the bytes of the request.
+    start : int
+        First byte of the request.
+    size : int, optional
+        Bytes of the request; None for all that follow. The request may reach past the end of the object,
+        which raises `RangeError`: then the size has to be requested first.
     """
 
-    def __init__(self, ranges: Sequence[Range], fetch: Range) -> None:
+    def __init__(self, ranges: Sequence[Slice], start: int, size: int | None) -> None:
         self.ranges = ranges
-        self.fetch = fetch
+        self.start = start
+        self.size = size
 
     @classmethod
     def of(cls, connection: Connection, ranges: Sequence[Slice], gap: int | None) -> SingleRequest | None:
@@ -189,24 +196,31 @@ class SingleRequest:
         gap : int, optional
             As for `ReadPlan.of`.
         """
+        if connection.service.whole_values:
+            return cls(ranges, 0, None)
         fixed = [
             Range(a or 0, max(a or 0, b)) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0
         ]
         if len(fixed) < len(ranges) or any(r.size > RequestSizes.of(connection).part for r in fixed):
             return None
         fetches = _fetches(connection, fixed, gap)
-        return cls(fixed, fetches[0].range) if len(fetches) == 1 else None
+        if len(fetches) != 1:
+            return None
+        start, stop = fetches[0].range
+        return cls([(r.start - start, r.stop - start) for r in fixed], start, stop - start)
 
     def results(self, data: bytes) -> list[bytes]:
         """Return the bytes of the ranges from those of the request."""
-        tracing.add_bytes_wanted(sum(r.size for r in self.ranges))
-        start = self.fetch.start
-        return [data[r.start - start : r.stop - start] for r in self.ranges]
+        found = [data[start:stop] for start, stop in self.ranges]
+        tracing.add_bytes_wanted(sum(map(len, found)))
+        return found
 
 
 def _fetches(connection: Connection, ranges: Sequence[Range], gap: int | None) -> list[Fetch]:
     sizes = RequestSizes.of(connection)
-    return plan_fetches(ranges, gap=sizes.gap if gap is None else gap, part=sizes.part)
+    if gap is None or connection.service.whole_values:
+        gap = sizes.gap
+    return plan_fetches(ranges, gap=gap, part=sizes.part)
 
 
 class PinnedObject:
@@ -220,6 +234,8 @@ class PinnedObject:
         Its key.
     version : Version
         The version to read.
+    shorter : bool
+        Whether the size of the version may be less than that of the object, as the caller chose it.
 
     Attributes
     ----------
@@ -227,16 +243,40 @@ class PinnedObject:
         Options of a read, which then fails if the object has another version.
     needs_stat : bool
         Whether reads are checked by a stat after them, as on local services, where it costs no request.
+    value : bytes or None
+        The whole object, kept for further reads if the service transfers all of it for each range.
     """
 
-    __slots__ = ("connection", "key", "needs_stat", "options", "version")
+    __slots__ = ("_memory", "_shorter", "connection", "key", "needs_stat", "options", "value", "version")
 
-    def __init__(self, connection: Connection, key: str, version: Version) -> None:
+    def __init__(self, connection: Connection, key: str, version: Version, shorter: bool = False) -> None:
         self.connection = connection
         self.key = key
         self.version = version
         self.options = pin(connection, version)
         self.needs_stat = compares(connection, version)
+        self.value: bytes | None = None
+        self._shorter = shorter
+        self._memory = Reservation(VALUES)
+
+    def keep(self, value: bytes) -> None:
+        """Keep the whole object, if the budget has memory for it.
+
+        Raises
+        ------
+        ChangedError
+            If it does not have the size of the version.
+        """
+        missing = self.version.size - len(value)
+        if missing > 0 or (missing < 0 and not self._shorter):
+            raise changed(self.connection, self.key)
+        if self._memory.try_grow(len(value)):
+            self.value = value
+
+    def release(self) -> None:
+        """Release the memory of the value that is kept."""
+        self.value = None
+        self._memory.release()
 
     def reading(self) -> AbstractContextManager[None]:
         """Raise ChangedError in a block if the object ends before the size of the version."""

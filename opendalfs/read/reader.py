@@ -58,7 +58,9 @@ class Reader:
     ) -> None:
         self.connection = connection
         self.key = key
-        self._pinned = None if version is None else PinnedObject(connection, key, version)
+        self._pinned = (
+            None if version is None else PinnedObject(connection, key, version, shorter=size is not None)
+        )
         self._changed = changed
         self._size = size
         self._lock = threading.Lock()
@@ -155,8 +157,7 @@ class Reader:
             if single is not None:
                 # OpenDAL refuses a range that reaches past the end.
                 with suppress(RangeError):
-                    data = self.connection.read_blocking(self.key, single.fetch.start, single.fetch.size)
-                    return single.results(data)
+                    return single.results(self.connection.read_blocking(self.key, single.start, single.size))
             self._pin()
         return self.read_ranges(ranges, gap)
 
@@ -180,7 +181,10 @@ class Reader:
         pinned = self._pinned or self._pin()
         try:
             with pinned.reading():
-                data = self.connection.read_blocking(self.key, part.start, part.size, **pinned.options)
+                if self.connection.service.whole_values:
+                    data = self._fetch_value(pinned)[part.start : part.stop]
+                else:
+                    data = self.connection.read_blocking(self.key, part.start, part.size, **pinned.options)
             if pinned.needs_stat:
                 pinned.check(self.connection.stat_blocking(self.key))
         except ChangedError:
@@ -188,6 +192,20 @@ class Reader:
                 self._changed()
             raise
         return data
+
+    def _fetch_value(self, pinned: PinnedObject) -> bytes:
+        """Return the whole object; threads that need it at the same time share one request."""
+        with self._lock:
+            value = pinned.value
+            if value is None:
+                value = self.connection.read_blocking(self.key, 0, None)
+                pinned.keep(value)
+        return value
+
+    def release(self) -> None:
+        """Release the memory of a value that is kept for further reads; they request it again."""
+        if self._pinned is not None:
+            self._pinned.release()
 
     def submit(self, part: Range) -> Future[bytes]:
         """Start to read one range in a worker."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -34,6 +35,9 @@ _ATTEMPTS: Final = 3
 _MAX_CONNECTIONS: Final = 512
 _IDENTITY: Final = ("account_name", "endpoint", "scope")
 """Options that decide on the credentials of a provider."""
+
+_UNDIVIDED: Final = 1 << 40
+"""Bytes of a read at most if the service transfers the whole value for any range: parts would repeat it."""
 
 _Key = tuple[object, ...]
 _lock = threading.RLock()
@@ -76,6 +80,8 @@ def connect(
         When OpenDAL refuses the options.
     """
     process.check_fork()
+    if service.whole_values:
+        tuning = replace(tuning, read_chunk=_UNDIVIDED, max_gap=_UNDIVIDED)
     key = (*_key(service, native), tuning, container, provider)
     with _lock:
         found = _connections.get(key)

@@ -15,7 +15,7 @@ from opendalfs.services import Form, Locality
 
 from .connection import Connection
 
-__all__ = ["Version", "compare", "compares", "detects_change", "pin", "whole"]
+__all__ = ["Version", "changed", "compare", "compares", "detects_change", "pin", "whole"]
 
 
 class Version(NamedTuple):
@@ -98,7 +98,7 @@ def compare(connection: Connection, key: str, version: Version, metadata: Metada
     """Raise ChangedError unless the metadata has the size and time of the version."""
     now = Version.of(connection, key, metadata)
     if (now.size, now.modified) != (version.size, version.modified):
-        raise _changed(connection, key)
+        raise changed(connection, key)
 
 
 @contextmanager
@@ -107,10 +107,11 @@ def whole(connection: Connection, key: str) -> Iterator[None]:
     try:
         yield
     except RangeError as exc:
-        raise _changed(connection, key) from exc
+        raise changed(connection, key) from exc
 
 
-def _changed(connection: Connection, key: str) -> ChangedError:
+def changed(connection: Connection, key: str) -> ChangedError:
+    """Return the error for an object that no longer has the version of its reader."""
     return ChangedError(
         errno.ESTALE,
         f"The object changed while it was being read: open it again ({connection.where})",

@@ -29,7 +29,7 @@ class _KeyValueServer(Server):
 
 
 class Memcached(_KeyValueServer):
-    """memcached, in memory."""
+    """memcached, in memory. It takes values of up to 32 MiB; by default it would be 1 MiB."""
 
     name = "memcached"
     program = "memcached"
@@ -42,7 +42,7 @@ class Memcached(_KeyValueServer):
 
     def _command(self, directory: Path) -> tuple[list[str], list[str]]:
         (self.port,) = free_ports(1)
-        return [self._find(), "-u", "nobody", "-l", HOST, "-p", str(self.port)], []
+        return [self._find(), "-u", "nobody", "-l", HOST, "-p", str(self.port), "-I", "32m"], []
 
 
 class PostgreSQL(_KeyValueServer):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.results import record
 from tests.conformance.targets import TARGETS, Place, Target
 
 # SeaweedFS keeps its buckets in a file tree, in which a directory remains after the removal of its last file:
@@ -21,6 +22,10 @@ _SEAWEEDFS_XFAILS: set[str] = {
     "TestPut::test_put_directory_to_new_directory",
     "TestPut::test_put_glob_to_existing_directory",
 }
+
+# Their listings show a directory whether or not it has a marker, so a copy of a directory has none.
+_NO_MARKERS = "TestCopy::test_copy_directory_without_files_with_same_name_prefix"
+_WITHOUT_MARKERS = ("dashmap", "moka", "mini-moka")
 
 if "OPENDALFS_TEST_S3_ENDPOINT" in os.environ:
     _SEAWEEDFS_XFAILS.clear()
@@ -36,6 +41,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = item.nodeid.rpartition("/")[2].partition("::")[2]
         if name.endswith("[s3]") and name.removesuffix("[s3]") in _SEAWEEDFS_XFAILS:
             item.add_marker(pytest.mark.xfail(reason="SeaweedFS keeps directories", strict=True))
+        if name in {f"{_NO_MARKERS}[{target}]" for target in _WITHOUT_MARKERS}:
+            reason = "listings do not show which directories have a marker"
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write the outcome of each test to the file that the environment names."""
+    report = yield
+    record(item, report)
+    return report
 
 
 _PARAMS = [

@@ -149,6 +149,36 @@ def _sled(lookup: Lookup, tmp: Path) -> Opened:
     return fs, "data"
 
 
+def _persy(lookup: Lookup, tmp: Path) -> Opened:
+    options = {"datafile": str(tmp / "store.persy"), "segment": "values", "index": "keys"}
+    return opendalfs.filesystem("persy", **options, skip_instance_cache=True), "data"
+
+
+def _cacache(lookup: Lookup, tmp: Path) -> Opened:
+    return opendalfs.filesystem("cacache", datadir=str(tmp / "cacache"), skip_instance_cache=True), "data"
+
+
+def _in_process(scheme: str) -> Callable[[Lookup, Path], Opened]:
+    def connect(lookup: Lookup, tmp: Path) -> Opened:
+        return opendalfs.filesystem(scheme, skip_instance_cache=True), uuid4().hex
+
+    return connect
+
+
+def _key_value_server(scheme: str, fixture: str) -> Callable[[Lookup, Path], Opened]:
+    def connect(lookup: Lookup, tmp: Path) -> Opened:
+        fs = opendalfs.filesystem(scheme, skip_instance_cache=True, **lookup(fixture).options)
+        return fs, uuid4().hex
+
+    return connect
+
+
+def _azblob(lookup: Lookup, tmp: Path) -> Opened:
+    server = lookup("azure_server")
+    fs = opendalfs.filesystem("azblob", skip_instance_cache=True, **server.options)
+    return fs, f"{server.bucket}/conformance/{uuid4().hex}"
+
+
 def _gcs(lookup: Lookup, tmp: Path) -> Opened:
     server = lookup("gcs_server")
     fs = opendalfs.filesystem("gcs", skip_instance_cache=True, **server.options)
@@ -176,10 +206,28 @@ TARGETS = {
         Target("webdav-nginx", _webdav_server("nginx_server"), service=True),
         Target("webdav-apache", _webdav_server("apache_server"), service=True),
         Target("webdav-rclone", _webdav_server("rclone_server"), etags=True, service=True),
+        Target("ftp-pyftpdlib", _ftp_server("ftp_server"), suites=False),
         Target("ftp-vsftpd", _ftp_server("vsftpd_server"), service=True),
         Target("sqlite", _sqlite, flat=True, both=True, times=False),
         Target("redb", _redb, flat=True, both=True, times=False, suites=False),
         Target("sled", _sled, flat=True, both=True, times=False, suites=False),
+        Target("persy", _persy, flat=True, both=True, times=False, suites=False),
+        Target("cacache", _cacache, flat=True, both=True, suites=False),
+        Target("dashmap", _in_process("dashmap"), flat=True, both=True, suites=False),
+        Target("moka", _in_process("moka"), flat=True, both=True, suites=False),
+        Target("mini-moka", _in_process("mini-moka"), flat=True, both=True, suites=False),
+        *(
+            Target(
+                name,
+                _key_value_server(name, f"{name}_server"),
+                flat=True,
+                both=True,
+                times=False,
+                service=True,
+            )
+            for name in ("redis", "memcached", "postgresql", "mysql")
+        ),
+        Target("azblob", _azblob, flat=True, both=True, etags=True, service=True),
         # The emulator makes etags and ignores If-Match.
         Target("gcs", _gcs, flat=True, both=True, suites=False),
         Target("operator-memory", _bound_memory, flat=True, both=True, suites=False),
