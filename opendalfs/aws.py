@@ -10,7 +10,7 @@ from typing import Final
 
 from .errors import OptionError
 
-__all__ = ["endpoint", "profile_options", "region"]
+__all__ = ["endpoint", "needs_boto3", "profile_options", "profile_settings", "region"]
 
 Sections = Mapping[str, Mapping[str, str]]
 
@@ -21,7 +21,12 @@ _KEYS: Final = {
     "aws_secret_access_key": "secret_access_key",
     "aws_session_token": "session_token",
 }
-_ROLES: Final = ("role_arn", "web_identity_token_file")
+_BOTO3: Final = {
+    "role_arn": "assumes a role",
+    "web_identity_token_file": "assumes a role",
+    "credential_process": "has a credential_process",
+}
+_SINGLE_SIGN_ON: Final = ("sso_session", "sso_start_url")
 # Variables of credentials that OpenDAL prefers to a profile. A profile without credentials stands for those
 # of the machine, which include the role of a container; a profile with single sign-on does not.
 _OTHERS: Final = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
@@ -87,6 +92,48 @@ def _public(profile: str | None) -> str:
     return f"https://s3.{name}.amazonaws.com{'.cn' if name.startswith('cn-') else ''}"
 
 
+def profile_settings(name: str | None) -> tuple[str, dict[str, str]]:
+    """Return the name and the settings of a profile; without a name, of the one in use.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of the profile in the options.
+
+    Returns
+    -------
+    str
+        The name in the options or in the environment, or ``default``.
+    dict of str
+        Empty if there is no such profile.
+    """
+    return name or os.environ.get("AWS_PROFILE") or "default", _profile(name)
+
+
+def needs_boto3(name: str | None) -> str | None:
+    """Return what a profile does that boto3 can do and OpenDAL cannot.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of the profile in the options.
+
+    Returns
+    -------
+    str or None
+        Such as ``"assumes a role"``; None for a profile with keys, or without credentials, and for one that
+        keys or a role of the environment replace.
+    """
+    if name is None and any(os.environ.get(variable) for variable in _OTHERS):
+        return None
+    found = _profile(name)
+    keys = _static(_section(_SHARED, profile_settings(name)[0]))
+    for setting, text in _BOTO3.items():
+        if setting in found and not (keys and setting == "credential_process"):
+            return text
+    return "uses single sign-on" if any(setting in found for setting in _SINGLE_SIGN_ON) else None
+
+
 def profile_options(name: str) -> dict[str, str]:
     """Return the options with which OpenDAL uses the credentials of a profile and no others.
 
@@ -115,21 +162,10 @@ def profile_options(name: str) -> dict[str, str]:
         raise OptionError(
             f"no AWS profile {name!r} in {_path(_CONFIG)} or {_path(_SHARED)}: pass another profile="
         )
-    for option in _ROLES:
-        if option in found:
-            raise OptionError(
-                f"the AWS profile {name!r} assumes a role: pass role_arn=, and its source_profile as "
-                "profile=\nOpenDAL reads roles only from options."
-            )
-    if "sso_session" in found or "sso_start_url" in found:
+    if any(setting in found for setting in _SINGLE_SIGN_ON):
         _check_environment(_BEFORE_SSO, f"the AWS profile {name!r} uses single sign-on")
         return _NO_METADATA
     keys = _static(shared)
-    if not keys and "credential_process" in found:
-        raise OptionError(
-            f"the AWS profile {name!r} has a credential_process: pass its output: key=, secret=, token=\n"
-            "OpenDAL does not run it."
-        )
     keys = keys or _static(config)
     if not keys:
         _check_environment(_OTHERS, f"the AWS profile {name!r} has no credentials of its own")

@@ -9,6 +9,7 @@ from typing import Any, Final
 from . import aws
 from .azure import account_of
 from .credential_providers import CredentialProvider
+from .credential_providers.aws_profile import has_boto3, profile_provider
 from .credential_providers.provider import check_service
 from .errors import OptionError
 from .services import Service
@@ -48,7 +49,7 @@ def with_credentials(
     if provider is not None:
         return _with_provider(service, dict(native)), CredentialProvider.of(provider)
     if service.scheme == "s3":
-        return _s3(dict(native)), None
+        return _s3(service, dict(native))
     if service.scheme.startswith("gcs"):
         return _gcs(dict(native)), None
     if service.accounts:
@@ -94,14 +95,14 @@ def _with_provider(service: Service, native: dict[str, str]) -> dict[str, str]:
     return native | {"account_name": account}
 
 
-def _s3(native: dict[str, str]) -> dict[str, str]:
+def _s3(service: Service, native: dict[str, str]) -> tuple[dict[str, str], CredentialProvider | None]:
     reads_files = native.get("disable_config_load") != "true"
     if "endpoint" not in native and reads_files:
         endpoint = aws.endpoint(native.get("profile"))
         if endpoint is not None:
             native["endpoint"] = endpoint
     if _is_anonymous(native):
-        return native
+        return native, None
     keys = [f"{name}=" for name in ("access_key_id", "secret_access_key", "session_token") if name in native]
     missing = [f"{name}=" for name in ("access_key_id", "secret_access_key") if name not in native]
     if keys and missing:
@@ -109,9 +110,37 @@ def _s3(native: dict[str, str]) -> dict[str, str]:
             f"{' and '.join(keys)} without {' and '.join(missing)}: pass both, as OpenDAL would use other "
             "credentials"
         )
-    if not keys and "profile" in native and reads_files:
+    if keys or not reads_files:
+        return native, None
+    provider = _profile_provider(native.get("profile"), native["region"])
+    if provider is not None:
+        return _with_provider(service, native), provider
+    if "profile" in native:
         native |= aws.profile_options(native["profile"])
-    return native
+    return native, None
+
+
+def _profile_provider(profile: str | None, region: str) -> CredentialProvider | None:
+    """Return the provider for a profile whose credentials need boto3.
+
+    Raises
+    ------
+    OptionError
+        If boto3 is missing, and OpenDAL would use other credentials instead.
+    """
+    need = aws.needs_boto3(profile)
+    if need is None:
+        return None
+    name, settings = aws.profile_settings(profile)
+    if has_boto3():
+        return profile_provider(name, settings.get("region") or region, tuple(sorted(settings.items())))
+    if need == "uses single sign-on":
+        # OpenDAL supports it, in part.
+        return None
+    raise OptionError(
+        f"the AWS profile {name!r} {need}, which needs boto3: pip install boto3\n"
+        "Or pass keys as options: key=, secret=, token=; a role as role_arn=, its source_profile as profile=."
+    )
 
 
 _GCS_IDENTITIES: Final = ("credential", "credential_path", "token", "service_account")

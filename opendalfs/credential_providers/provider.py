@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import sys
 from types import FunctionType, MethodType
@@ -10,7 +11,7 @@ from typing import Any, Final
 from opendalfs.errors import OptionError
 from opendalfs.services import Service
 
-__all__ = ["CredentialProvider"]
+__all__ = ["AwsProfile", "CredentialProvider", "check_service"]
 
 SERVICES: Final = ("s3", "gcs", "azblob", "azdls")
 """OpenDAL's names of the services that take providers."""
@@ -18,6 +19,26 @@ SERVICES: Final = ("s3", "gcs", "azblob", "azdls")
 _ATTRIBUTES: Final = ("get_credentials", "get_frozen_credentials", "get_token", "refresh")
 _OF_KITS: Final = ("boto3", "botocore", "aiobotocore", "google", "azure")
 """Packages whose objects hold tokens and keys, some of which would be pickled with them."""
+
+
+class AwsProfile:
+    """A profile of AWS's shared configuration files; callable as a provider.
+
+    Parameters
+    ----------
+    profile : str
+        Name of the profile.
+    region : str
+        Region of the server that returns the credentials, for a role.
+    """
+
+    def __init__(self, profile: str, region: str) -> None:
+        self.profile = profile
+        self.region = region
+
+    def __call__(self) -> Any:
+        """Return a session of boto3."""
+        return importlib.import_module("boto3").Session(profile_name=self.profile, region_name=self.region)
 
 
 class CredentialProvider:
@@ -61,7 +82,8 @@ class CredentialProvider:
     def name(self) -> str:
         """Module and name of the function or class."""
         source = self.source if hasattr(self.source, "__qualname__") else type(self.source)
-        return f"{source.__module__}.{source.__qualname__}"
+        profile = f" {self.source.profile!r}" if isinstance(self.source, AwsProfile) else ""
+        return f"{source.__module__}.{source.__qualname__}{profile}"
 
     @property
     def _identity(self) -> tuple[int, ...]:

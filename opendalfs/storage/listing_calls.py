@@ -59,7 +59,8 @@ class ListingCalls(OperatorPair):
         # Credentials have expired, or the response for the next page may have been an error of status 200,
         # which OpenDAL takes for the end.
         after = {} if paging.last is None else {"start_after": paging.last}
-        async with aclosing(self._pages(key, {**options, **after}, may_renew=False)) as rest:
+        may_renew = bool(paging.pages) or not renews
+        async with aclosing(self._pages(key, {**options, **after}, may_renew)) as rest:
             async for page in rest:
                 fresh = paging.unseen(page)
                 if not fresh:

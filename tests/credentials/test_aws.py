@@ -86,9 +86,9 @@ def test_the_keys_of_the_options_sign(
     ("options", "says"),
     [
         ({"profile": "missing"}, "no AWS profile 'missing'"),
-        ({"profile": "process"}, "credential_process"),
-        ({"profile": "role"}, "assumes a role"),
-        ({"profile": "web"}, "assumes a role"),
+        ({"profile": "process"}, "has a credential_process, which needs boto3: pip install boto3"),
+        ({"profile": "role"}, "assumes a role, which needs boto3: pip install boto3"),
+        ({"profile": "web"}, "assumes a role, which needs boto3: pip install boto3"),
         ({"profile": "sso"}, "uses single sign-on, but OpenDAL would use AWS_ACCESS_KEY_ID"),
         ({"profile": "session"}, "uses single sign-on, but OpenDAL would use AWS_ACCESS_KEY_ID"),
         ({"profile": "nothing"}, "has no credentials of its own, but OpenDAL would use AWS_ACCESS_KEY_ID"),
@@ -103,6 +103,7 @@ def test_what_opendal_would_pass_over_is_an_error_rather_than_another_account(
     options: dict[str, Any], says: str, capture: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setenv(monkeypatch, ENVIRONMENT)
+    monkeypatch.setattr("opendalfs.credentials.has_boto3", lambda: False)
     with pytest.raises(OptionError, match=re.escape(says)) as caught:
         first_request(capture, "s3", endpoint_url=capture.endpoint, **options)
     assert not re.search("opt-secret|opt-token|HALFKEY|OPTKEY", str(caught.value))

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 import opendalfs
-from opendalfs.storage import credentials
+from opendalfs.storage import credentials, listing_calls
 from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 from tests.credentials.expiring import Keys
 
@@ -247,3 +247,43 @@ def test_a_trace_shows_the_repeated_request_and_no_token(
         fs.cat_file(path)
     assert trace.records[0].retried == ("expired",)
     assert "hush" not in f"{trace} {fs!r} {fs} {fs.fsid} {fs.storage_options}"
+
+
+def test_an_upload_whose_credentials_expire_fails_and_publishes_nothing(
+    keys: Keys, front: ScriptedServer, prefix: str
+) -> None:
+    keys.most = 10**9
+    fs = opendalfs.S3FileSystem(write_chunk=5 << 20, **keys.options(front))
+    file = fs.open(f"{prefix}/large", "wb")
+    file.write(bytes(11 << 20))
+    keys.expire()
+
+    def write_the_rest() -> None:
+        for _ in range(20):
+            file.write(bytes(5 << 20))
+        file.commit()
+
+    with pytest.raises(OSError, match="write on s3"):
+        write_the_rest()
+    file.discard()
+    assert not fs.exists(f"{prefix}/large")
+    fs.pipe_file(f"{prefix}/large", bytes(11 << 20))
+
+
+async def test_a_listing_of_many_pages_goes_on_after_an_expiry(
+    keys: Keys, front: ScriptedServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    keys.most = 10**9
+    fs = opendalfs.S3FileSystem(asynchronous=True, **keys.options(front))
+    names = [f"{prefix}/f{i:02}" for i in range(20)]
+    for name in names:
+        await fs._pipe_file(name, b"x")
+    monkeypatch.setattr(listing_calls, "PAGE", 5)
+    connection, key = fs.locate(prefix)
+    found = []
+    async for page in connection.pages(f"{key}/", limit=5):
+        keys.expire()
+        found += [connection.name(entry.path) for entry in page]
+    assert found == names
+    assert keys.issued > 2

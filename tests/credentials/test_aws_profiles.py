@@ -1,0 +1,123 @@
+"""AWS profiles whose credentials boto3 gets: a process, roles, web identity and single sign-on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opendalfs
+from opendalfs import OptionError
+from opendalfs.testing import Moto, ScriptedServer
+from tests.credentials.sent_requests import first_request
+
+PROCESS = """
+import json, sys
+print(json.dumps({"Version": 1, "AccessKeyId": "PROCESS", "SecretAccessKey": "s", "SessionToken": "t",
+    "Expiration": sys.argv[1]}))
+"""
+
+
+@pytest.fixture
+def config(files: Path, moto_server: Moto) -> Path:
+    """Write profiles of each kind; STS and single sign-on are moto."""
+    script, token = files / "process.py", files / "web-token"
+    script.write_text(PROCESS)
+    token.write_text("web-identity-token")
+    expires = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    role = "role_arn = arn:aws:iam::123456789012:role/r\nservices = local"
+    (files / "config").write_text(
+        f"""
+[profile process]
+credential_process = {sys.executable} {script} {expires}
+
+[profile role]
+{role}
+source_profile = work
+
+[profile web]
+{role}
+web_identity_token_file = {token}
+
+[profile session]
+sso_session = company
+sso_account_id = 123456789012
+sso_role_name = r
+
+[sso-session company]
+sso_start_url = https://sso.invalid/start
+sso_region = us-east-1
+
+[services local]
+sts =
+  endpoint_url = {moto_server.endpoint}
+"""
+    )
+    return files
+
+
+@pytest.mark.parametrize(("profile", "key"), [("process", "PROCESS"), ("role", "ASIA"), ("web", "ASIA")])
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_boto3_gets_the_credentials_of_a_profile(
+    profile: str,
+    key: str,
+    by_variable: bool,
+    config: Path,
+    capture: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options: dict[str, Any] = {} if by_variable else {"profile": profile}
+    if by_variable:
+        monkeypatch.setenv("AWS_PROFILE", profile)
+    request = first_request(capture, "s3", endpoint_url=capture.endpoint, region="eu-1", **options)
+    assert f"Credential={key}" in request.headers["authorization"]
+    assert request.headers["x-amz-security-token"]
+
+
+def test_a_profile_of_the_options_is_used_before_keys_of_the_environment(
+    config: Path, capture: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "env-secret")
+    for profile, key in (("process", "PROCESS"), (None, "ENVKEY")):
+        capture.requests.clear()
+        request = first_request(capture, "s3", endpoint_url=capture.endpoint, region="eu-1", profile=profile)
+        assert f"Credential={key}" in request.headers["authorization"]
+
+
+def test_a_session_of_single_sign_on_that_has_expired_says_so(config: Path, capture: ScriptedServer) -> None:
+    fs = opendalfs.S3FileSystem(profile="session", endpoint_url=capture.endpoint, region="eu-1")
+    with pytest.raises(PermissionError, match=r"AwsProfile 'session' failed with \w*TokenLoadError"):
+        fs.cat_file("lake/key")
+    assert not capture.requests
+
+
+def test_a_session_of_single_sign_on_uses_its_cached_token(config: Path) -> None:
+    fs = opendalfs.S3FileSystem(profile="session", region="eu-1")
+    assert fs.provider is not None
+    assert "AwsProfile" in repr(fs)
+
+
+def test_a_profile_of_the_environment_without_boto3_says_what_to_install(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "process")
+    monkeypatch.setattr("opendalfs.credentials.has_boto3", lambda: False)
+    with pytest.raises(OptionError, match="'process' has a credential_process, which needs boto3: pip"):
+        opendalfs.S3FileSystem(region="eu-1", skip_instance_cache=True)
+
+
+def test_filesystems_of_a_profile_share_its_credentials_until_the_files_change(config: Path) -> None:
+    def make() -> Any:
+        return opendalfs.S3FileSystem(profile="process", region="eu-1", skip_instance_cache=True)
+
+    first = make()
+    assert first.provider is make().provider
+    text = (config / "config").read_text()
+    (config / "config").write_text(text.replace(" process.py", " other.py").replace(".py ", ".py  "))
+    assert first.provider is not make().provider
+    assert json.loads(first.to_json())["profile"] == "process"
