@@ -189,6 +189,13 @@ def test_a_page_has_what_a_newcomer_needs(page: str) -> None:
         assert headings[:4] == ["Install", "Credentials", "First read", "Write"]
 
 
+def test_the_bucket_is_in_the_host_for_virtual_addressing() -> None:
+    (style,) = re.findall(r"`config_kwargs=(\{.*?\}\})`", (FOLDER / "s3-compatible.md").read_text())
+    options = {"endpoint_url": "https://store.test", "region": "x", "key": "k", "secret": "s"}
+    fs = opendalfs.filesystem("s3", config_kwargs=ast.literal_eval(style), **options)
+    assert fs.sign("my-bucket/key").startswith("https://my-bucket.store.test/key?")
+
+
 # S3 Express
 
 
