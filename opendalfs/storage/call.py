@@ -238,8 +238,12 @@ class Call:
         **kwargs: P.kwargs,
     ) -> T:
         """Begin something that has a state, with the operator that retries by itself."""
+        return await self.step_async(function, await self.stateful_operator(), *args, **kwargs)
+
+    async def stateful_operator(self) -> AsyncOperator:
+        """Return the operator that retries by itself, with valid credentials."""
         await self.operators.authorize_async()
-        return await self.step_async(function, self._current().stateful_operator, *args, **kwargs)
+        return self._current().stateful_operator
 
     def renews(self, exc: Exception) -> bool:
         """Whether an attempt failed as its credentials had expired, so that one with new ones may help.
@@ -266,6 +270,29 @@ class Call:
         finally:
             if self.deadline is None:
                 limit.release(self.loop)
+
+    async def request_async(
+        self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await a step that sends a request, in the pace of the server; OpenDAL itself repeats it."""
+        endpoint = self.operators.endpoint
+        if endpoint is None:
+            return await function(*args, **kwargs)
+        if endpoint.pace.active:
+            await self._keep_pace_async(endpoint.pace)
+        self.begun = time.perf_counter()
+        try:
+            result = await self.step_async(function, *args, **kwargs)
+        except Exception as exc:
+            endpoint.record(self.operation, 0, time.perf_counter() - self.begun, outcome_of(exc))
+            raise
+        self._record_success(endpoint, result)
+        return result
+
+    def begin_again(self) -> None:
+        """Start the timeout and the retries anew, for the next request of the call."""
+        self.retries = None
+        self.spent = 0.0
 
     async def _attempt(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if not self.operators.service.cancels:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from opendal import AsyncOperator
 from opendal.types import Entry
 
 from .call import Call
+from .lister import Lister, holds_entry
 from .operator_pair import OperatorPair
 from .paging import PAGE, Paging
 
 __all__ = ["ListingCalls"]
-
-T = TypeVar("T")
 
 _NOT_REMOVED: Final = (
     "The service reported a success, but objects are left: list the directory, then remove it again"
@@ -84,22 +82,8 @@ class ListingCalls(OperatorPair):
 
     async def holds_any(self, key: str) -> bool:
         """Whether a directory or container holds anything; raises when the container is missing."""
-        return await self._repeat_if_expired(self._holds_any, key)
-
-    async def _holds_any(self, call: Call, key: str) -> bool:
-        lister = await call.start_async(AsyncOperator.list, key, limit=1)
-        return bool(await call.step_async(_take, lister, 1))
-
-    async def _repeat_if_expired(self, function: Callable[[Call, str], Awaitable[T]], key: str) -> T:
-        """Call a function that may be called again when credentials have expired."""
-        operation = "delete" if function == self._remove else "list"
-        with Call(self, operation, key).in_task() as call:
-            try:
-                return await function(call, key)
-            except Exception as exc:
-                if not call.renews(exc):
-                    raise
-            return await function(call, key)
+        with Call(self, "list", key).in_task() as call:
+            return await call.run_async(holds_entry, key)
 
     async def remove_all(self, prefix: str) -> None:
         """Delete everything below a prefix, which must end in ``/`` or be empty."""
@@ -111,7 +95,7 @@ class ListingCalls(OperatorPair):
         while True:
             failure: OSError | None = None
             try:
-                await self._repeat_if_expired(self._remove, prefix)
+                await self._remove_all(prefix)
             except TimeoutError as exc:
                 # A large tree takes longer than one call may.
                 failure = exc
@@ -133,39 +117,39 @@ class ListingCalls(OperatorPair):
                 return page[0].path if page else None
         return None
 
+    async def _remove_all(self, prefix: str) -> None:
+        """Have OpenDAL remove everything, and once more if credentials have expired."""
+        with Call(self, "delete", prefix).in_task() as call:
+            try:
+                await self._remove(call, prefix)
+            except Exception as exc:
+                if not call.renews(exc):
+                    raise
+                await self._remove(call, prefix)
+
     async def _remove(self, call: Call, prefix: str) -> None:
         self.write_times.forget_below(prefix)
-        await call.start_async(AsyncOperator.remove_all, prefix or "/")
+        operator = await call.stateful_operator()
+        await call.request_async(operator.remove_all, prefix or "/")
         call.count(0, requests=2)
 
 
 async def _split(
     call: Call, paging: Paging, key: str, options: dict[str, Any]
 ) -> AsyncGenerator[list[Entry], None]:
-    """List with one lister, a page at a time."""
-    lister = await call.start_async(AsyncOperator.list, key, **options)
-    page: list[Entry] = []
+    """List a page at a time."""
+    lister = Lister(call.operators, key, options, paging)
     while True:
-        count = paging.next_check - len(page)
-        taken = await call.step_async(_take, lister, count)
-        page += taken
-        if len(taken) == count and paging.check(page):
-            call.count(0, requests=len(paging.pages))
-            yield page
-            page = []
-        elif len(taken) < count:
+        if lister.repeatable:
+            page = await call.run_async(lister.page)
+        else:
+            page = await call.request_async(lister.page, await call.stateful_operator())
+        if len(page) < paging.size:
             break
+        call.count(0, requests=len(paging.pages))
+        yield page
+        call.begin_again()
     if page or not paging.pages:
         paging.ended = True
         call.count(0, requests=len(paging.pages) + 1)
         yield page
-
-
-async def _take(lister: AsyncIterable[Entry], most: int) -> list[Entry]:
-    """Return up to `most` further entries of a lister."""
-    entries: list[Entry] = []
-    async for entry in lister:
-        entries.append(entry)
-        if len(entries) == most:
-            break
-    return entries

@@ -25,12 +25,10 @@ from . import local_disk
 from .connection import Connection
 from .credentials import LiveCredentials
 from .endpoint import endpoint_of
+from .retry import ATTEMPTS
 from .write_times import WriteTimes
 
 __all__ = ["connect", "follow_link", "with_options"]
-
-_ATTEMPTS: Final = 3
-"""Stalled attempts that fit into one timeout: each gets an equal share of it."""
 
 _MAX_CONNECTIONS: Final = 512
 _IDENTITY: Final = ("account_name", "endpoint", "scope")
@@ -252,5 +250,5 @@ def _layered(
     """
     operator = _build(service, {**options, **credentials})
     if service.cancels:
-        operator = operator.layer(TimeoutLayer(tuning.timeout / _ATTEMPTS, tuning.io_timeout / _ATTEMPTS))
+        operator = operator.layer(TimeoutLayer(tuning.timeout / ATTEMPTS, tuning.io_timeout / ATTEMPTS))
     return operator

@@ -19,7 +19,10 @@ from opendalfs.options import Tuning
 from .endpoint import Endpoint, Outcome
 from .outcomes import is_temporary
 
-__all__ = ["Retries", "retry_layer"]
+__all__ = ["ATTEMPTS", "Retries", "retry_layer"]
+
+ATTEMPTS: Final = 3
+"""Stalled attempts that fit into one timeout: each gets an equal share of it."""
 
 _MAX_RETRIES: Final = 50
 """Retries of one call without the option `retries`, for delays near 0."""

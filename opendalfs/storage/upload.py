@@ -49,7 +49,7 @@ class AsyncUpload:
         """
         _check_open(self._ended, self._key)
         with Call(self._operators, "write", self._key).in_task() as call:
-            await call.step_async(self._file.write, data)
+            await call.request_async(self._file.write, data)
             call.count(len(data))
 
     async def complete(self) -> None:
@@ -66,7 +66,7 @@ class AsyncUpload:
         self._ended = True
         with Call(self._operators, "write", self._key).in_task() as call:
             try:
-                await call.step_async(self._file.close)
+                await call.request_async(self._file.close)
             except Exception as exc:
                 if "NoSuchUpload" in str(exc):
                     # OpenDAL has repeated the request after a lost response, and the upload is complete.

@@ -83,6 +83,21 @@ def test_two_filesystems_share_the_pace(
     assert "throttled" in str(trace)
 
 
+def test_lists_parts_and_removals_follow_the_pace(s3_server: S3Server, prefix: str) -> None:
+    fs = opendalfs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False, **s3_server.options)
+    endpoint = fs.locate(prefix)[0].endpoint
+    assert endpoint is not None
+    endpoint.pace.refuse(time.monotonic())
+    with opendalfs.trace() as trace:
+        fs.pipe_file(f"{prefix}/parts", bytes(11 << 20), chunksize=5 << 20)
+        assert fs.ls(prefix, detail=False) == [f"{prefix}/parts"]
+        fs.rm(prefix, recursive=True)
+    paced = [record.operation for record in trace.records if record.pace]
+    # Three parts and the completion.
+    assert paced.count("write") == 4
+    assert {"list", "delete"} <= {*paced}
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("name", READS)
 def test_500_objects_of_a_throttled_bucket_arrive(
