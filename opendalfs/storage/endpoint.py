@@ -89,8 +89,8 @@ class Endpoint:
         Parameters
         ----------
         operation : str
-            ``"stat"``, ``"read"``, ``"write"``, ``"delete"``, ``"copy"`` or ``"rename"``. Steps of lists, of
-            multipart uploads and of recursive removals are not recorded: they are not one request each.
+            ``"stat"``, ``"read"``, ``"write"``, ``"delete"``, ``"list"``, ``"copy"`` or ``"rename"``. A page
+            of a list, a part of an upload and a recursive removal count as one attempt each.
         size : int
             Bytes of content that were read or written.
         seconds : float

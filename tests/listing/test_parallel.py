@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import opendalfs
 from opendalfs import S3FileSystem
 from opendalfs.listing import parallel
-from opendalfs.storage import connection
+from opendalfs.storage import connection, listing_calls
 from opendalfs.testing import DelayProxy, Moto, S3Server
 
 PAGE = 10
@@ -20,7 +20,7 @@ PAGE = 10
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the limits, so that a few keys count as a large tree."""
-    for module in (connection, parallel):
+    for module in (listing_calls, parallel):
         monkeypatch.setattr(module, "PAGE", PAGE)
     pages = connection.Connection.pages
     monkeypatch.setattr(
