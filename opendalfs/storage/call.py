@@ -231,15 +231,6 @@ class Call:
         self.generation = current.number
         return current
 
-    async def start_async(
-        self,
-        function: Callable[Concatenate[AsyncOperator, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Begin something that has a state, with the operator that retries by itself."""
-        return await self.step_async(function, await self.stateful_operator(), *args, **kwargs)
-
     async def stateful_operator(self) -> AsyncOperator:
         """Return the operator that retries by itself, with valid credentials."""
         await self.operators.authorize_async()

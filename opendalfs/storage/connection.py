@@ -276,7 +276,9 @@ class Connection(ListingCalls):
         """Return a signed request; sends none itself. `verb`: OpenDAL's method, such as ``presign_read``."""
         with Call(self, "presign", key).in_task() as call:
             sign = getattr(AsyncOperator, verb)
-            request: PresignedRequest = await call.start_async(sign, key, seconds, **options)
+            request: PresignedRequest = await call.step_async(
+                sign, await call.stateful_operator(), key, seconds, **options
+            )
             call.count(0, requests=0)
             return request
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from opendal import AsyncOperator
 from opendal.file import AsyncFile
 
 from opendalfs.runtime.tasks import run
@@ -19,7 +18,8 @@ __all__ = ["AsyncUpload", "Upload", "open_upload"]
 async def open_upload(operators: OperatorPair, key: str, **options: Any) -> AsyncUpload:
     """Start a multipart upload from a coroutine."""
     with Call(operators, "write", key).in_task() as call:
-        file = await call.start_async(AsyncOperator.open, key, "wb", **options)
+        operator = await call.stateful_operator()
+        file = await call.step_async(operator.open, key, "wb", **options)
     return AsyncUpload(operators, key, file)
 
 
