@@ -15,7 +15,7 @@ import enum
 import errno
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import stages_writes
@@ -29,6 +29,9 @@ from .verification import verify
 __all__ = ["BaseWriter", "State", "WritePlan"]
 
 U = TypeVar("U")
+
+_BLOCK: Final = 256 << 10
+"""Bytes in which OpenDAL's file objects write, where a service has no smallest part."""
 
 
 class State(enum.Enum):
@@ -98,8 +101,8 @@ class WritePlan:
         check_parts(self.connection, self.options)
         options = {"concurrent": self.concurrent, **self.options}
         if self.connection.limit is not None and self.connection.capability.write_multi_min_size is None:
-            # OpenDAL would divide each part into blocks of 256 KiB, of which Azure takes 50,000.
-            options["chunk"] = part
+            # OpenDAL would divide each part into blocks of this size, of which Azure takes 50,000.
+            options["chunk"] = max(part, _BLOCK)
         return options
 
     def exists_error(self) -> FileExistsError:

@@ -35,7 +35,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "cat": lambda fs: fs.cat_file("lake/key"),
     "cat a range": lambda fs: fs.cat_file("lake/key", start=1, end=2),
     "pipe": lambda fs: fs.pipe_file("lake/key", b"x"),
-    "pipe parts": lambda fs: fs.pipe_file("lake/key", bytes(5 * 2**20 + 1), chunksize=1),
+    "pipe parts": lambda fs: fs.pipe_file("lake/key", bytes(5 * 2**20 + 1), chunksize=4 * 2**20),
     "cp": lambda fs: fs.cp_file("lake/key", "lake/copy"),
     "rm": lambda fs: fs.rm_file("lake/key"),
 }

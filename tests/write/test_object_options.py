@@ -287,6 +287,9 @@ async def test_azure_gets_parts_and_not_blocks_of_256_kib(
     sizes = [len(request.body) for request in capture.requests]
     assert sorted(size for size in sizes if size >= MiB) == [MiB, 8 * MiB, 8 * MiB]
     assert sum(sizes) < 17 * MiB + 10_000
+    capture.requests.clear()
+    await write(fs, way, "lake/key", bytes(MiB), tmp_path, {"chunksize": 1000})
+    assert max(len(request.body) for request in capture.requests) == MiB // 4
 
 
 # Copies
