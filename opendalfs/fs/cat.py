@@ -94,10 +94,8 @@ async def cat_file(
 
     try:
         data = await read_version(fs, path, read, version_id)
-    except TimeoutError:
-        raise
-    except OSError:
-        if await is_directory_only(fs, path):
+    except OSError as exc:
+        if await is_directory_only(fs, path, exc):
             text = "Is a directory" if key else connection.no_key
             raise IsADirectoryError(errno.EISDIR, text, redact(path)) from None
         raise

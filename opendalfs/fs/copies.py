@@ -156,11 +156,10 @@ async def copy_file(
         return True
     try:
         await copy_object(connection, key, target_connection, target_key, **options)
-    except (ConnectionError, OptionError, TimeoutError):
-        # Another request would take as long again, or is not needed.
+    except OptionError:
         raise
-    except OSError:
-        if not await is_directory_only(fs, source):
+    except OSError as exc:
+        if not await is_directory_only(fs, source, exc):
             raise
         return False
     finally:

@@ -36,8 +36,13 @@ async def directory_exists(connection: Connection, key: str) -> bool:
         return False
 
 
-async def is_directory_only(fs: BaseFileSystem, path: str) -> bool:
-    """Whether a path is a directory and not a file, after a failed read: services report that differently."""
+async def is_directory_only(fs: BaseFileSystem, path: str, error: OSError) -> bool:
+    """Whether a read failed because its path is a directory and not a file: services report that differently.
+
+    False, without a request, for errors of the network: another request would take as long again.
+    """
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return False
     connection, key = fs.locate(path)
     return not key or (not await fs._isfile(path, refresh=True) and await directory_exists(connection, key))
 

@@ -61,9 +61,9 @@ async def move_file(fs: BaseFileSystem, source: str, target: str, *, into_direct
         return True
     try:
         await move_object(connection, key, *place)
-    except OSError:
+    except OSError as exc:
         # Where the service renames, the source is a file, or a link, which may lead to a directory.
-        if connection.can("rename") or not await is_directory_only(fs, source):
+        if connection.can("rename") or not await is_directory_only(fs, source, exc):
             raise
         return False
     finally:

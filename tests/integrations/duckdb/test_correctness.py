@@ -92,7 +92,7 @@ def test_results_are_those_of_local_files_for_long(lake: Lake, setting: str) -> 
         for shape, expected in lake.expected.items():
             for scheme in ("opendal+s3", "s3"):
                 root = lake.url("", scheme).rstrip("/")
-                assert harness.wrong(con, shape, root, expected, 300, cold=setting != "cache") == []
+                assert harness.wrong(con, shape, root, expected, 100, cold=setting != "cache") == []
     con.close()
 
 
