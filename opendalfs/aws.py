@@ -10,7 +10,7 @@ from typing import Final
 
 from .errors import OptionError
 
-__all__ = ["endpoint", "needs_boto3", "profile_options", "profile_settings", "region"]
+__all__ = ["endpoint", "needs_boto3", "places", "profile_options", "profile_settings", "region"]
 
 Sections = Mapping[str, Mapping[str, str]]
 
@@ -132,6 +132,34 @@ def needs_boto3(name: str | None) -> str | None:
         if setting in found and not (keys and setting == "credential_process"):
             return text
     return "uses single sign-on" if any(setting in found for setting in _SINGLE_SIGN_ON) else None
+
+
+def places(name: str | None) -> list[tuple[str, str]]:
+    """Return the sections of AWS's files that credentials are looked for in, and what is there.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of the profile in the options.
+
+    Returns
+    -------
+    list of pairs
+        File and section, and the names of the settings that concern credentials; no values.
+    """
+    profile, _ = profile_settings(name)
+    found = []
+    for file in (_SHARED, _CONFIG):
+        section = _section(file, profile)
+        settings = [setting for setting in (*_KEYS, *_BOTO3, *_SINGLE_SIGN_ON) if setting in section]
+        if settings:
+            text = f"has {', '.join(settings)}"
+        elif section:
+            text = "has no credentials"
+        else:
+            text = "absent" if os.path.isfile(_path(file)) else "no such file"
+        found.append((f"{os.environ.get(file[0]) or file[1]} [{profile}]", text))
+    return found
 
 
 def profile_options(name: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import builtins
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import opendal.exceptions as native
@@ -72,6 +72,11 @@ _OTHER_REGION: Final = _Rule(
     errno.EINVAL,
     "The bucket is in another region: pass it as `region`",
 )
+_EXPIRED: Final = _Rule(
+    PermissionError,
+    errno.EACCES,
+    "The credentials have expired: pass new ones, or a credential_provider that renews them",
+)
 _TIMED_OUT: Final = _Rule(
     TimeoutError,
     errno.ETIMEDOUT,
@@ -95,6 +100,7 @@ _LOGIN: Final = _Rule(
 # The first pattern that matches decides.
 _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
     (re.compile(r"NoSuchBucket|ContainerNotFound|FilesystemNotFound", re.I), _NO_CONTAINER),
+    (re.compile(r"ExpiredToken|RequestExpired|token (?:has|is) expired", re.I), _EXPIRED),
     (re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocation", re.I), _OTHER_REGION),
     (
         # Texts of redis, PostgreSQL, MySQL and FTP servers.
@@ -241,6 +247,7 @@ def translate_error(
     pinned: bool = False,
     region: str | None = None,
     silent: bool = False,
+    report: Callable[[], str | None] = lambda: None,
 ) -> OSError | None:
     """Return the OSError for an error of OpenDAL.
 
@@ -262,6 +269,8 @@ def translate_error(
         The region that requests are signed for.
     silent : bool
         Whether the service's client hides why it cannot connect; see `Service.silent`.
+    report : callable, optional
+        Returns where credentials were looked for, which is added to errors of credentials.
 
     Returns
     -------
@@ -277,7 +286,10 @@ def translate_error(
     rule = _region_rule(text, region) or _rule(kind, text, operation, pinned)
     if silent and rule is _TIMED_OUT:
         rule = _NO_CONNECTION
-    error = rule.raises(rule.errno, f"{rule.text} ({operation} on {where})", redact(path, secrets))
+    message = f"{rule.text} ({operation} on {where})"
+    if rule.raises is PermissionError and (found := report()) is not None:
+        message = f"{message}\n{redact(found, secrets)}\nPath"
+    error = rule.raises(rule.errno, message, redact(path, secrets))
     error.__cause__ = getattr(native, kind, builtins.OSError)(text)
     error.__suppress_context__ = True
     return error
@@ -304,15 +316,15 @@ def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
         return _RULES["NotADirectory"]
     if kind == "Unexpected" and _MEMCACHED_TOO_LARGE.search(text):
         return _TOO_LARGE
-    if kind in ("Unexpected", "ConfigInvalid"):
+    if kind in ("Unexpected", "ConfigInvalid", "PermissionDenied"):
         # The context contains the path and the URL, where any word may stand.
         reason = _CONTEXT.sub("", text)
         if operation == "read" and _RANGE_STATUS.search(text):
             return _RULES["RangeNotSatisfied"]
         for pattern, rule in _TEXTS:
-            if pattern.search(reason):
+            if pattern.search(reason) and (kind != "PermissionDenied" or rule is _EXPIRED):
                 return rule
-        if found := _SYSTEM.search(reason):
+        if kind != "PermissionDenied" and (found := _SYSTEM.search(reason)):
             number = int(found.group(1))
             return _Rule(OSError, number, os.strerror(number))
     return _RULES[kind]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -95,7 +96,11 @@ async def cat_file(
     try:
         data = await read_version(fs, path, read, version_id)
     except OSError as exc:
-        if await is_directory_only(fs, path, exc):
+        is_directory = False
+        # The response to a HEAD has no text, so that its error would say less than that of a denied read.
+        with suppress(OSError) if isinstance(exc, PermissionError) else nullcontext():
+            is_directory = await is_directory_only(fs, path, exc)
+        if is_directory:
             text = "Is a directory" if key else connection.no_key
             raise IsADirectoryError(errno.EISDIR, text, redact(path)) from None
         raise

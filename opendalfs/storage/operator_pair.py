@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import opendal
 
 from opendalfs import urls
+from opendalfs.credential_report import report
 from opendalfs.error_translation import translate_error
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.options import Tuning, secret_values
@@ -192,7 +193,12 @@ class OperatorPair:
             pinned=pinned,
             region=self.native.get("region"),
             silent=self.service.silent,
+            report=self._credential_report,
         )
+
+    def _credential_report(self) -> str | None:
+        credentials = self.credentials
+        return report(self.service, self.native, None if credentials is None else credentials.provider.name)
 
     def require(self, capability: str, operation: str) -> None:
         """Raise when the service cannot do something.
