@@ -10,7 +10,15 @@ from typing import Final
 
 from .errors import OptionError
 
-__all__ = ["endpoint", "needs_boto3", "places", "profile_options", "profile_settings", "region"]
+__all__ = [
+    "DefaultRegion",
+    "endpoint",
+    "needs_boto3",
+    "places",
+    "profile_options",
+    "profile_settings",
+    "region",
+]
 
 Sections = Mapping[str, Mapping[str, str]]
 
@@ -40,6 +48,12 @@ _NO_METADATA: Final = {"disable_ec2_metadata": "true"}
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_S3_ENDPOINT")
 
 
+class DefaultRegion(str):
+    """A region that nothing names: a bucket may be in another one, which its server then says."""
+
+    __slots__ = ()
+
+
 def region(profile: str | None) -> str:
     """Return the region if the options name none. OpenDAL needs one.
 
@@ -51,13 +65,13 @@ def region(profile: str | None) -> str:
     Returns
     -------
     str
-        The region of the environment, or of the profile, or ``us-east-1``, the default of AWS's own tools.
+        The region of the environment, or of the profile, or else `DefaultRegion`: ``us-east-1``.
         Most other servers accept any region.
     """
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if os.environ.get(name):
             return os.environ[name]
-    return _profile(profile).get("region") or "us-east-1"
+    return _profile(profile).get("region") or DefaultRegion("us-east-1")
 
 
 def endpoint(profile: str | None) -> str | None:

@@ -17,7 +17,7 @@ import opendal.exceptions as native
 
 from .errors import ChangedError, NoContainerError, OptionError, RangeError, UnsupportedError, redact
 
-__all__ = ["kind_of", "translate_error"]
+__all__ = ["kind_of", "other_region", "translate_error"]
 
 
 class _Rule(NamedTuple):
@@ -295,14 +295,20 @@ def translate_error(
     return error
 
 
-def _region_rule(text: str, region: str | None) -> _Rule | None:
-    """Return the rule for a response that names another region than the one requests are signed for."""
+def other_region(text: str, region: str | None) -> str | None:
+    """Return the region that a response names if requests were signed for another one; None for others."""
     if region is None or not _MOVED.search(text):
         return None
     found = _REGION.search(text)
-    if found is None or found.group(1) == region:
+    return None if found is None or found.group(1) == region else found.group(1)
+
+
+def _region_rule(text: str, region: str | None) -> _Rule | None:
+    """Return the rule for a response that names another region than the one requests are signed for."""
+    found = other_region(text, region)
+    if found is None:
         return None
-    return _OTHER_REGION._replace(text=f"The bucket is in another region: pass region={found.group(1)!r}")
+    return _OTHER_REGION._replace(text=f"The bucket is in another region: pass region={found!r}")
 
 
 def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:

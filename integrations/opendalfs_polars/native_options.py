@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from opendalfs.aws import DefaultRegion
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import Tuning
 
@@ -178,8 +179,10 @@ def _prefix(remaining: _Options) -> str:
 
 
 def _s3(remaining: _Options, container: str, write: bool) -> NativeStore:
-    options = {"aws_region": remaining.pop("region")}
-    endpoint = remaining.pop("endpoint")
+    region, endpoint = remaining.pop("region"), remaining.pop("endpoint")
+    if isinstance(region, DefaultRegion) and not endpoint:
+        raise NativeBackendError("no region was given, and Polars does not look up that of the bucket")
+    options = {"aws_region": region}
     if "@" in endpoint:
         raise NativeBackendError("Polars' errors would show the user and password of the endpoint")
     if endpoint:

@@ -91,7 +91,7 @@ class Call:
         self.size = size
         self.sent = sent
         self.once = once
-        self.generation = 0
+        self.generation = operators.generation()
         self.renewed = False
         self.begun = 0.0
         self.spent = 0.0
@@ -227,25 +227,26 @@ class Call:
 
     def _current(self) -> Generation:
         """Return the operators of an attempt, whose credentials `renews` needs to know."""
-        current = self.operators.generation()
-        self.generation = current.number
-        return current
+        self.generation = self.operators.generation()
+        return self.generation
 
     async def stateful_operator(self) -> AsyncOperator:
         """Return the operator that retries by itself, with valid credentials."""
         await self.operators.authorize_async()
         return self._current().stateful_operator
 
-    def renews(self, exc: Exception) -> bool:
-        """Whether an attempt failed as its credentials had expired, so that one with new ones may help.
+    def renews(self, exc: Exception) -> str:
+        """Return why another attempt with other operators may help: ``"region"``, ``"expired"``; else "".
 
-        The next call gets new ones, or waits for them.
+        The next attempt, or the next call, waits for new credentials.
         """
+        if self.operators.move(exc, self.generation):
+            return "region"
         credentials = self.operators.credentials
         if credentials is None:
-            return False
+            return ""
         again, self.renewed = self.renewed, self.renewed or is_denial(exc)
-        return credentials.refuse(exc, self.generation, again=again)
+        return "expired" if credentials.refuse(exc, self.generation.number, again=again) else ""
 
     async def step_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a step of something that has a state, within the timeout; it is not repeated here."""
@@ -282,7 +283,7 @@ class Call:
 
     def begin_again(self) -> None:
         """Start the timeout and the retries anew, for the next request of the call."""
-        self.retries = None
+        self.renewed, self.retries = False, None
         self.spent = 0.0
 
     async def _attempt(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -337,7 +338,7 @@ class Call:
             return None
         if self.record is not None:
             self.record.waited += delay
-            self.record.retried += ("expired" if renews else outcome,)
+            self.record.retried += (renews or outcome,)
         return delay
 
     async def _run_to_end(self, request: asyncio.Future[T]) -> T:

@@ -25,7 +25,7 @@ from . import local_disk
 from .call import Call
 from .listing_calls import ListingCalls
 from .paging import PAGE
-from .upload import AsyncUpload, Upload, open_upload
+from .upload import AsyncUpload, Upload, find_region, open_upload
 from .write_checks import check_empty, holds, lost_response, size_of, size_of_blocking
 
 __all__ = ["PAGE", "Connection"]
@@ -274,6 +274,7 @@ class Connection(ListingCalls):
 
     async def presign(self, key: str, verb: str, seconds: int, **options: Any) -> PresignedRequest:
         """Return a signed request; sends none itself. `verb`: OpenDAL's method, such as ``presign_read``."""
+        await find_region(self, key)
         with Call(self, "presign", key).in_task() as call:
             sign = getattr(AsyncOperator, verb)
             request: PresignedRequest = await call.step_async(

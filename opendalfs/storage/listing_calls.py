@@ -49,7 +49,7 @@ class ListingCalls(OperatorPair):
                     async for page in pages:
                         yield page
             except Exception as exc:
-                renews = call.renews(exc) and (can_continue if paging.pages else may_renew)
+                renews = bool(call.renews(exc)) and (can_continue if paging.pages else may_renew)
                 if not renews:
                     raise
         if not renews and (paging.ended or paging.last is None or not can_continue):

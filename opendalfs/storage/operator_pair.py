@@ -80,7 +80,7 @@ class OperatorPair:
 
         layer = None if limit is None else retry_layer(tuning)
         name = self.native.get(service.container or "", "")
-        self._generations = OperatorGenerations(build, layer, credentials, name)
+        self._generations = OperatorGenerations(build, layer, credentials, name, self.native.get("region"))
         self.capability = self._generations.newest().async_operator.capability()
 
     def generation(self) -> Generation:
@@ -106,6 +106,19 @@ class OperatorPair:
     def credentials(self) -> LiveCredentials | None:
         """Those of a credential provider; None if the options hold all that is needed."""
         return self._generations.credentials
+
+    @property
+    def assumes_region(self) -> bool:
+        """Whether the bucket may be in another region, which a first request will show."""
+        return self._generations.assumes_region and "endpoint" not in self.native
+
+    def keep_region(self) -> None:
+        """Assume no longer that the bucket may be in another region."""
+        self._generations.assumes_region = False
+
+    def move(self, exc: Exception, used: Generation) -> bool:
+        """Whether a request failed as its bucket is in another region; further requests go there."""
+        return self._generations.move(str(exc), used)
 
     @property
     def authorized(self) -> bool:
@@ -191,7 +204,7 @@ class OperatorPair:
             where=self.where,
             secrets=self.secrets,
             pinned=pinned,
-            region=self.native.get("region"),
+            region=self._generations.region,
             silent=self.service.silent,
             report=self._credential_report,
         )

@@ -80,7 +80,7 @@ def connect(
     process.check_fork()
     if service.whole_values:
         tuning = replace(tuning, read_chunk=_UNDIVIDED, max_gap=_UNDIVIDED)
-    key = (*_key(service, native), tuning, container, provider)
+    key = (*_key(service, native), type(native.get("region")), tuning, container, provider)
     with _lock:
         found = _connections.get(key)
         if found is None:

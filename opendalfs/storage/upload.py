@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from opendal import AsyncOperator
 from opendal.file import AsyncFile
 
 from opendalfs.runtime.tasks import run
@@ -12,11 +14,20 @@ from .call import Call
 from .operator_pair import OperatorPair
 from .write_checks import lost_response
 
-__all__ = ["AsyncUpload", "Upload", "open_upload"]
+__all__ = ["AsyncUpload", "Upload", "find_region", "open_upload"]
+
+
+async def find_region(operators: OperatorPair, key: str) -> None:
+    """Look up the region of a bucket, where none is given, before what cannot be sent again."""
+    if operators.assumes_region:
+        with suppress(OSError), Call(operators, "stat", key).in_task() as call:
+            await call.run_async(AsyncOperator.stat, key)
+        operators.keep_region()
 
 
 async def open_upload(operators: OperatorPair, key: str, **options: Any) -> AsyncUpload:
     """Start a multipart upload from a coroutine."""
+    await find_region(operators, key)
     with Call(operators, "write", key).in_task() as call:
         operator = await call.stateful_operator()
         file = await call.step_async(operator.open, key, "wb", **options)
