@@ -1,4 +1,4 @@
-"""Two clients with cached listings against a model, on three kinds of storage."""
+"""Two clients with cached listings against a model, on three kinds of storage; a third one on S3."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import opendalfs
 from opendalfs.testing import S3Server
 from tests.effort import effort
 from tests.models.base import Storage
+from tests.models.behind import ChangesBehind
 from tests.models.machine import FilesystemMachine
 
 SMALL = {
@@ -35,14 +36,15 @@ def test_two_clients_of_a_local_service(service: str, tmp_path: Path) -> None:
     run_state_machine_as_test(Machine, settings=effort(10, steps=30))
 
 
-def test_two_clients_of_s3(s3_server: S3Server, prefix: str) -> None:
+def test_two_clients_of_s3_and_one_of_another_library(s3_server: S3Server, prefix: str) -> None:
     options = {**SMALL, **s3_server.options, "read_chunk": 64, "block_size": 32}
 
-    class Machine(FilesystemMachine):
+    class Machine(FilesystemMachine, ChangesBehind):
         always_verify = False
+        raw = s3_server.client
 
         @staticmethod
         def make_storage() -> Storage:
             return Storage("filer", lambda: opendalfs.filesystem("s3", **options), prefix)
 
-    run_state_machine_as_test(Machine, settings=effort(3, steps=25))
+    run_state_machine_as_test(Machine, settings=effort(4, steps=30))
