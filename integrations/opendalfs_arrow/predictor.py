@@ -106,7 +106,9 @@ class ColumnPredictor:
         advanced = group > self._furthest_group
         if advanced:
             self._furthest_group = group
-            self.passed = footer.starts[max(group - _BEHIND, 0)]
+            # A call that reads all rows passes nothing: its threads may be far apart.
+            if self._call_hint is None or not self._call_hint.reads_all_rows(footer.names):
+                self.passed = footer.starts[max(group - _BEHIND, 0)]
             self._resize_window()
         return plans + self._in_window(footer, group) if new or advanced else plans
 
