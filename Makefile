@@ -12,6 +12,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 READY := $(VENV)/.ready
+SERVERS := PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -43,10 +44,13 @@ crashes: $(READY) ## processes that are killed, interrupted, forked or exit in t
 soak: $(READY) ## threads and tasks for long, and objects of 2 GB: memory, open files and threads stay flat
 	@$(PY) -m pytest -n 0 -m soak $(ARGS)
 
-services: $(READY) ## tests against servers of the operating system, which it installs as far as it can
+services: $(READY) ## tests on all servers, which it installs as far as it can; writes docs/services.md
 	@tests/install_servers.sh
-	@PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH" \
-		$(PY) -m pytest -n $(WORKERS) --dist loadfile -m services $(ARGS)
+	@$(SERVERS) $(PY) -m pytest -n $(WORKERS) --dist loadfile -m services --ignore tests/conformance $(ARGS)
+	@mkdir -p .cache && rm -f .cache/services.jsonl
+	@$(SERVERS) OPENDALFS_SERVICES=.cache/services.jsonl $(PY) -m pytest tests/conformance \
+		-n $(WORKERS) --dist loadgroup -m "services or not services" $(ARGS)
+	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.conformance.table .cache/services.jsonl; fi
 
 fuzz: $(READY) ## random changes against a model, and random input, for some minutes
 	@$(PY) -m pytest -n $(WORKERS) --hypothesis-profile=fuzz tests/models tests/fuzz $(ARGS)

@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Expect the failures of SeaweedFS, and leave the long suites of some targets to `-m services`."""
     for item in items:
         # This hook receives the items of all folders.
+        if item.nodeid.startswith("tests/conformance/") and isinstance(item, pytest.Function):
+            _group(item)
         suite = item.nodeid.startswith("tests/conformance/test_fsspec_suites.py::")
         if suite and isinstance(item, pytest.Function) and not TARGETS[item.callspec.params["target"]].suites:
             item.add_marker(pytest.mark.services)
@@ -52,6 +54,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     record(item, report)
     return report
+
+
+def _group(item: pytest.Function) -> None:
+    """Let one process run all tests of a target with ``--dist loadgroup``, as each has its own servers."""
+    target = item.callspec.params.get("target") if hasattr(item, "callspec") else None
+    if target is not None:
+        item.add_marker(pytest.mark.xdist_group(target))
 
 
 _PARAMS = [

@@ -84,7 +84,7 @@ def _reason(report: pytest.TestReport) -> str:
 
 
 def read_results(path: Path) -> dict[str, Counts]:
-    """Return the counts by target. A test may have been run again: its last outcome counts, and a failure."""
+    """Return the counts by target. Of a test that was run again, the last outcome counts."""
     lines: dict[str, dict[str, str]] = {}
     for text in path.read_text().splitlines():
         line = json.loads(text)

@@ -13,7 +13,7 @@ import pytest
 import opendalfs
 from opendalfs import OpendalFileSystem
 
-__all__ = ["TARGETS", "Place", "Target"]
+__all__ = ["HTTP", "TARGETS", "Place", "Target"]
 
 Lookup = Callable[[str], Any]
 """Returns a server by the name of its fixture, so that only servers in use are started."""
@@ -234,3 +234,7 @@ TARGETS = {
         Target("operator-fs", _bound_fs, suites=False),
     )
 }
+
+HTTP = {"http-nginx": "nginx_server", "http-wsgidav": "wsgidav_server"}
+"""Targets of the service ``http``, which only reads, and the fixture of the server of each: WebDAV writes
+the files."""

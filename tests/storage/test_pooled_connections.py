@@ -85,6 +85,30 @@ async def test_reads_after_a_gather_that_failed_are_right(service: tuple[str, di
     await read_right(fs)
 
 
+async def test_none_of_500_values_is_wrong_after_reads_that_failed_and_were_cancelled(
+    service: tuple[str, dict[str, Any]],
+) -> None:
+    """With memcached, a read returned the value of another key after a read of the same connection failed."""
+    fs = await filled(service)
+    keys = [f"many{i}" for i in range(500)]
+    values = {key: f"{key};".encode() * (50 + i) for i, key in enumerate(keys)}
+    await fs._pipe(values, batch_size=1 if service[0] == "mysql" else None)
+    wrong = []
+    for lap in range(5):
+        cancelled = [asyncio.ensure_future(fs._cat_file(key)) for key in keys[lap::5]]
+        failing = [asyncio.ensure_future(fs._cat_file(f"{key}-missing")) for key in keys[:20]]
+        # Requests are out and responses are not in yet.
+        await asyncio.sleep(0.002 * (lap + 1))
+        for task in cancelled:
+            task.cancel()
+        await asyncio.gather(*cancelled, *failing, return_exceptions=True)
+        found = await fs._cat(keys)
+        wrong += [key for key in keys if found[key] != values[key]]
+    blocking = dict(zip(keys, fs.cat_ranges(keys, None, None), strict=True))
+    wrong += [key for key in keys if blocking[key] != values[key]]
+    assert wrong == []
+
+
 async def test_a_cancelled_write_has_ended_when_its_cancellation_passes(
     service: tuple[str, dict[str, Any]],
 ) -> None:
