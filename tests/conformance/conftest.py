@@ -57,7 +57,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _group(item: pytest.Function) -> None:
-    """Let one process run all tests of a target with ``--dist loadgroup``, as each has its own servers."""
+    """Mark the tests of a target, so that ``--dist loadgroup`` runs them in one process, with one server."""
     target = item.callspec.params.get("target") if hasattr(item, "callspec") else None
     if target is not None:
         item.add_marker(pytest.mark.xdist_group(target))

@@ -21,7 +21,7 @@ BEGIN, END = "<!-- services: `make services` writes what stands from here -->\n\
 GRADES: Final = {
     "proved": "the tests pass on a real server, or on the real local store, in every run of CI",
     "emulated": "they pass on an emulator of the service, which may differ from it",
-    "untested": "no test of this project has seen a server of it",
+    "untested": "the suite has not run on any server of it",
 }
 
 
@@ -79,7 +79,7 @@ object, that a range is the requested one, that a listing is complete. Before yo
 read, overwrite and remove some objects there, compare the bytes, and pass `verify_writes=True`.
 """
 
-COUNTS = """
+COUNTS = """\
 ## Tests passed on each server
 
 A cell is *passed of all*; the tests that are not passed are skipped, for the reasons below. None has
@@ -89,6 +89,7 @@ failed unless the last column says so.
 SAFETY = """
 ## What each of them needs
 
+- **s3** is proved on SeaweedFS, not on Amazon's servers.
 - **mysql** (MySQL, MariaDB): the column of the keys needs a collation that distinguishes all keys, and
   can be listed: with the default one, `Case` and `case` are one key, and writing one replaces the other.
   The tests use `` `key` varchar(255) character set utf8mb4 collate uca1400_nopad_as_cs primary key,

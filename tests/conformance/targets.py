@@ -56,6 +56,15 @@ class Target:
     suites: bool = True
 
 
+_LACKS = {
+    "flat": "directories are real, not prefixes of keys",
+    "both": "a name cannot be a file and a directory at once",
+    "etags": "objects have no entity tags that pin a read",
+    "times": "objects have no time of the last write",
+}
+"""Why a test is skipped on a target that lacks a feature, by the name of its field."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A filesystem, and a path that no other test uses."""
@@ -80,7 +89,7 @@ class Place:
     def require_target(self, feature: str) -> None:
         """Skip the test where the target lacks a feature, by the name of its field."""
         if not getattr(self.target, feature):
-            pytest.skip(f"the target {self.target.name} has no {feature!r}")
+            pytest.skip(_LACKS[feature])
 
 
 def _memory(lookup: Lookup, tmp: Path) -> Opened:
