@@ -41,7 +41,7 @@ def test_the_page_and_the_readme_grade_each_service_once() -> None:
     listed = TEXT.partition("|---|---|---|\n")[2].partition("\n\n")[0].splitlines()
     graded = {row.split("|")[1].strip(" *"): row.split("|")[2].replace("`", "").split() for row in listed}
     assert list(graded) == list(GRADES)
-    assert Counter(name for names in graded.values() for name in names) == Counter(SERVICES)
+    assert Counter(name for names in graded.values() for name in names) == Counter(list(SERVICES))
     assert {name: of for of, names in graded.items() for name in names} == {s: grade(s) for s in SERVICES}
     assert README.read_text().partition(BEGIN)[2].partition(END)[0] == summary()
 
