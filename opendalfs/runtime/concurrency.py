@@ -149,6 +149,8 @@ class ConcurrencyLimit:
         """Halve the number of slots; calls in flight are not ended."""
         with self._lock:
             slots = self.reduced or self._limit
+            if slots == 1:
+                return
             self.reduced = (slots + 1) // 2
             self._free -= slots - self.reduced
             self._successes = 0
