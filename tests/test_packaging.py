@@ -146,9 +146,10 @@ def test_core_needs_fsspec_and_opendal_alone(info: dict[str, bytes]) -> None:
 
 
 def test_extras(info: dict[str, bytes]) -> None:
-    """One extra per engine, and `all` takes them together."""
+    """One extra per engine, which `all` takes together, and one per service for its credentials."""
     extras = message_from_bytes(info["METADATA"]).get_all("Provides-Extra", [])
-    assert set(extras) == {"arrow", "duckdb", "polars", "all", "testing", "test", "bench", "dev"}
+    engines, services = {"arrow", "duckdb", "polars", "all"}, {"memory", "s3", "gcs", "azure"}
+    assert set(extras) == {*engines, *services, "testing", "test", "bench", "dev"}
 
     with (ROOT / "pyproject.toml").open("rb") as file:
         declared = tomllib.load(file)["project"]["optional-dependencies"]

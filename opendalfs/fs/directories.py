@@ -39,9 +39,9 @@ async def directory_exists(connection: Connection, key: str) -> bool:
 async def is_directory_only(fs: BaseFileSystem, path: str, error: OSError) -> bool:
     """Whether a read failed because its path is a directory and not a file: services report that differently.
 
-    False, without a request, for errors of the network: another request would take as long again.
+    False, without a request, after a timeout: another request would take as long again.
     """
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    if isinstance(error, TimeoutError):
         return False
     connection, key = fs.locate(path)
     return not key or (not await fs._isfile(path, refresh=True) and await directory_exists(connection, key))

@@ -36,6 +36,7 @@ _LISTINGS = (
     "glob-list-{}-*",
     "glob, recursive-list-{}-*",
     "du-list-{}-*",
+    "walk-list-{}-always",
     "arrow(), a selector-list-{}-once",
 )
 
