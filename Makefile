@@ -2,6 +2,7 @@
 #   PYTHON=python3.13     the interpreter to make that environment with; a .venv made by another version is replaced
 #   ARGS="-k s3 -x"       more arguments for test, bench, bench-smoke and demo
 #   WORKERS=0             how many processes share the tests; 0 runs them in one
+#   REQUIRE_ALL=1         services fails if a server is missing
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
@@ -50,7 +51,7 @@ services: $(READY) ## tests on all servers, which it installs as far as it can; 
 	@mkdir -p .cache && rm -f .cache/services.jsonl
 	@$(SERVERS) OPENDALFS_SERVICES=.cache/services.jsonl $(PY) -m pytest tests/conformance \
 		-n $(WORKERS) --dist loadgroup -m "services or not services" $(ARGS)
-	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.conformance.table .cache/services.jsonl; fi
+	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.conformance.table .cache/services.jsonl $(if $(REQUIRE_ALL),--require-all); fi
 
 fuzz: $(READY) ## random changes against a model, and random input, for some minutes
 	@$(PY) -m pytest -n $(WORKERS) --hypothesis-profile=fuzz tests/models tests/fuzz $(ARGS)

@@ -29,13 +29,19 @@ missing() {
 
 packages=$(missing)
 if [ -n "$packages" ] && command -v apt-get >/dev/null; then
-    run=()
-    [ "$(id -u)" = 0 ] || run=(sudo -n)
     # No service is to start by itself: the tests start their own.
-    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-    # shellcheck disable=SC2086
-    { timeout 60 "${run[@]}" apt-get update -qq && timeout 240 "${run[@]}" apt-get install -qq --no-install-recommends $packages; } \
-        >/dev/null || echo "apt-get could not install all of: $(echo $packages)" >&2
+    apt=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq)
+    [ "$(id -u)" = 0 ] || apt=(sudo -n "${apt[@]}")
+    # A package that would replace an installed one stays out: mariadb-server would remove MySQL.
+    install() { timeout 240 "${apt[@]}" install --no-install-recommends --no-remove "$@" >/dev/null; }
+    if timeout 60 "${apt[@]}" update >/dev/null; then
+        # shellcheck disable=SC2086
+        install $packages || for package in $packages; do
+            install "$package" || echo "apt-get could not install $package; does it conflict with an installed one?" >&2
+        done
+    else
+        echo "apt-get could not install: $(echo $packages)" >&2
+    fi
 fi
 if has npm && ! [ -x .cache/azurite/node_modules/.bin/azurite-blob ]; then
     npm install --silent --no-fund --no-audit --prefix .cache/azurite azurite >/dev/null \

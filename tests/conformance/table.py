@@ -1,9 +1,13 @@
-"""Writes docs/services.md and the table of README.md: ``python -m tests.conformance.table RESULTS``."""
+"""Writes docs/services.md and the table of README.md: ``python -m tests.conformance.table RESULTS``.
+
+With ``--require-all`` it exits with 1 if a server is missing.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,7 +15,7 @@ from opendalfs.services import SERVICES
 
 from .results import GROUPS, Counts, read_results
 
-__all__ = ["GRADES", "PAGE", "README", "SERVERS", "grade", "missing", "render", "summary"]
+__all__ = ["GRADES", "PAGE", "README", "SERVERS", "grade", "main", "missing", "render", "summary"]
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "services.md"
@@ -21,7 +25,7 @@ BEGIN, END = "<!-- services: `make services` writes what stands from here -->\n\
 GRADES: Final = {
     "proved": "the tests pass on a real server, or on the real local store, in every run of CI",
     "emulated": "they pass on an emulator of the service, which may differ from it",
-    "untested": "the suite has not run on any server of it",
+    "untested": "the tests have not passed on any server of it",
 }
 
 
@@ -65,10 +69,8 @@ INTRODUCTION = """\
 
 Every service of OpenDAL can be used: `opendalfs.filesystem(name, ...)` does not ask for its grade. The
 grade says what is known about it. This page is generated from a run of the same tests on each server
-(`make services`).
+(`make services`), and so are the grades. CI runs it with `REQUIRE_ALL=1`: there a missing server is an error.
 
-| grade | services | meaning |
-|---|---|---|
 """
 
 UNTESTED = """
@@ -77,6 +79,14 @@ writes published and errors translated alike. What is not known is whether its s
 for it, do what opendalfs relies on: that a completed write is visible, that a failed one leaves the old
 object, that a range is the requested one, that a listing is complete. Before you rely on it, write, list,
 read, overwrite and remove some objects there, compare the bytes, and pass `verify_writes=True`.
+"""
+
+LIMITS = """
+Some services pass only the tests of what OpenDAL can do there:
+
+- no listings: {unlisted}
+- no empty files: {never_empty}
+- only reads: `http`
 """
 
 COUNTS = """\
@@ -107,28 +117,42 @@ SAFETY = """
 """
 
 
-def grade(service: str) -> str:
-    """Return the grade of a service."""
-    shown = [server for server in SERVERS.values() if server.service == service]
-    if not shown:
+def grade(service: str, results: Mapping[str, Counts]) -> str:
+    """Return the grade of a service by its servers on which tests have passed and none has failed."""
+    green = [
+        shown
+        for name, shown in SERVERS.items()
+        if shown.service == service and results[name].passed.total() and not results[name].failed.total()
+    ]
+    if not green:
         return "untested"
-    return "emulated" if all(server.emulated for server in shown) else "proved"
+    return "emulated" if all(server.emulated for server in green) else "proved"
 
 
-def _grades() -> Iterator[str]:
+def summary(results: Mapping[str, Counts]) -> str:
+    """Return the grades for the counts of all targets, as the page and README.md show them."""
+    lines = ["| grade | services | meaning |", "|---|---|---|"]
     for name, meaning in GRADES.items():
-        services = " ".join(f"`{service}`" for service in SERVICES if grade(service) == name)
-        yield f"| *{name}* | {services} | {meaning} |"
+        graded = [f"`{service}`" for service in SERVICES if grade(service, results) == name]
+        lines.append(f"| *{name}* | {' '.join(graded)} | {meaning} |")
+    unlisted, never_empty = (_skipping(results, why) for why in ("cannot list", "cannot write empty files"))
+    lines.append(LIMITS.format(unlisted=" ".join(unlisted), never_empty=" ".join(never_empty)))
+    return "\n".join(lines)
 
 
-def summary() -> str:
-    """Return the table of README.md."""
-    return "\n".join(["| grade | services | meaning |", "|---|---|---|", *_grades()]) + "\n"
+def _skipping(results: Mapping[str, Counts], why: str) -> list[str]:
+    """Return the services with a test that was skipped for a reason that ends with `why`."""
+    found = {
+        shown.service
+        for name, shown in SERVERS.items()
+        if any(reason.endswith(why) for reason in results[name].reasons)
+    }
+    return [f"`{service}`" for service in SERVICES if service in found]
 
 
 def render(results: Mapping[str, Counts]) -> str:
     """Return the page for the counts of all targets."""
-    lines = [INTRODUCTION + "\n".join(_grades()), UNTESTED, COUNTS]
+    lines = [INTRODUCTION + summary(results) + UNTESTED, COUNTS]
     lines += [*_counts(results), SAFETY, *_reasons(results)]
     return "\n".join(lines)
 
@@ -174,12 +198,22 @@ def _write(results: Mapping[str, Counts]) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"README.md has no lines {BEGIN.strip()!r} and {END.strip()!r}")
-    README.write_text(before + begin + summary() + end + after)
+    README.write_text(before + begin + summary(results) + end + after)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page and README.md if no server is missing, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.table")
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--require-all", action="store_true", help="exit with 1 if a server is missing")
+    parsed = parser.parse_args(arguments)
+    results = read_results(parsed.results)
+    if absent := missing(results):
+        print(f"docs/services.md stays as it is: no test has passed on {', '.join(absent)}")
+        return int(parsed.require_all)
+    _write(results)
+    return 0
 
 
 if __name__ == "__main__":
-    found = read_results(Path(sys.argv[1]))
-    if missing(found):
-        print(f"docs/services.md stays as it is: no test has passed on {', '.join(missing(found))}")
-    else:
-        _write(found)
+    sys.exit(main(sys.argv[1:]))

@@ -64,6 +64,14 @@ _LACKS = {
 }
 """Why a test is skipped on a target that lacks a feature, by the name of its field."""
 
+_CANNOT = {
+    "list": "cannot list",
+    "write_can_empty": "cannot write empty files",
+    "write_with_content_type": "stores no content type",
+    "write_with_if_not_exists": "has no conditional writes",
+}
+"""Why a test is skipped on a service that lacks a capability, by OpenDAL's name of it."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -84,7 +92,7 @@ class Place:
     def require(self, capability: str) -> None:
         """Skip the test where the service lacks a capability."""
         if not self.can(capability):
-            pytest.skip(f"the service {self.fs.service.scheme} has no {capability!r}")
+            pytest.skip(f"OpenDAL's {self.fs.service.scheme} {_CANNOT[capability]}")
 
     def require_target(self, feature: str) -> None:
         """Skip the test where the target lacks a feature, by the name of its field."""
