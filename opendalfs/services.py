@@ -90,6 +90,10 @@ class Service:
         Whether its client retries to connect until the timeout, and hides why it cannot.
     whole_values : bool
         Whether OpenDAL receives the whole value for any range of it, and returns the range.
+    signs : bool
+        Whether a URL that OpenDAL signs allows one method for one file. The capability flags do not say so.
+    signs_instead : str
+        What signs URLs of a service for which OpenDAL does not, for the error.
     """
 
     scheme: str
@@ -110,6 +114,8 @@ class Service:
     cancels: bool = True
     silent: bool = False
     whole_values: bool = False
+    signs: bool = False
+    signs_instead: str = ""
 
     @property
     def class_name(self) -> str:
@@ -142,6 +148,7 @@ class Service:
         return _config_options(self.scheme)
 
 
+_AZURE_SAS: Final = "generate_blob_sas() of azure-storage-blob"
 _AZURE: Final[Mapping[str, str]] = MappingProxyType({"anon": "skip_signature"})
 _KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -181,6 +188,7 @@ _ROWS: Final[tuple[Service, ...]] = (
         peers=_AZURE,
         default_endpoint="https://{account_name}.blob.core.windows.net",
         accounts=True,
+        signs_instead=_AZURE_SAS,
     ),
     Service(
         "azdls",
@@ -189,6 +197,7 @@ _ROWS: Final[tuple[Service, ...]] = (
         native=("abfs", "abfss", "adl"),
         default_endpoint="https://{account_name}.dfs.core.windows.net",
         accounts=True,
+        signs_instead=_AZURE_SAS,
     ),
     Service(
         "azfile",
@@ -196,10 +205,17 @@ _ROWS: Final[tuple[Service, ...]] = (
         "share_name",
         default_endpoint="https://{account_name}.file.core.windows.net",
         accounts=True,
+        signs_instead="generate_file_sas() of azure-storage-file-share",
     ),
-    Service("b2", _CONTAINER, "bucket", "bucket_id"),
+    Service(
+        "b2",
+        _CONTAINER,
+        "bucket",
+        "bucket_id",
+        signs_instead="the service s3 with the endpoint_url= of the bucket",
+    ),
     Service("cacache", locality=Locality.DISK, whole_values=True),
-    Service("cos", _CONTAINER, "bucket", native=("cosn",)),
+    Service("cos", _CONTAINER, "bucket", native=("cosn",), signs=True),
     Service("dashmap", locality=Locality.PROCESS),
     Service("dropbox"),
     # opendalfs:// would read as the package's own scheme.
@@ -219,6 +235,7 @@ _ROWS: Final[tuple[Service, ...]] = (
         "bucket",
         native=("gs",),
         peers=MappingProxyType({"endpoint_url": "endpoint", "anon": "skip_signature"}),
+        signs=True,
     ),
     Service("gcs-grpc", _CONTAINER, "bucket"),
     Service("gdrive"),
@@ -226,7 +243,7 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("gridfs", cancels=False, whole_values=True),
     Service("hdfs-native", _ENDPOINT, endpoint_scheme="hdfs", native=("hdfs",), appends=True),
     Service("hf", Form.HUB, native=("huggingface",)),
-    Service("http", _ENDPOINT, endpoint_scheme="http", secure=("https",), queries=True),
+    Service("http", _ENDPOINT, endpoint_scheme="http", secure=("https",), queries=True, signs=True),
     Service("ipfs", _ENDPOINT, endpoint_scheme="https"),
     Service("ipmfs", _ENDPOINT, endpoint_scheme="http"),
     Service("koofr", _ENDPOINT, endpoint_scheme="https"),
@@ -236,19 +253,19 @@ _ROWS: Final[tuple[Service, ...]] = (
     Service("moka", locality=Locality.PROCESS),
     Service("mongodb", cancels=False, whole_values=True),
     Service("mysql", cancels=False, silent=True, whole_values=True),
-    Service("obs", _CONTAINER, "bucket"),
+    Service("obs", _CONTAINER, "bucket", signs=True),
     Service("onedrive"),
-    Service("oss", _CONTAINER, "bucket", peers=_OSS),
+    Service("oss", _CONTAINER, "bucket", peers=_OSS, signs=True),
     Service("persy", locality=Locality.DISK, whole_values=True),
     Service("postgresql", native=("postgres",), cancels=False, silent=True, whole_values=True),
     Service("redb", locality=Locality.DISK, whole_values=True),
     Service("redis", _ENDPOINT, endpoint_scheme="redis", cancels=False, silent=True),
-    Service("s3", _CONTAINER, "bucket", native=("s3a", "s3n", "r2"), peers=_KEYS),
+    Service("s3", _CONTAINER, "bucket", native=("s3a", "s3n", "r2"), peers=_KEYS, signs=True),
     Service("seafile", _ENDPOINT, endpoint_scheme="https"),
     Service("sled", locality=Locality.DISK, whole_values=True),
     Service("sqlite", locality=Locality.DISK, whole_values=True),
-    Service("swift", _CONTAINER, "container", utf8_containers=True),
-    Service("tos", _CONTAINER, "bucket"),
+    Service("swift", _CONTAINER, "container", utf8_containers=True, signs=True),
+    Service("tos", _CONTAINER, "bucket", signs=True),
     Service("upyun", _CONTAINER, "bucket"),
     Service("vercel-artifacts"),
     Service("webdav", _ENDPOINT, endpoint_scheme="http", native=("dav",), secure=("webdavs", "davs")),

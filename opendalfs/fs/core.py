@@ -106,9 +106,9 @@ class OpendalFileSystem(ContentFileSystem):
         IsADirectoryError
             For a container.
         OptionError
-            For an option that the service or the method lacks.
+            For an option that the service or the method lacks, or that OpenDAL cannot sign.
         UnsupportedError
-            If the service signs no URLs for the method.
+            If the service signs no URLs for the method, or only URLs that allow more.
         ValueError
             For another method.
 

@@ -36,6 +36,9 @@ for services that do not sign them."""
 _AS_IT_IS: Final = re.compile(r"[A-Za-z0-9._~/-]+")
 """Keys whose URL is the key itself. OpenDAL does not percent-encode those that it signs for GCS."""
 
+_IF_MATCH_IS_SIGNED: Final = re.compile(r"SignedHeaders=[^&]*if-match")
+"""In a URL whose signature covers the header. Without it, a client could leave out the condition."""
+
 
 class SignedURL(str):
     """A URL with a signature: a str, with what a client must send besides.
@@ -79,23 +82,46 @@ async def sign(
         raise ValueError(f"method must be one of {', '.join(_VERBS)}, not {method!r}")
     if seconds < 1:
         raise ValueError(f"expiration must be at least 1 second, not {seconds!r}")
-    connection.require(verb, f"sign URLs for {method.upper()}")
-    if connection.service.accounts:
-        # OpenDAL appends the SAS token of the options, with all its rights and its own expiry.
-        raise UnsupportedError(
-            f"the service {connection.service.scheme} cannot sign URLs for {method.upper()}: use "
-            "generate_blob_sas() of azure-storage-blob"
-        )
+    _require_signatures(connection, verb, method.upper())
     connection, signed = _checked(connection, method.upper(), options)
-    if connection.service.scheme == "gcs" and not _AS_IT_IS.fullmatch(key):
+    root = connection.native.get("root", "")
+    if connection.service.scheme == "gcs" and not _AS_IT_IS.fullmatch(root + key):
         raise UnsupportedError(
             errno.ENOTSUP,
-            "Cannot sign this key for GCS: OpenDAL signs only ASCII letters, digits and ._~/-",
+            "Cannot sign this key for GCS: OpenDAL signs only A-Z a-z 0-9 ._~/- in root and key",
             redact(path),
         )
     request = await connection.presign(key, verb, seconds, **signed)
+    _check_signed(connection, signed, request.url, request.headers)
     headers = {name: value for name, value in request.headers.items() if name not in _NOT_SIGNED}
     return SignedURL(request.url, request.method, headers)
+
+
+def _require_signatures(connection: Connection, verb: str, method: str) -> None:
+    """Raise if the service signs no URLs for a method, or URLs that allow more than the method."""
+    service = connection.service
+    if service.signs:
+        connection.require(verb, f"sign URLs for {method}")
+        return
+    hint = f": use {service.signs_instead}" if service.signs_instead else ""
+    raise UnsupportedError(f"the service {service.scheme} cannot sign URLs for {method}{hint}")
+
+
+def _check_signed(
+    connection: Connection, options: Mapping[str, Any], url: str, headers: Mapping[str, str]
+) -> None:
+    """Raise if a signed request lacks an option of its write: OpenDAL leaves out some without an error."""
+    for name, value in options.items():
+        if name == "user_metadata":
+            # Each service has its own prefix, such as x-amz-meta-.
+            kept = all(any(header.endswith(f"-meta-{key.lower()}") for header in headers) for key in value)
+        elif name == "if_match":
+            kept = _IF_MATCH_IS_SIGNED.search(url) is not None
+        else:
+            kept = name.replace("_", "-") in headers
+        if not kept:
+            option = name.removeprefix("user_")
+            raise OptionError(f"the service {connection.service.scheme} cannot sign {option}: leave it out")
 
 
 def _checked(

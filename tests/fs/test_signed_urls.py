@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import pickle
 import time
@@ -9,11 +12,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 import opendalfs
 from opendalfs import OptionError, SignedURL, UnsupportedError
+from opendalfs.services import SERVICES
 from opendalfs.testing import Moto, S3Server
 from tests.credentials.test_gcs import private_key, service_account
 
@@ -67,6 +72,16 @@ def test_a_url_signs_no_other_method(fs: Any, prefix: str) -> None:
     assert send(url, b"other", **{"Content-Type": "a/b"})[0] == 403
     assert send(SignedURL(fs.sign(path, method="PUT"), "DELETE"))[0] == 403
     assert fs.cat_file(path) == b"x"
+
+
+def test_a_url_signs_no_other_file(fs: Any, prefix: str) -> None:
+    fs.pipe({f"{prefix}/a": b"x", f"{prefix}/b": b"y"})
+    for method, data in (("GET", None), ("PUT", b"other"), ("DELETE", None)):
+        url = fs.sign(f"{prefix}/a", method=method)
+        other = SignedURL(url.replace(f"{prefix}/a?", f"{prefix}/b?"), method)
+        assert other != url
+        assert send(other, data, **({"Content-Type": "a/b"} if data else {}))[0] == 403
+    assert fs.cat_file(f"{prefix}/b") == b"y"
 
 
 def test_a_url_expires(fs: Any, prefix: str) -> None:
@@ -144,16 +159,96 @@ def test_what_cannot_be_signed_is_an_error(fs: Any, prefix: str) -> None:
         fs.sign(prefix.partition("/")[0], method="DELETE")
 
 
-# For Azure, OpenDAL would append the SAS token of the options, or one with all rights for an hour.
+SIGNING: dict[str, dict[str, Any]] = {
+    "s3": {"endpoint": "https://s3.test", "key": "k", "secret": "s", "region": "x"},
+    "oss": {"endpoint": "https://oss.test", "key": "k", "secret": "s"},
+    "cos": {"endpoint": "https://cos.test", "secret_id": "k", "secret_key": "s"},
+    "gcs": {},
+    "obs": {"endpoint": "https://obs.test", "access_key_id": "k", "secret_access_key": "s"},
+    "tos": {"endpoint": "https://tos.test", "access_key_id": "k", "secret_access_key": "s", "region": "x"},
+    "swift": {"endpoint": "https://swift.test/v1/a", "token": "t", "temp_url_key": "k"},
+}
+B2: dict[str, Any] = {"bucket_id": {"lake": "id"}, "application_key_id": "i", "application_key": "k"}
+WRITES: dict[str, Any] = {
+    "content_type": "text/x-test",
+    "content_disposition": "attachment",
+    "content_encoding": "gzip",
+    "cache_control": "no-store",
+    "metadata": {"Who": "me", "when": "now"},
+    "storage_class": "x-class",
+    "server_side_encryption": "aws:kms",
+    "acl": "publicRead",
+    "if_match": '"etag"',
+}
+# The others lack the option for any write.
+CANNOT_SIGN = {
+    ("gcs", "cache_control"),
+    ("tos", "if_match"),
+    *(("swift", f"content_{name}") for name in ("type", "disposition", "encoding")),
+    ("swift", "cache_control"),
+    ("swift", "metadata"),
+}
+
+
+def gcs_options(private_key: str, tmp_path: Path) -> dict[str, str]:
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(service_account("me", private_key)))
+    return {"token": str(file)}
+
+
+def test_the_services_that_sign_are_those_of_the_tests() -> None:
+    # `http` has public files, whose URL needs no signature.
+    assert {service.scheme for service in SERVICES.values() if service.signs} == {*SIGNING, "http"}
+
+
+@pytest.mark.parametrize("scheme", SIGNING)
+def test_each_option_of_a_signed_write_is_a_header_or_an_error(
+    scheme: str, private_key: str, tmp_path: Path
+) -> None:
+    options = gcs_options(private_key, tmp_path) if scheme == "gcs" else SIGNING[scheme]
+    fs: Any = opendalfs.filesystem(scheme, skip_instance_cache=True, **options)
+    errors: dict[str, str] = {}
+    for name, value in WRITES.items():
+        try:
+            url = fs.sign("lake/key", method="PUT", **{name: value})
+        except OptionError as exc:
+            errors[name] = str(exc)
+            continue
+        texts = set(value.values()) if name == "metadata" else {value}
+        if (scheme, name) == ("gcs", "acl"):
+            # OpenDAL translates it for the XML API of Google.
+            texts = {"public-read"}
+        assert set(url.headers.values()) == texts, (name, url.headers)
+    cannot = {name for name, text in errors.items() if f"the service {scheme} cannot sign {name}: " in text}
+    assert {(scheme, name) for name in cannot} == {pair for pair in CANNOT_SIGN if pair[0] == scheme}
+    for name in errors.keys() - cannot:
+        assert f"the service {scheme} takes no {name}" in errors[name]
+
+
+@pytest.mark.parametrize("key", ["a", "a b/ü+%.txt"])
+def test_swift_signs_what_its_documentation_says(key: str) -> None:
+    """The method, the end and the path, as they are (OpenStack, "TempURL middleware")."""
+    fs: Any = opendalfs.filesystem("swift", skip_instance_cache=True, **SIGNING["swift"])
+    query = parse_qs(urlsplit(fs.sign(f"lake/{key}", method="PUT")).query)
+    text = f"PUT\n{query['temp_url_expires'][0]}\n/v1/a/lake/{key}"
+    digest = base64.b64encode(hmac.digest(b"k", text.encode(), hashlib.sha256)).decode()
+    assert query["temp_url_sig"] == [f"sha256:{digest}"]
+
+
+# For Azure, OpenDAL would append the SAS token of the options, or one with all rights for an hour; for B2 it
+# would return tokens for the whole bucket, in the headers.
 @pytest.mark.parametrize(
     ("scheme", "options", "methods"),
     [
         ("memory", {}, "GET HEAD PUT DELETE"),
         ("azblob", {"account_name": "a", "account_key": "YQ=="}, "GET HEAD PUT DELETE"),
         ("azblob", {"account_name": "a", "sas_token": "sv=1&sig=x"}, "GET HEAD PUT DELETE"),
-        ("oss", {"endpoint": "https://oss.test", "key": "k", "secret": "s"}, "DELETE"),
-        ("cos", {"endpoint": "https://cos.test", "secret_id": "k", "secret_key": "s"}, "DELETE"),
+        ("b2", B2, "GET HEAD PUT DELETE"),
+        ("oss", SIGNING["oss"], "DELETE"),
+        ("cos", SIGNING["cos"], "DELETE"),
         ("gcs", {"anon": True}, "DELETE"),
+        ("swift", {"endpoint": "https://swift.test/v1/a", "token": "t"}, "GET HEAD PUT DELETE"),
+        ("http", {"endpoint": "https://http.test"}, "PUT DELETE"),
     ],
 )
 def test_a_method_that_the_service_does_not_sign_is_an_error(
@@ -165,6 +260,15 @@ def test_a_method_that_the_service_does_not_sign_is_an_error(
             fs.sign("lake/key", method=method)
 
 
+def test_the_error_names_what_signs_instead() -> None:
+    b2: Any = opendalfs.filesystem("b2", **B2)
+    with pytest.raises(UnsupportedError, match="for GET: use the service s3 with the endpoint_url="):
+        b2.sign("lake/key")
+    azure: Any = opendalfs.filesystem("azblob", account_name="a", account_key="YQ==")
+    with pytest.raises(UnsupportedError, match=r"for GET: use generate_blob_sas\(\) of azure-storage-blob"):
+        azure.sign("lake/key")
+
+
 def test_headers_that_the_client_sets_itself_are_left_out() -> None:
     oss = opendalfs.filesystem("oss", endpoint="https://oss.test", key="k", secret="s")
     assert oss.sign("lake/key", method="PUT", metadata={"a": "b"}).headers == {"x-oss-meta-a": "b"}
@@ -173,15 +277,20 @@ def test_headers_that_the_client_sets_itself_are_left_out() -> None:
 
 
 def test_gcs_signs_no_key_that_opendal_would_not_encode(private_key: str, tmp_path: Path) -> None:
-    file = tmp_path / "key.json"
-    file.write_text(json.dumps(service_account("me", private_key)))
-    fs = opendalfs.filesystem("gcs", token=str(file), skip_instance_cache=True)
+    options = gcs_options(private_key, tmp_path)
+    fs = opendalfs.filesystem("gcs", skip_instance_cache=True, **options)
     assert fs.sign("lake/a/k-1.txt", method="PUT").startswith(
         "https://storage.googleapis.com/lake/a/k-1.txt?"
     )
     for key in ("a b", "ü", "50%", "a%20b", "a+b", "a?b"):
         with pytest.raises(UnsupportedError, match="Cannot sign this key for GCS"):
             fs.sign(f"lake/{key}")
+        for credentials in (options, {"anon": True}):
+            below: Any = opendalfs.filesystem("gcs", root=key, skip_instance_cache=True, **credentials)
+            with pytest.raises(UnsupportedError, match="in root and key"):
+                below.url("lake/a")
+    plain = opendalfs.filesystem("gcs", anon=True, root="/r-1/", skip_instance_cache=True)
+    assert plain.url("lake/a") == "https://storage.googleapis.com/lake/r-1/a"
     with pytest.raises(PermissionError, match="Cannot sign without the key of a service account"):
         opendalfs.filesystem("gcs", token="ya29.token", skip_instance_cache=True).sign("lake/a")
 
