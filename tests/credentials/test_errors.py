@@ -1,4 +1,4 @@
-"""Errors of credentials name each place that was looked at, what was found there, and what mends it."""
+"""Errors of credentials name each place that was looked at, what was found there, and what to do."""
 
 from __future__ import annotations
 
