@@ -85,7 +85,7 @@ def test_blocking_methods_are_documented_by_their_coroutines() -> None:
 def test_few_public_names_are_added_to_those_of_fsspec(memory: OpendalFileSystem) -> None:
     added = {name for name in dir(memory) if not name.startswith("_")} - set(dir(AsyncFileSystem()))
     of_s3fs = {"getxattr", "metadata", "object_version_info", "url", "clear_multipart_uploads"}
-    options = {"endpoint", "native", "service", "tuning"}
+    options = {"endpoint", "native", "provider", "service", "tuning"}
     paths = {"check_server", "locate", "locate_for_writing", "reader"}
     caches = {"add_change_listener", "cached_info", "cached_version"}
     own = {"clear_uploads"}
