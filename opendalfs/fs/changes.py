@@ -6,7 +6,7 @@ import errno
 from functools import partial
 from typing import Any
 
-from opendalfs.errors import redact
+from opendalfs.errors import OptionError, redact
 from opendalfs.runtime.tasks import gather
 
 from .base import parent_directory
@@ -245,6 +245,8 @@ class ChangingFileSystem(LookupFileSystem):
         path2: Any,
         recursive: bool = False,
         maxdepth: int | None = None,
+        on_error: str | None = None,
+        batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Move files, and with `recursive` directories; by a rename if the service supports it.
@@ -258,6 +260,10 @@ class ChangingFileSystem(LookupFileSystem):
             Whether to move directories.
         maxdepth : int, optional
             Levels to go down; None for all.
+        on_error : {"raise"}, optional
+            A file that is gone by the time it is moved is an error.
+        batch_size : int, optional
+            Largest number of moves at a time.
 
         Raises
         ------
@@ -265,6 +271,8 @@ class ChangingFileSystem(LookupFileSystem):
             If nothing exists at a source.
         IsADirectoryError
             For a directory, unless `recursive`.
+        OptionError
+            For any other option; if a copy would lose what the service stores with a file.
         OSError
             If a directory would be moved into itself, or two files to one path. If a copy fails, its source
             stays.
@@ -280,9 +288,14 @@ class ChangingFileSystem(LookupFileSystem):
         >>> fs.find("mv")
         ['mv/b.txt']
         """
-        await move(self, as_paths(path1), as_paths(path2), recursive=recursive, maxdepth=maxdepth)
+        if on_error not in (None, "raise"):
+            raise OptionError(f"a move takes no on_error={on_error!r}: leave it out")
+        _refuse_options(kwargs)
+        source, target = as_paths(path1), as_paths(path2)
+        await move(self, source, target, recursive=recursive, maxdepth=maxdepth, limit=batch_size)
 
     async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+        _refuse_options(kwargs)
         if not await move_file(self, path1, path2, into_directory=True):
             raise not_recursive(path1, "mv")
 
@@ -353,3 +366,10 @@ class ChangingFileSystem(LookupFileSystem):
             As of `clear_uploads`.
         """
         return await self._clear_uploads(bucket, older_than=0.0)
+
+
+def _refuse_options(options: dict[str, Any]) -> None:
+    """Raise for options of a move: a rename could not apply them."""
+    if options:
+        names = ", ".join(options)
+        raise OptionError(f"a move takes no {names}: leave it out, or copy with it and remove the source")

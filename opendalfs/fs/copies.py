@@ -20,7 +20,7 @@ from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
-from opendalfs.write.options import copy_target, kept_in_parts, write_target
+from opendalfs.write.options import check_parts, copy_target, kept_in_parts, write_target
 from opendalfs.write.parts import part_ranges, part_size
 
 from .base import BaseFileSystem, parent_directory
@@ -44,6 +44,9 @@ _LARGEST_SERVER_COPY: Final = 5_000_000_000
 
 _KEPT: Final = ("content_type", "content_encoding", "content_disposition", "user_metadata")
 """What a copy through this process keeps, where the service of the target stores it."""
+
+_DEFAULT_TYPES: Final = ("application/octet-stream", "binary/octet-stream")
+"""Content types that services return for objects written without one."""
 
 _NOT_OF_SIZE: Final = (
     ConnectionError,
@@ -78,6 +81,11 @@ async def copy_object(
     through this process, a few parts at a time. If the copy fails, or the object changes meanwhile, the
     target keeps its previous content. The options are those of `copy_target` for a copy on the server, else
     those of `write_target`.
+
+    Raises
+    ------
+    OptionError
+        If an upload in parts would lose what the service stores with the object.
     """
     if source is target and source.can("copy"):
         source = target = copy_target(source, options)
@@ -114,8 +122,11 @@ async def _copy_parts(
     part = part_size(target, size, chunk=options.get("chunk"))
     for name in _KEPT:
         value = getattr(metadata, name)
-        if value and target.can(f"write_with_{name}") and (size <= part or kept_in_parts(target, name)):
+        lost = size > part and not kept_in_parts(target, name)
+        if value and target.can(f"write_with_{name}") and not (lost and value in _DEFAULT_TYPES):
             options.setdefault(name, value)
+    if size > part and target.can("write_can_multi"):
+        check_parts(target, options)
     if source.service.scheme == "ftp" and size <= part:
         # A read of a range leaves the FTP server's reply 226 unread, which the write may take for its own.
         parts = _read_whole(source, key)

@@ -80,8 +80,11 @@ async def move(
     recursive: bool = True,
     maxdepth: int | None = None,
     literal: bool = False,
+    limit: int | None = None,
 ) -> None:
     """Move files and, if `recursive`, directories with all that is below them, `maxdepth` levels deep.
+
+    `limit`: largest number of moves at a time; by default the filesystem's `batch_size`.
 
     Paths mean what they mean in fsspec: a source may be a pattern, and a target that is a directory takes in
     what is moved. If `literal` they are single names, as in pyarrow: a file replaces a file, a directory
@@ -120,7 +123,7 @@ async def move(
         jobs = await _plan_literal(fs, str(source), str(target))
     else:
         jobs = await plan_copies(fs, source, target, recursive, maxdepth, follow=False)
-    await _move_listed(fs, jobs)
+    await _move_listed(fs, jobs, limit or fs.batch_size)
 
 
 async def _move_literal_file(fs: BaseFileSystem, source: str, target: str) -> bool:
@@ -163,7 +166,7 @@ async def _rename_directory(fs: BaseFileSystem, source: str, target: str, litera
         fs.invalidate_cache(target)
 
 
-async def _move_listed(fs: BaseFileSystem, jobs: Sequence[CopyJob]) -> None:
+async def _move_listed(fs: BaseFileSystem, jobs: Sequence[CopyJob], limit: int) -> None:
     """Copy what was listed, then remove just that: what another writer adds meanwhile stays."""
     for job in jobs:
         if job.is_directory:
@@ -174,10 +177,10 @@ async def _move_listed(fs: BaseFileSystem, jobs: Sequence[CopyJob]) -> None:
     for job in jobs:
         connection, key = fs.locate(job.source)
         (links if connection.is_link(key) else rest).append(job)
-    await copy_listed(fs, rest, fs.batch_size, ignore_missing=False, directories=True)
+    await copy_listed(fs, rest, limit, ignore_missing=False, directories=True)
     for job in links:
         await move_file(fs, job.source, job.target, into_directory=True)
-    await remove_listed(fs, {job.source: job.info for job in rest}, fs.batch_size)
+    await remove_listed(fs, {job.source: job.info for job in rest}, limit)
 
 
 async def _without_unmoved(fs: BaseFileSystem, jobs: Sequence[CopyJob]) -> list[CopyJob]:

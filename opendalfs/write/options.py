@@ -105,7 +105,9 @@ def check_parts(connection: Connection, options: Mapping[str, Any]) -> None:
         if not kept_in_parts(connection, name):
             scheme, lost = connection.service.scheme, name.removeprefix("default_")
             raise OptionError(
-                f"an upload in parts to {scheme} would lose {lost}: pass a chunksize= larger than the object"
+                f"an upload in parts to {scheme} would lose {lost}: "
+                "pass a chunksize= larger than the object\n"
+                "Where no call takes a chunksize=, as in mv and pyarrow, pass write_chunk= to the filesystem."
             )
 
 
