@@ -95,6 +95,7 @@ class AsyncReadFile:
     async def close(self) -> None:
         """Close the file."""
         self.closed = True
+        self._pinned.release()
 
     async def __aenter__(self) -> Self:
         """Return the file."""

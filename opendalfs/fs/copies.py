@@ -13,7 +13,8 @@ from fsspec.utils import other_paths
 
 from opendalfs.errors import OptionError
 from opendalfs.listing.info import Info
-from opendalfs.read.async_reader import fetch
+from opendalfs.read.async_reader import fetch_pinned
+from opendalfs.read.plan import PinnedObject
 from opendalfs.read.ranges import Range
 from opendalfs.runtime.tasks import gather
 from opendalfs.services import Locality
@@ -131,7 +132,7 @@ async def _copy_parts(
         # A read of a range leaves the FTP server's reply 226 unread, which the write may take for its own.
         parts = _read_whole(source, key)
     else:
-        parts = _read_parts(source, key, part_ranges(size, part), version)
+        parts = _read_parts(PinnedObject(source, key, version, held=True), part_ranges(size, part))
     await put_parts(target, target_key, parts, size, **options)
 
 
@@ -139,11 +140,9 @@ async def _read_whole(source: Connection, key: str) -> AsyncIterator[bytes]:
     yield await source.read(key, 0, None)
 
 
-async def _read_parts(
-    source: Connection, key: str, ranges: Iterator[Range], version: Version
-) -> AsyncIterator[bytes]:
+async def _read_parts(pinned: PinnedObject, ranges: Iterator[Range]) -> AsyncIterator[bytes]:
     while some := list(islice(ranges, _COPY_PARTS)):
-        for data in await fetch(source, key, some, version):
+        for data in await fetch_pinned(pinned, some):
             yield data
 
 

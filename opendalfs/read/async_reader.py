@@ -53,13 +53,19 @@ async def fetch_part(pinned: PinnedObject, part: Range) -> bytes:
     """
     connection = pinned.connection
     if connection.service.whole_values:
-        value = pinned.value
-        if value is None:
-            value = await connection.read(pinned.key, 0, None)
-            pinned.keep(value)
-        return value[part.start : part.stop]
+        return (await _fetch_value(pinned))[part.start : part.stop]
     with pinned.reading():
         return await connection.read(pinned.key, part.start, part.size, **pinned.options)
+
+
+async def _fetch_value(pinned: PinnedObject) -> bytes:
+    """Return the whole object; coroutines that need it at the same time share one request."""
+    async with pinned.lock:
+        value = pinned.value
+        if value is None:
+            value = await pinned.connection.read(pinned.key, 0, None)
+            pinned.keep(value)
+    return value
 
 
 async def check_version(pinned: PinnedObject) -> None:

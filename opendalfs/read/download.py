@@ -14,7 +14,7 @@ from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import is_special_file, replace_file
 from opendalfs.storage.version import Version
 
-from .async_reader import check_version, fetch, fetch_part
+from .async_reader import check_version, fetch_part, fetch_pinned
 from .plan import PinnedObject
 from .ranges import Range, split
 
@@ -55,8 +55,9 @@ async def write_into(
     ChangedError
         If the object has another version; what was written before stays in the file.
     """
+    pinned = PinnedObject(connection, key, version, held=True)
     for window in split(Range(0, version.size), _WINDOW):
-        for data in await fetch(connection, key, [window], version):
+        for data in await fetch_pinned(pinned, [window]):
             file.write(data)
             progress(len(data))
 
@@ -88,7 +89,7 @@ async def download(
             await write_into(connection, key, version, special, progress)
         return
     with replace_file(target) as file:
-        await _write_parts(PinnedObject(connection, key, version), file.fileno(), progress)
+        await _write_parts(PinnedObject(connection, key, version, held=True), file.fileno(), progress)
 
 
 async def _write_parts(pinned: PinnedObject, file: int, progress: Callable[[int], Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 from collections.abc import Sequence
@@ -236,9 +237,14 @@ class PinnedObject:
         The version to read.
     shorter : bool
         Whether the size of the version may be less than that of the object, as the caller chose it.
+    held : bool
+        Whether a whole value is kept without memory of the budget too: where one operation reads all of it
+        in several steps, and must not mix two values.
 
     Attributes
     ----------
+    lock : asyncio.Lock
+        Held by a coroutine while it receives the whole value.
     options : dict of str to str
         Options of a read, which then fails if the object has another version.
     needs_stat : bool
@@ -247,20 +253,35 @@ class PinnedObject:
         The whole object, kept for further reads if the service transfers all of it for each range.
     """
 
-    __slots__ = ("_memory", "_shorter", "connection", "key", "needs_stat", "options", "value", "version")
+    __slots__ = (
+        "_held",
+        "_memory",
+        "_shorter",
+        "connection",
+        "key",
+        "lock",
+        "needs_stat",
+        "options",
+        "value",
+        "version",
+    )
 
-    def __init__(self, connection: Connection, key: str, version: Version, shorter: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, key: str, version: Version, shorter: bool = False, held: bool = False
+    ) -> None:
         self.connection = connection
         self.key = key
         self.version = version
         self.options = pin(connection, version)
         self.needs_stat = compares(connection, version)
         self.value: bytes | None = None
+        self.lock = asyncio.Lock()
         self._shorter = shorter
+        self._held = held
         self._memory = Reservation(VALUES)
 
     def keep(self, value: bytes) -> None:
-        """Keep the whole object, if the budget has memory for it.
+        """Keep the whole object, if the budget has memory for it or the object is `held`.
 
         Raises
         ------
@@ -270,8 +291,11 @@ class PinnedObject:
         missing = self.version.size - len(value)
         if missing > 0 or (missing < 0 and not self._shorter):
             raise changed(self.connection, self.key)
-        if self._memory.try_grow(len(value)):
-            self.value = value
+        if self._held:
+            self._memory.grow(len(value))
+        elif not self._memory.try_grow(len(value)):
+            return
+        self.value = value
 
     def release(self) -> None:
         """Release the memory of the value that is kept."""

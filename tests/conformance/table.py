@@ -110,7 +110,9 @@ SAFETY = """
 - **redis**, **memcached**, **postgresql**, **sqlite**, **redb**, **persy** and **cacache** have no
   listings in OpenDAL: `ls`, `find` and `rm(recursive=True)` raise an error that names the service.
 - **memcached, postgresql, mysql, mongodb, gridfs, sqlite, redb, sled, persy, cacache** transfer the whole
-  value for any range. A value is received once for a read of many ranges, and once for an open file.
+  value for any range. A value is received once for a read of many ranges, a download or a copy, and once
+  for an open file. Open files keep 256 MiB of values together: above that, each read of an open file
+  receives its value again, and two reads may be of two values. Read large values by `cat_file` or `get`.
 - **ftp** and most WebDAV servers have no usable entity tags, so a read of several requests is not pinned
   to one version there.
 - **azdls** and **azfile** are untested: Azurite emulates Blob Storage only.

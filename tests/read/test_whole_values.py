@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import opendalfs
 from opendalfs import ChangedError, OpendalFileSystem
+from opendalfs.fs.copies import copy_object
 from opendalfs.read import plan
 from opendalfs.read.async_reader import fetch
 from opendalfs.read.reader import Reader
@@ -109,6 +111,48 @@ def test_a_download_receives_the_value_once(fs: OpendalFileSystem, path: str, tm
     local = tmp_path / "local"
     assert reads(lambda: fs.get_file(path, str(local))) == (1, SIZE)
     assert local.read_bytes() == VALUE
+
+
+@pytest.mark.parametrize("limit", [256 << 20, 0])
+def test_a_copy_receives_the_value_once(
+    fs: OpendalFileSystem, path: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for some parts each, which might be those of two values."""
+    monkeypatch.setattr(plan.VALUES, "limit", limit)
+    held = plan.VALUES.held
+    target = opendalfs.MemoryFileSystem(write_chunk=50_000, skip_instance_cache=True)
+    copy = copy_object(*fs.locate(path), *target.locate("copies/value"))
+    assert reads(lambda: asyncio.run(copy)) == (1, 2 * SIZE)
+    assert target.cat_file("copies/value") == VALUE
+    assert plan.VALUES.held == held
+
+
+@pytest.mark.parametrize("limit", [256 << 20, 0])
+def test_a_download_to_a_file_like_object_receives_the_value_once(
+    fs: OpendalFileSystem, path: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan.VALUES, "limit", limit)
+    monkeypatch.setattr("opendalfs.read.download._WINDOW", 100_000)
+    held = plan.VALUES.held
+    written = io.BytesIO()
+    assert reads(lambda: fs.get_file(path, written)) == (1, SIZE)
+    assert written.getvalue() == VALUE
+    assert plan.VALUES.held == held
+
+
+def test_two_reads_at_once_of_an_open_file_of_coroutines_receive_the_value_once(
+    fs: OpendalFileSystem, path: str
+) -> None:
+    held = plan.VALUES.held
+
+    async def work() -> None:
+        async with await fs.open_async(path) as file:
+            found = await asyncio.gather(*(file.read(10) for _ in range(20)))
+            assert plan.VALUES.held == held + SIZE
+        assert set(found) <= {VALUE[i : i + 10] for i in range(0, 200, 10)}
+        assert plan.VALUES.held == held
+
+    assert reads(lambda: asyncio.run(work())) == (1, SIZE)
 
 
 def test_read_table_receives_the_value_once_for_each_time_that_pyarrow_opens_it(
