@@ -30,6 +30,12 @@ def write_options(connection: Connection, metadata: Mapping[Any, Any] | None) ->
     Returns
     -------
     dict
+
+    Notes
+    -----
+    pyarrow passes no size. Where OpenDAL loses metadata of an upload in parts, as for OSS and OBS, a write of
+    more than one part raises an OptionError: pass the filesystem a ``write_chunk=`` (bytes) above the size of
+    the file, which is then sent as one part.
     """
     options: dict[str, Any] = {}
     user_metadata: dict[str, str] = {}

@@ -10,7 +10,7 @@ from typing import Any
 from opendalfs.errors import redact
 from opendalfs.storage.connection import Connection
 from opendalfs.write import async_writer
-from opendalfs.write.options import kept_in_parts, write_target
+from opendalfs.write.options import kept_in_parts, with_default, write_target
 from opendalfs.write.parts import part_size
 
 from .base import BaseFileSystem
@@ -41,7 +41,7 @@ async def upload_file(
     connection, key = fs.locate_for_writing(target)
     guessed = mimetypes.guess_type(os.fspath(source))[0]
     if guessed and connection.can("write_with_content_type") and kept_in_parts(connection, "content_type"):
-        options.setdefault("content_type", options.pop("ContentType", guessed))
+        options = with_default(options, "content_type", guessed)
     connection, settings = await _settings(fs, connection, target, mode, options)
     size = os.path.getsize(source)
     callback.set_size(size)

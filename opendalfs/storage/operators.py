@@ -146,7 +146,7 @@ def with_options(connection: Connection, options: Mapping[str, str]) -> Connecti
     native = {**connection.native, **options}
     if connection.limit is not None:
         with _lock:
-            _limits.setdefault((*_key(service, native), tuning), connection.limit)
+            _limit_of(service, native, tuning, connection.limit)
     credentials = connection.credentials
     provider = None if credentials is None else credentials.provider
     return connect(service, native, tuning, container, provider)
@@ -227,11 +227,16 @@ def _koofr(endpoint: str = "", email: str = "", **options: str) -> opendal.Async
     return opendal.AsyncOperator.from_uri(f"koofr://{host}/{email}", **options)
 
 
-def _limit_of(service: Service, native: Mapping[str, str], tuning: Tuning) -> ConcurrencyLimit:
-    """Return the limit on calls in flight that all containers of a filesystem share."""
+def _limit_of(
+    service: Service, native: Mapping[str, str], tuning: Tuning, shared: ConcurrencyLimit | None = None
+) -> ConcurrencyLimit:
+    """Return the limit on calls in flight that all containers of a filesystem share.
+
+    `shared`: the limit to keep if there is none.
+    """
     key = (*_key(service, native), tuning)
     if key not in _limits:
-        _limits[key] = ConcurrencyLimit(tuning.concurrency)
+        _limits[key] = shared or ConcurrencyLimit(tuning.concurrency)
         while len(_limits) > _MAX_CONNECTIONS:
             _limits.popitem(last=False)
     return _limits[key]

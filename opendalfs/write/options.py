@@ -10,7 +10,15 @@ from opendalfs.errors import OptionError
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.operators import with_options
 
-__all__ = ["PARTS_IN_FLIGHT", "check_parts", "copy_target", "kept_in_parts", "write_options", "write_target"]
+__all__ = [
+    "PARTS_IN_FLIGHT",
+    "check_parts",
+    "copy_target",
+    "kept_in_parts",
+    "with_default",
+    "write_options",
+    "write_target",
+]
 
 PARTS_IN_FLIGHT: Final = 8
 """Parts of one object in flight by default. With parts of 8 MiB that is 64 MiB of memory."""
@@ -73,7 +81,7 @@ _COPIED: Final = frozenset({"server_side_encryption", "server_side_encryption_aw
 
 
 _LOST_IN_PARTS: Final[Mapping[str, frozenset[str]]] = {
-    "gcs": frozenset({"default_storage_class"}),
+    "gcs": frozenset({"default_storage_class", "predefined_acl"}),
     "obs": frozenset({"cache_control", "user_metadata"}),
     "oss": frozenset({"user_metadata"}),
     "swift": frozenset({"cache_control", "content_disposition", "content_encoding", "content_type"}),
@@ -103,12 +111,34 @@ def check_parts(connection: Connection, options: Mapping[str, Any]) -> None:
     """
     for name in (*options, *connection.native):
         if not kept_in_parts(connection, name):
-            scheme, lost = connection.service.scheme, name.removeprefix("default_")
+            scheme = connection.service.scheme
+            lost = name.removeprefix("default_").removeprefix("predefined_")
             raise OptionError(
                 f"an upload in parts to {scheme} would lose {lost}: "
                 "pass a chunksize= larger than the object\n"
                 "Where no call takes a chunksize=, as in mv and pyarrow, pass write_chunk= to the filesystem."
             )
+
+
+def with_default(options: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """Return options of a write with a value for one that is not given.
+
+    Parameters
+    ----------
+    options : Mapping
+        Options as `write_target` takes them.
+    name : str
+        The option, by OpenDAL's name.
+    value : object
+        Its value where no name of it is given.
+
+    Returns
+    -------
+    dict
+    """
+    given = {**(options.get("fixed_key_metadata") or {}), **options}
+    known = any(_NAMES.get(one) == name and found is not None for one, found in given.items())
+    return dict(options) if known else {**options, name: value}
 
 
 def write_target(connection: Connection, options: Mapping[str, Any]) -> tuple[Connection, dict[str, Any]]:
@@ -133,10 +163,13 @@ def write_target(connection: Connection, options: Mapping[str, Any]) -> tuple[Co
     Raises
     ------
     OptionError
-        For an unknown option, an option that the service lacks, and a wrong value.
+        For an unknown option, an option that the service lacks, a wrong value, and two names of one option
+        with different values.
     """
-    given = {**(options.get("fixed_key_metadata") or {}), **options}
-    given.pop("fixed_key_metadata", None)
+    given = {name: value for name, value in options.items() if name != "fixed_key_metadata"}
+    for name, value in (options.get("fixed_key_metadata") or {}).items():
+        _check_same("fixed_key_metadata", value, name, given.get(name))
+        given.setdefault(name, value)
     rest = {name: value for name, value in given.items() if name not in _OPERATOR_NAMES}
     checked = write_options(connection, rest)
     own = _operator_options(connection, {k: v for k, v in given.items() if k not in rest})
@@ -177,6 +210,7 @@ def copy_target(connection: Connection, options: Mapping[str, Any]) -> Connectio
 def _operator_options(connection: Connection, options: Mapping[str, Any]) -> dict[str, str]:
     """Return options of one write in the names of the operator's options."""
     native: dict[str, str] = {}
+    given: dict[str, str] = {}
     names = _OPERATOR_OPTIONS.get(connection.service.scheme, {})
     for name, value in options.items():
         if value is None:
@@ -184,8 +218,26 @@ def _operator_options(connection: Connection, options: Mapping[str, Any]) -> dic
         known = names.get(_OPERATOR_NAMES[name])
         if known is None:
             raise _lacks(connection, _OPERATOR_NAMES[name])
+        _check_same(given.setdefault(known, name), native.get(known), name, value)
         native[known] = _string(name, value)
+    if "kms_key_id" in names and names["kms_key_id"] in native:
+        _check_encryption(connection, {**connection.native, **native}, names["server_side_encryption"])
     return native
+
+
+def _check_encryption(connection: Connection, native: Mapping[str, str], name: str) -> None:
+    """Raise for a key of KMS without an encryption that uses it: the server would refuse the request."""
+    if not native.get(name):
+        example = "server_side_encryption='aws:kms'" if connection.service.scheme == "s3" else f"{name}='KMS'"
+        raise OptionError(f"kms_key_id without an encryption: pass {example} too")
+
+
+def _check_same(first: str, value: Any, second: str, other: Any) -> None:
+    """Raise if two names of one option have different values, of which one would be dropped."""
+    if value is not None and other is not None and value != other:
+        raise OptionError(
+            f"{first} and {second} are the same option, with different values: pass one of them"
+        )
 
 
 def _lacks(connection: Connection, name: str) -> OptionError:
@@ -217,9 +269,11 @@ def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[st
     Raises
     ------
     OptionError
-        For an unknown option, an option that the service lacks, and a wrong value.
+        For an unknown option, an option that the service lacks, a wrong value, and two names of one option
+        with different values.
     """
     checked: dict[str, Any] = {}
+    given: dict[str, str] = {}
     for name, value in options.items():
         if name not in _NAMES and name not in _SIZES:
             known = ", ".join((*_NAMES, *_OPERATOR_NAMES, *_SIZES))
@@ -227,11 +281,15 @@ def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[st
         if value is None or (name in _BLOCK_SIZES and value is not False and value == 0):
             continue
         if name in _SIZES:
-            checked[_SIZES[name]] = _size(name, value)
+            native = _SIZES[name]
+            value = _size(name, value)
+            _check_same(given.setdefault(native, name), checked.get(native), name, value)
+            checked[native] = value
             continue
         native = _NAMES[name]
         if not connection.can(f"write_with_{native}"):
             raise _lacks(connection, native)
+        _check_same(given.setdefault(native, name), checked.get(native), name, value)
         checked[native] = _metadata(name, value) if native == "user_metadata" else _string(name, value)
     return checked
 

@@ -41,6 +41,7 @@ class Keys:
         self.blocked = threading.Event()
         self.blocked.set()
         self.issued = 0
+        self.issued_at: list[float] = []
         self.refused = 0
         self.failure: Exception | None = None
         self._uses: dict[str, int] = {}
@@ -54,6 +55,7 @@ class Keys:
             raise self.failure
         with self._lock:
             self.issued += 1
+            self.issued_at.append(time.time())
             token = f"hush-token-{self.issued}"
             end = None if self.lifetime is None else time.time() + self.lifetime
             self._uses[token] = 0

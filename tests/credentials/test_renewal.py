@@ -56,13 +56,19 @@ async def test_thirty_reads_of_coroutines_survive_three_expiries(
     assert (keys.issued, keys.refused) == (4, 3)
 
 
-def test_keys_are_renewed_before_they_expire(keys: Keys, front: ScriptedServer, path: str) -> None:
-    keys.most, keys.lifetime = 10**9, 1.5
+def test_keys_are_renewed_before_they_expire(
+    keys: Keys, front: ScriptedServer, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Due after 2 s, with 6 s left.
+    monkeypatch.setattr(credentials, "_MARGIN_RATIO", 0.75)
+    keys.most, keys.lifetime = 10**9, 8.0
     fs = opendalfs.S3FileSystem(**keys.options(front))
     while keys.issued < 2:
         assert fs.cat_file(path) == DATA
         time.sleep(0.02)
-    assert fs.cat_file(path) == DATA
+    first, second = keys.issued_at
+    assert second < first + keys.lifetime
+    assert keys.refused == 0
 
 
 def test_each_operation_survives_an_expiry(keys: Keys, front: ScriptedServer, prefix: str) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OptionError
+from opendalfs.storage import operators
 from opendalfs.testing import Moto, Request, Response, ScriptedServer
 from opendalfs.write.options import write_target
 
@@ -117,6 +119,17 @@ def test_requests_with_and_without_options_share_one_limit() -> None:
     assert write_target(plain, {"StorageClass": None})[0] is plain
 
 
+def test_limits_of_writes_with_options_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "_MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(operators, "_connections", OrderedDict())
+    monkeypatch.setattr(operators, "_limits", OrderedDict())
+    fs = opendalfs.filesystem("s3", region="x", anon=True, skip_instance_cache=True)
+    plain = fs.locate("lake/key")[0]
+    for i in range(9):
+        assert write_target(plain, {"StorageClass": f"CLASS-{i}"})[0].limit is plain.limit
+    assert len(operators._limits) == len(operators._connections) == 4
+
+
 # Other services
 
 
@@ -191,6 +204,20 @@ async def test_an_option_that_the_service_lacks_is_an_error_before_anything_is_s
         ({"metadata": "who=me"}, "invalid metadata: 'who=me'"),
         ({"Metadata": {"who": 1}}, r"invalid Metadata\['who'\]: 1"),
         ({"SSECustomerKey": "secret"}, "unknown option of a write: 'SSECustomerKey'"),
+        ({"kms_key_id": "a-key"}, "kms_key_id without an encryption: pass server_side_encryption='aws:kms'"),
+        ({"SSEKMSKeyId": "a-key"}, "kms_key_id without an encryption"),
+        ({"content_type": "a/b", "ContentType": "c/d"}, "content_type and ContentType are the same option"),
+        ({"metadata": {"a": "b"}, "user_metadata": {}}, "metadata and user_metadata are the same option"),
+        ({"chunksize": 1 << 20, "block_size": 2 << 20}, "chunksize and block_size are the same option"),
+        ({"acl": "private", "ACL": "public-read"}, "acl and ACL are the same option"),
+        (
+            {"content_type": "a/b", "fixed_key_metadata": {"ContentType": "c/d"}},
+            "content_type and ContentType are the same option",
+        ),
+        (
+            {"content_type": "a/b", "fixed_key_metadata": {"content_type": "c/d"}},
+            "fixed_key_metadata and content_type are the same option",
+        ),
     ],
 )
 def test_a_wrong_option_is_an_error(capture: ScriptedServer, options: dict[str, Any], says: str) -> None:
@@ -199,6 +226,41 @@ def test_a_wrong_option_is_an_error(capture: ScriptedServer, options: dict[str, 
         fs.pipe_file("lake/key", b"x", **options)
     assert "secret" not in str(caught.value)
     assert capture.requests == []
+
+
+def test_two_names_of_one_option_may_agree(capture: ScriptedServer) -> None:
+    fs = opendalfs.filesystem("s3", endpoint_url=capture.endpoint, anon=True, region="x")
+    options = {"content_type": "a/b", "ContentType": "a/b", "acl": None, "ACL": "private"}
+    fs.pipe_file("lake/key", b"x", block_size=None, chunksize=1 << 20, blocksize=0, **options)
+    headers = capture.requests[-1].headers
+    assert (headers["content-type"], headers["x-amz-acl"]) == ("a/b", "private")
+
+
+def test_a_key_of_kms_takes_the_encryption_of_the_filesystem(capture: ScriptedServer) -> None:
+    fs = opendalfs.filesystem(
+        "s3", endpoint_url=capture.endpoint, anon=True, region="x", server_side_encryption="aws:kms"
+    )
+    fs.pipe_file("lake/key", b"x", kms_key_id="a-key")
+    assert capture.requests[-1].headers["x-amz-server-side-encryption-aws-kms-key-id"] == "a-key"
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ({}, "text/csv"),
+        ({"content_type": None}, "text/csv"),
+        ({"fixed_key_metadata": {"content_type": "a/b"}}, "a/b"),
+        ({"fixed_key_metadata": {"ContentType": "a/b"}}, "a/b"),
+        ({"ContentType": "a/b"}, "a/b"),
+    ],
+)
+def test_a_content_type_is_guessed_only_if_none_is_given(
+    capture: ScriptedServer, tmp_path: Path, options: dict[str, Any], sent: str
+) -> None:
+    fs = opendalfs.filesystem("s3", endpoint_url=capture.endpoint, anon=True, region="x")
+    (tmp_path / "a.csv").write_bytes(b"1,2")
+    fs.put_file(str(tmp_path / "a.csv"), "lake/a", **options)
+    assert capture.requests[-1].headers["content-type"] == sent
 
 
 # Objects in parts
@@ -212,6 +274,8 @@ for scheme, options, writes in json.load(sys.stdin):
         for kind, size in (("whole", 3), ("parts", (5 << 20) + 1)):
             try:
                 parts = {"chunksize": 1} if kind == "parts" else {}
+                if name == "kms_key_id":
+                    parts["server_side_encryption"] = "aws:kms"
                 fs.pipe_file("lake/key", bytes(size), **parts, **{name: value})
             except opendalfs.OptionError as exc:
                 print(scheme, name, kind, str(exc).partition(":")[0], sep="|")
@@ -223,7 +287,9 @@ NAMES = (
     "cache_control",
     "metadata",
     "storage_class",
+    "server_side_encryption",
     "kms_key_id",
+    "acl",
 )
 SERVICES: dict[str, dict[str, Any]] = {
     "cos": {"endpoint": "http://cos.test", "secret_id": "k", "secret_key": "s"},
@@ -239,7 +305,7 @@ def test_no_option_is_lost_when_an_object_is_written_in_parts() -> None:
     """OpenDAL leaves out some options when it starts an upload; those are errors."""
 
     def respond(request: Request) -> Response | None:
-        if "uploadType=multipart" in request.target:
+        if "uploadType=" in request.target:
             return Response(200, {}, json.dumps({"name": "key", "size": "3"}).encode())
         return stored(request)
 
@@ -268,7 +334,7 @@ def test_no_option_is_lost_when_an_object_is_written_in_parts() -> None:
             accepted = {"whole", "parts"} - {kind for s, n, kind in refused if (s, n) == (scheme, name)}
             assert kinds == accepted, (scheme, name)
     assert {key[:2] for key, text in refused.items() if text.startswith("an upload in parts")} == {
-        ("gcs", "storage_class"),
+        *(("gcs", name) for name in ("acl", "storage_class")),
         *(("obs", name) for name in ("cache_control", "metadata")),
         ("oss", "metadata"),
         *(("swift", f"content_{name}") for name in ("disposition", "encoding", "type")),

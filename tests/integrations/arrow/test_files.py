@@ -9,8 +9,9 @@ import pytest
 from pyarrow.fs import FileType
 
 import opendalfs
+from opendalfs import OptionError
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.testing import S3Server
+from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 from tests.integrations.arrow.places import Place, put
 
 
@@ -131,6 +132,25 @@ class TestFiles:
         assert head["ContentType"] == "text/csv"
         assert head["CacheControl"] == "no-store"
         assert head["Metadata"] == {"origin": "a test"}
+
+    def test_metadata_that_parts_would_lose_names_the_option_of_the_filesystem(self) -> None:
+        def respond(request: Request) -> Response:
+            return Response(200, {"ETag": '"1"'})
+
+        with ScriptedServer(respond) as server:
+            options = {"endpoint": server.endpoint, "key": "k", "secret": "s", "addressing_style": "path"}
+            small, large = (opendalfs.arrow("oss", write_chunk=size << 20, **options) for size in (1, 4))
+            with (
+                pytest.raises(
+                    OptionError, match=r"would lose user_metadata: .*\n.*pyarrow, pass write_chunk="
+                ),
+                small.open_output_stream("lake/m", metadata={"origin": "a test"}) as out,
+            ):
+                out.write(bytes(3 << 20))
+            assert server.requests == []
+            with large.open_output_stream("lake/m", metadata={"origin": "a test"}) as out:
+                out.write(bytes(3 << 20))
+            assert server.requests[-1].headers["x-oss-meta-origin"] == "a test"
 
     def test_metadata_that_a_service_cannot_keep_is_left_out(self, tmp_path: Path) -> None:
         fs = opendalfs.arrow("fs")
