@@ -136,8 +136,8 @@ def with_default(options: Mapping[str, Any], name: str, value: Any) -> dict[str,
     -------
     dict
     """
-    given = {**(options.get("fixed_key_metadata") or {}), **options}
-    known = any(_NAMES.get(one) == name and found is not None for one, found in given.items())
+    given = [*options.items(), *(options.get("fixed_key_metadata") or {}).items()]
+    known = any(_NAMES.get(one) == name and found is not None for one, found in given)
     return dict(options) if known else {**options, name: value}
 
 
@@ -169,7 +169,8 @@ def write_target(connection: Connection, options: Mapping[str, Any]) -> tuple[Co
     given = {name: value for name, value in options.items() if name != "fixed_key_metadata"}
     for name, value in (options.get("fixed_key_metadata") or {}).items():
         _check_same("fixed_key_metadata", value, name, given.get(name))
-        given.setdefault(name, value)
+        if given.get(name) is None:
+            given[name] = value
     rest = {name: value for name, value in given.items() if name not in _OPERATOR_NAMES}
     checked = write_options(connection, rest)
     own = _operator_options(connection, {k: v for k, v in given.items() if k not in rest})
@@ -220,16 +221,14 @@ def _operator_options(connection: Connection, options: Mapping[str, Any]) -> dic
             raise _lacks(connection, _OPERATOR_NAMES[name])
         _check_same(given.setdefault(known, name), native.get(known), name, value)
         native[known] = _string(name, value)
-    if "kms_key_id" in names and names["kms_key_id"] in native:
-        _check_encryption(connection, {**connection.native, **native}, names["server_side_encryption"])
+    if names.get("kms_key_id") in native and not {**connection.native, **native}.get(
+        names["server_side_encryption"]
+    ):
+        # The server would refuse the request.
+        raise OptionError(
+            "kms_key_id without an encryption: pass server_side_encryption= too, such as 'aws:kms' on S3"
+        )
     return native
-
-
-def _check_encryption(connection: Connection, native: Mapping[str, str], name: str) -> None:
-    """Raise for a key of KMS without an encryption that uses it: the server would refuse the request."""
-    if not native.get(name):
-        example = "server_side_encryption='aws:kms'" if connection.service.scheme == "s3" else f"{name}='KMS'"
-        raise OptionError(f"kms_key_id without an encryption: pass {example} too")
 
 
 def _check_same(first: str, value: Any, second: str, other: Any) -> None:

@@ -204,7 +204,7 @@ async def test_an_option_that_the_service_lacks_is_an_error_before_anything_is_s
         ({"metadata": "who=me"}, "invalid metadata: 'who=me'"),
         ({"Metadata": {"who": 1}}, r"invalid Metadata\['who'\]: 1"),
         ({"SSECustomerKey": "secret"}, "unknown option of a write: 'SSECustomerKey'"),
-        ({"kms_key_id": "a-key"}, "kms_key_id without an encryption: pass server_side_encryption='aws:kms'"),
+        ({"kms_key_id": "a-key"}, "kms_key_id without an encryption: pass server_side_encryption= too"),
         ({"SSEKMSKeyId": "a-key"}, "kms_key_id without an encryption"),
         ({"content_type": "a/b", "ContentType": "c/d"}, "content_type and ContentType are the same option"),
         ({"metadata": {"a": "b"}, "user_metadata": {}}, "metadata and user_metadata are the same option"),
@@ -251,6 +251,7 @@ def test_a_key_of_kms_takes_the_encryption_of_the_filesystem(capture: ScriptedSe
         ({"content_type": None}, "text/csv"),
         ({"fixed_key_metadata": {"content_type": "a/b"}}, "a/b"),
         ({"fixed_key_metadata": {"ContentType": "a/b"}}, "a/b"),
+        ({"content_type": None, "fixed_key_metadata": {"content_type": "a/b"}}, "a/b"),
         ({"ContentType": "a/b"}, "a/b"),
     ],
 )
