@@ -17,7 +17,7 @@ import opendal.exceptions as native
 
 from .errors import ChangedError, NoContainerError, OptionError, RangeError, UnsupportedError, redact
 
-__all__ = ["kind_of", "other_region", "translate_error"]
+__all__ = ["kind_of", "other_region", "reason_of", "translate_error"]
 
 
 class _Rule(NamedTuple):
@@ -295,6 +295,11 @@ def translate_error(
     return error
 
 
+def reason_of(text: str) -> str:
+    """Return OpenDAL's text of an error without its context: the path and the URL may contain any word."""
+    return _CONTEXT.sub("", text)
+
+
 def other_region(text: str, region: str | None) -> str | None:
     """Return the region that a response names if requests were signed for another one; None for others."""
     if region is None or not _MOVED.search(text):
@@ -323,8 +328,7 @@ def _rule(kind: str, text: str, operation: str, pinned: bool) -> _Rule:
     if kind == "Unexpected" and _MEMCACHED_TOO_LARGE.search(text):
         return _TOO_LARGE
     if kind in ("Unexpected", "ConfigInvalid", "PermissionDenied"):
-        # The context contains the path and the URL, where any word may stand.
-        reason = _CONTEXT.sub("", text)
+        reason = reason_of(text)
         if operation == "read" and _RANGE_STATUS.search(text):
             return _RULES["RangeNotSatisfied"]
         for pattern, rule in _TEXTS:

@@ -79,6 +79,10 @@ class DelegationKey(NamedTuple):
     fields: tuple[str, ...]
     value: str
 
+    def __repr__(self) -> str:
+        """Return the account and the permissions, without the key."""
+        return f"{type(self).__name__}({self.account!r}, {self.permissions!r}, expires={self.expires})"
+
     def sign(self, container: str) -> str:
         """Return a shared access signature for a container."""
         end = self.fields[3]

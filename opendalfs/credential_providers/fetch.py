@@ -123,13 +123,10 @@ def fetch(
     """
     value = provider.source
     if not kits.is_kit(value):
-        if provider.kept is None or refused:
-            provider.kept = None
-            value = _call(value, wait)
-            if kits.is_kit(value):
-                provider.kept = value
-        else:
-            value = provider.kept
+        # Filesystems of other options may replace it meanwhile.
+        kept = None if refused else provider.kept
+        value = _call(value, wait) if kept is None else kept
+        provider.kept = value if kits.is_kit(value) else None
     if kits.is_kit(value):
         found = kits.credentials_of(value, service, native, wait, refused=refused)
         values, expires, check_after = found

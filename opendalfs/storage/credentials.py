@@ -13,14 +13,13 @@ import logging
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Final
 
 from opendalfs.credential_providers import CredentialProvider, Fetched, fetch
-from opendalfs.error_translation import kind_of
+from opendalfs.error_translation import kind_of, reason_of
 from opendalfs.errors import redact
 from opendalfs.options import secret_values
 from opendalfs.runtime import workers
@@ -39,14 +38,22 @@ _PAUSE: Final = 10.0
 _UNHELPFUL: Final = 60.0
 """Seconds without a renewal for denials of unknown reason, after new credentials were denied as well."""
 
-_KEPT: Final = 3
-"""Older credentials whose values are removed from texts: calls that still use them may fail."""
+_KEPT: Final = 4
+"""Credentials whose values are removed from texts: calls may still fail with older ones."""
 
-# Codes of S3, Azure and Google. A HEAD is denied without a body, and so without a code.
-_EXPIRED: Final = re.compile(
-    r"Expired|InvalidAuthenticationInfo|AuthenticationFailed|authError|UNAUTHENTICATED|"
-    r"InvalidToken|TokenRefreshRequired|response: Parts \{ status: 401\b"
+_MOST: Final = 4
+"""Calls of a provider at a time, all but the last of which have returned nothing in time."""
+
+# Codes of S3, Azure and Google, in a body or in the header of Azure.
+_CODES: Final = (
+    r"\w*Expired\w*|InvalidAuthenticationInfo|AuthenticationFailed|authError|UNAUTHENTICATED|"
+    r"InvalidToken|TokenRefreshRequired"
 )
+_EXPIRED: Final = re.compile(rf'(?:"|<Code>)(?:{_CODES})[\\"<]')
+_EXPIRED_HEADER: Final = re.compile(rf'"x-ms-error-code": "(?:{_CODES})"', re.I)
+_UNAUTHORIZED: Final = re.compile(r"response: Parts \{ status: 401\b")
+# A HEAD is denied without a body, and so without a code. OpenDAL copies on S3 with a HEAD, too.
+_OF_HEAD: Final = re.compile(r"^\w+ \(\w+\) at stat\b|[{\n]\s*service_operation: HeadObject\b")
 _DENIED: Final = re.compile(r"response: Parts \{ status: 403\b")
 _HEAD: Final = re.compile(r"response: Parts \{ status: 400\b")
 _CODE: Final = re.compile(r"<Code>|\bcode: \"[A-Z]|\"x-ms-error-code\"", re.I)
@@ -74,9 +81,33 @@ def is_denial(exc: BaseException) -> bool:
 
 def _says_expired(exc: BaseException) -> bool:
     text = str(exc)
-    return bool(_EXPIRED.search(text)) or (
-        _HEAD.search(text) is not None and _CODE.search(text) is None and "stat" in text
-    )
+    if _EXPIRED.search(reason_of(text)) or _EXPIRED_HEADER.search(text) or _UNAUTHORIZED.search(text):
+        return True
+    return bool(_HEAD.search(text) and _OF_HEAD.search(text) and not _CODE.search(text))
+
+
+class _Fetch(Future[BaseException | None]):
+    """A call of the provider; the result is its error, None after success.
+
+    Parameters
+    ----------
+    refused : bool
+        Whether the server had refused the last credentials when it began.
+
+    Attributes
+    ----------
+    begun : float
+        When it began, of the monotonic clock.
+    late : bool
+        Whether it has returned nothing in time, so that another one may start.
+    """
+
+    def __init__(self, refused: bool) -> None:
+        super().__init__()
+        self.set_running_or_notify_cancel()
+        self.begun = time.monotonic()
+        self.refused = refused
+        self.late = False
 
 
 class LiveCredentials:
@@ -104,8 +135,9 @@ class LiveCredentials:
         self.provider = provider
         self._lock = threading.Lock()
         self._fetched: Fetched | None = None
-        self._used: deque[tuple[str, ...]] = deque(maxlen=_KEPT)
-        self._future: Future[Exception | None] | None = None
+        self._used: dict[int, set[str]] = {}
+        self._fetches: list[_Fetch] = []
+        self._begun = 0.0
         self._due = 0.0
         self._refused = False
         self._unhelpful_until = 0.0
@@ -118,7 +150,8 @@ class LiveCredentials:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that no text may contain, the longest first."""
-        found = {value for values in list(self._used) for value in values}
+        with self._lock:
+            found = {value for values in self._used.values() for value in values}
         return tuple(sorted(found, key=len, reverse=True))
 
     def options(self, container: str) -> tuple[int, Mapping[str, str]]:
@@ -128,7 +161,11 @@ class LiveCredentials:
         if fetched is None:
             return number, placeholder(self.service)
         options = fetched.options(container)
-        self._used.append(secret_values(options) + fetched.secrets)
+        with self._lock:
+            # Signatures of Azure differ by container.
+            self._used.setdefault(number, set()).update(secret_values(options), fetched.secrets)
+            while len(self._used) > _KEPT:
+                del self._used[min(self._used)]
         return number, options
 
     def renew(self, seconds: float) -> None:
@@ -146,25 +183,29 @@ class LiveCredentials:
         TimeoutError
             If it takes longer.
         """
-        future = self._begin()
-        if future is None:
-            return
-        try:
-            workers.run(partial(future.result, seconds), seconds)
-        except TimeoutError:
-            raise self._late(seconds) from None
-        self._check(future)
+        ends = time.monotonic() + seconds
+        while (running := self._begin()) is not None:
+            left = max(0.0, ends - time.monotonic())
+            try:
+                workers.run(partial(running.result, left), left)
+            except TimeoutError:
+                raise self._late(running, seconds) from None
+            self._check(running)
+            if not self._refused:
+                return
 
     async def renew_async(self, seconds: float) -> None:
         """Do what `renew` does."""
-        future = self._begin()
-        if future is None:
-            return
-        try:
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), seconds)
-        except TimeoutError:
-            raise self._late(seconds) from None
-        self._check(future)
+        ends = time.monotonic() + seconds
+        while (running := self._begin()) is not None:
+            left = max(0.0, ends - time.monotonic())
+            try:
+                await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(running)), left)
+            except TimeoutError:
+                raise self._late(running, seconds) from None
+            self._check(running)
+            if not self._refused:
+                return
 
     def refuse(self, exc: Exception, number: int, *, again: bool) -> bool:
         """Whether to repeat a request that was denied, because it may have used expired credentials.
@@ -196,63 +237,87 @@ class LiveCredentials:
             self._refused, self._due = True, 0.0
             return True
 
-    def _begin(self) -> Future[Exception | None] | None:
+    def _begin(self) -> _Fetch | None:
         """Start a fetch unless one is running; return it if the caller must wait for it."""
         now = time.time()
         with self._lock:
             if now < self._due:
                 return None
-            future, starts = self._future, self._future is None
-            if future is None:
-                future = self._future = Future()
-                future.set_running_or_notify_cancel()
-            fetched = self._fetched
-            valid = fetched is not None and not self._refused and now < fetched.expires
+            starts = not self._fetches or self._fetches[-1].late
+            if starts:
+                self._fetches.append(_Fetch(self._refused))
+            newest = self._fetches[-1]
+            valid = self._valid(now)
         if starts:
-            workers.start(partial(self._fetch, future, self._refused))
-        return None if valid else future
+            try:
+                workers.start(partial(self._fetch, newest))
+            except BaseException as exc:
+                self._end(newest, None, exc)
+                raise
+        return None if valid else newest
 
-    def _fetch(self, future: Future[Exception | None], refused: bool) -> None:
-        error: Exception | None = None
+    def _valid(self, now: float) -> bool:
+        return self._fetched is not None and not self._refused and now < self._fetched.expires
+
+    def _fetch(self, running: _Fetch) -> None:
+        found: Fetched | None = None
+        error: BaseException | None = None
         try:
-            found = fetch(self.provider, self.service, self._native, run, refused=refused)
-            with self._lock:
-                self._install(found)
-                self._future = None
-        except Exception as exc:
+            found = fetch(self.provider, self.service, self._native, run, refused=running.refused)
+        except BaseException as exc:
+            # Also SystemExit: callers wait for the end of the call.
             error = exc
-            with self._lock:
-                fetched, now = self._fetched, time.time()
-                if fetched is not None and not self._refused and now < fetched.expires:
-                    self._due = min(now + _PAUSE, fetched.expires)
-                    _log.warning("%s: %s", self._failed(exc), redact(str(exc), self.secrets))
-                self._future = None
-        future.set_result(error)
+        self._end(running, found, error)
 
-    def _install(self, found: Fetched) -> None:
+    def _end(self, running: _Fetch, found: Fetched | None, error: BaseException | None) -> None:
+        """Install what a fetch has returned, and wake its callers."""
         now = time.time()
-        if self._fetched is None or not found.same_as(self._fetched):
+        with self._lock:
+            if running not in self._fetches:
+                return
+            self._fetches.remove(running)
+            if found is not None and running.begun >= self._begun:
+                # Of two fetches the one that began later has the newer credentials.
+                self._begun = running.begun
+                self._install(found, running.refused, now)
+            valid = self._valid(now)
+            if error is not None and self._fetched is not None and valid:
+                self._due = min(now + _PAUSE, self._fetched.expires)
+        if error is not None and valid:
+            _log.warning("%s: %s", self._failed(error), redact(str(error), self.secrets))
+        running.set_result(error)
+
+    def _install(self, found: Fetched, asked_again: bool, now: float) -> None:
+        same = self._fetched is not None and found.same_as(self._fetched)
+        if not same:
             self.number += 1
         self._fetched = found
+        if self._refused and same and not asked_again:
+            # They were refused while this fetch was running.
+            return
         self._refused = False
         left = found.expires - now
         self._due = found.expires - min(MARGIN, _MARGIN_RATIO * left) if left > 0 else now + 1.0
         if found.check_after is not None:
             self._due = min(self._due, now + found.check_after)
 
-    def _check(self, future: Future[Exception | None]) -> None:
-        exc = future.result()
+    def _check(self, ended: _Fetch) -> None:
+        exc = ended.result()
         if exc is None:
             return
+        # Without the exception itself: a traceback would show its text, such as a URL with a secret.
         text = redact(str(exc), self.secrets).partition("\n")[0]
         raise PermissionError(
             errno.EACCES, f"{self._failed(exc)}: check it\n{type(exc).__name__}: {text}"
-        ) from exc
+        ) from None
 
-    def _failed(self, exc: Exception) -> str:
+    def _failed(self, exc: BaseException) -> str:
         return f"The credential provider {self.provider.name} failed with {type(exc).__name__}"
 
-    def _late(self, seconds: float) -> TimeoutError:
+    def _late(self, running: _Fetch, seconds: float) -> TimeoutError:
+        """Return the error for a fetch that has returned nothing; a later call may start another one."""
+        with self._lock:
+            running.late |= len(self._fetches) < _MOST
         return TimeoutError(
             errno.ETIMEDOUT,
             f"The credential provider {self.provider.name} has returned nothing for {seconds:g} s: check it",

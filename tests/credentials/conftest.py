@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from opendalfs.testing import ScriptedServer
+import opendalfs
+from opendalfs.testing import S3Server, ScriptedServer
+from tests.credentials.expiring import Keys
 
 CREDENTIALS = """
 [default]
@@ -94,3 +97,22 @@ def files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     return tmp_path
+
+
+@pytest.fixture
+def keys(s3_server: S3Server) -> Keys:
+    return Keys(s3_server)
+
+
+@pytest.fixture
+def front(keys: Keys) -> Iterator[ScriptedServer]:
+    with ScriptedServer(keys.respond) as server:
+        yield server
+
+
+@pytest.fixture
+def path(s3_server: S3Server, prefix: str) -> str:
+    """Return the path of an object of 4 KiB."""
+    name = f"{prefix}/{uuid4().hex}"
+    opendalfs.filesystem("s3", **s3_server.options).pipe_file(name, bytes(range(256)) * 16)
+    return name

@@ -43,7 +43,7 @@ class Keys:
         self.issued = 0
         self.issued_at: list[float] = []
         self.refused = 0
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._uses: dict[str, int] = {}
         self._ends: dict[str, float] = {}
         self._lock = threading.Lock()

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from google.oauth2 import service_account
 
 import opendalfs
-from opendalfs import OptionError
 from opendalfs.testing import Moto, Request, Response, ScriptedServer
 
 UDK = base64.b64encode(b"hush-delegation-key").decode()
@@ -258,9 +257,8 @@ def test_a_session_of_an_assumed_role_reads(moto_server: Moto) -> None:
 
 
 def test_an_object_for_another_service_is_an_error(capture: ScriptedServer) -> None:
-    with pytest.raises(PermissionError, match="failed") as caught:
+    with pytest.raises(PermissionError, match="failed with OptionError") as caught:
         gcs(capture, boto3.Session("k", "s")).cat_file("lake/key")
-    assert isinstance(caught.value.__cause__, OptionError)
     assert "a Session has credentials of s3, not of gcs: pass another one" in str(caught.value)
 
 

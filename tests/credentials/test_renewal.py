@@ -6,7 +6,6 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -18,24 +17,6 @@ from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 from tests.credentials.expiring import Keys
 
 DATA = bytes(range(256)) * 16
-
-
-@pytest.fixture
-def keys(s3_server: S3Server) -> Keys:
-    return Keys(s3_server)
-
-
-@pytest.fixture
-def front(keys: Keys) -> Iterator[ScriptedServer]:
-    with ScriptedServer(keys.respond) as server:
-        yield server
-
-
-@pytest.fixture
-def path(s3_server: S3Server, prefix: str) -> str:
-    name = f"{prefix}/{uuid4().hex}"
-    opendalfs.filesystem("s3", **s3_server.options).pipe_file(name, DATA)
-    return name
 
 
 def test_thirty_reads_survive_three_expiries(keys: Keys, front: ScriptedServer, path: str) -> None:
@@ -139,50 +120,6 @@ def test_a_request_does_not_wait_for_a_renewal_before_the_expiry(
     keys.blocked.set()
     while keys.issued == 1:
         time.sleep(0.01)
-
-
-def test_a_provider_that_fails_does_no_harm_while_its_keys_are_valid(
-    keys: Keys,
-    front: ScriptedServer,
-    path: str,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(credentials, "_MARGIN_RATIO", 1.0)
-    keys.most, keys.lifetime = 10**9, 100.0
-    fs = opendalfs.S3FileSystem(**keys.options(front))
-    fs.cat_file(path)
-    keys.failure = RuntimeError("no network, token=hush-token-1")
-    assert fs.cat_file(path) == DATA
-    while not caplog.records:
-        time.sleep(0.01)
-    assert fs.cat_file(path) == DATA
-    assert "Keys failed with RuntimeError" in caplog.text
-    assert "hush" not in caplog.text
-
-
-def test_the_error_of_a_provider_names_it(keys: Keys, front: ScriptedServer, path: str) -> None:
-    fs = opendalfs.S3FileSystem(**keys.options(front))
-    fs.cat_file(path)
-    keys.expire()
-    keys.failure = ValueError("the vault is sealed")
-    for _ in range(2):
-        with pytest.raises(
-            PermissionError, match=r"provider tests\.credentials\.expiring\.Keys failed"
-        ) as caught:
-            fs.cat_file(path)
-        assert "ValueError: the vault is sealed" in str(caught.value)
-        assert isinstance(caught.value.__cause__, ValueError)
-    keys.failure = None
-    assert fs.cat_file(path) == DATA
-
-
-def test_a_provider_that_never_returns_is_a_timeout(keys: Keys, front: ScriptedServer, path: str) -> None:
-    keys.blocked.clear()
-    fs = opendalfs.S3FileSystem(**keys.options(front), timeout=0.5)
-    with pytest.raises(TimeoutError, match=r"Keys has returned nothing for 0\.5 s"):
-        fs.cat_file(path)
-    keys.blocked.set()
 
 
 def test_an_async_provider_may_keep_what_belongs_to_its_event_loop(
