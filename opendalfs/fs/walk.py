@@ -23,7 +23,7 @@ async def walk(
     **kwargs: Any,
 ) -> AsyncIterator[Any]:
     """Yield the names in each directory from a path on; see `LookupFileSystem._walk`."""
-    on_error = on_error or _raise_unless_missing
+    on_error = on_error or kwargs.get("_on_error") or _raise_unless_missing
     path = fs._strip_protocol(path)
     connection, key = fs.locate(path)
     if kwargs.get("_below") and connection.is_link(key):
@@ -32,7 +32,7 @@ async def walk(
     if maxdepth is None and once and path not in fs.dircache:
         await _cache_tree(fs, path, on_error)
     # fsspec passes these on to the walks of the directories below.
-    kwargs["_below"] = True
+    kwargs["_below"], kwargs["_on_error"] = True, on_error
     async for item in AsyncFileSystem._walk(fs, path, maxdepth, topdown, on_error, **kwargs):
         yield item
 
