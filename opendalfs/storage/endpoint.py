@@ -81,6 +81,11 @@ class Endpoint:
         self.limits: WeakSet[ConcurrencyLimit] = WeakSet()
         self._halved = float("-inf")
 
+    def add_limit(self, limit: ConcurrencyLimit) -> None:
+        """Add a limit that timeouts halve; from any thread."""
+        with _lock:
+            self.limits.add(limit)
+
     def record(
         self, operation: str, size: int, seconds: float, outcome: Outcome, whole: bool = False
     ) -> None:
@@ -90,7 +95,8 @@ class Endpoint:
         ----------
         operation : str
             ``"stat"``, ``"read"``, ``"write"``, ``"delete"``, ``"list"``, ``"copy"`` or ``"rename"``. A page
-            of a list, a part of an upload and a recursive removal count as one attempt each.
+            of a list, a part of an upload and a recursive removal count as one attempt each; a removal that
+            times out is not recorded.
         size : int
             Bytes of content that were read or written.
         seconds : float

@@ -168,7 +168,7 @@ def _connection(
         build = partial(_layered, service, options, tuning)
         limit, endpoint = _limit_of(service, native, tuning), endpoint_of(service, options)
         if endpoint is not None:
-            endpoint.limits.add(limit)
+            endpoint.add_limit(limit)
         credentials = None if provider is None else _credentials_of(service, options, provider)
         return Connection(
             service, options, tuning, container, build, limit, endpoint=endpoint, credentials=credentials

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import opendalfs
 from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.storage.endpoint import Endpoint
-from opendalfs.testing import object_headers
+from opendalfs.testing import Request, Response, ScriptedServer, object_headers
 from opendalfs_gateway.loop_thread import LoopThread
 
 CONTENT = b"x" * 100
@@ -22,6 +25,14 @@ RESPONSE = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items()).en
 
 MOST = 40
 """Requests in flight with which the server answers."""
+
+
+TWO_KEYS = (
+    b"<ListBucketResult><IsTruncated>false</IsTruncated>"
+    b"<Contents><Key>d/1</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>"
+    b"<Contents><Key>d/2</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>"
+    b"</ListBucketResult>"
+)
 
 
 class OverloadedServer:
@@ -123,7 +134,8 @@ def test_an_overloaded_server_gets_fewer_requests_at_a_time_until_all_has_arrive
 def test_a_timeout_halves_the_slots_once_for_all_requests_that_were_in_flight() -> None:
     endpoint = Endpoint("s3", "http://127.0.0.1:1")
     limits = [ConcurrencyLimit(100), ConcurrencyLimit(8)]
-    endpoint.limits.update(limits)
+    for limit in limits:
+        endpoint.add_limit(limit)
     for _ in range(50):
         endpoint.record("read", 0, 2.0, "timeout")
     assert [limit.reduced for limit in limits] == [50, 4]
@@ -132,3 +144,34 @@ def test_a_timeout_halves_the_slots_once_for_all_requests_that_were_in_flight() 
     assert [limit.reduced for limit in limits] == [25, 2]
     endpoint.record("read", 0, 0.0, "throttled")
     assert [limit.reduced for limit in limits] == [25, 2]
+
+
+def test_limits_may_be_added_while_timeouts_halve_them() -> None:
+    endpoint = Endpoint("s3", "http://127.0.0.1:1")
+    limits = [ConcurrencyLimit(8) for _ in range(2000)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            adding = pool.submit(lambda: [endpoint.add_limit(limit) for limit in limits])
+            while not adding.done():
+                endpoint.record("read", 0, 0.0, "timeout")
+            adding.result()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(endpoint.limits) == 2000
+
+
+def test_a_removal_that_takes_longer_than_the_timeout_halves_nothing() -> None:
+    def respond(request: Request) -> Response:
+        if request.method == "POST":
+            time.sleep(1)
+        return Response(200, body=TWO_KEYS if "list-type" in request.target else b"")
+
+    keys = {"key": "k", "secret": "s", "region": "us-east-1", "timeout": 0.5}
+    with ScriptedServer(respond) as server:
+        fs = opendalfs.S3FileSystem(skip_instance_cache=True, endpoint_url=server.endpoint, **keys)
+        with pytest.raises(TimeoutError):
+            fs.rm("b/d", recursive=True)
+    assert slots(fs) == 0
+    assert fs.locate("b/d")[0].endpoint.counts["timeout"] == 0
