@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
+from opendal import AsyncOperator
 from opendal.types import Entry
 
 from .call import Call
-from .lister import Lister, holds_entry
 from .operator_pair import OperatorPair
 from .paging import PAGE, Paging
 
@@ -28,42 +28,42 @@ class ListingCalls(OperatorPair):
     async def pages(self, key: str, **options: Any) -> AsyncGenerator[list[Entry], None]:
         """List below a key, a page at a time; a page that is not consumed is not fetched.
 
+        A page that is not the first may have fewer entries than `PAGE` when further ones follow.
+
         Raises
         ------
         OSError
             When the server returns the same page again and again.
         """
-        async with aclosing(self._pages(key, options)) as pages:
-            async for page in pages:
-                yield page
-
-    async def _pages(
-        self, key: str, options: dict[str, Any], may_renew: bool = True
-    ) -> AsyncGenerator[list[Entry], None]:
         paging = Paging(self.service, self.name(key.strip("/")), options, PAGE)
-        can_continue = self.capability.list_with_start_after
-        renews = False
-        with Call(self, "list", key).in_task() as call:
-            try:
-                async with aclosing(_split(call, paging, key, options)) as pages:
-                    async for page in pages:
-                        yield page
-            except Exception as exc:
-                renews = bool(call.renews(exc)) and (can_continue if paging.pages else may_renew)
-                if not renews:
-                    raise
-        if not renews and (paging.ended or paging.last is None or not can_continue):
-            return
-        # Credentials have expired, or the response for the next page may have been an error of status 200,
-        # which OpenDAL takes for the end.
-        after = {} if paging.last is None else {"start_after": paging.last}
-        may_renew = bool(paging.pages) or not renews
-        async with aclosing(self._pages(key, {**options, **after}, may_renew)) as rest:
-            async for page in rest:
-                fresh = paging.unseen(page)
-                if not fresh:
-                    return
-                yield fresh
+        after: dict[str, str] = {}
+        renewed = False
+        while True:
+            expired = False
+            with Call(self, "list", key).in_task() as call:
+                try:
+                    async with aclosing(_split(call, paging, key, {**options, **after})) as pages:
+                        async for page in pages:
+                            fresh = paging.unseen(page)
+                            if fresh or not paging.known:
+                                renewed = False
+                                yield fresh
+                except Exception as exc:
+                    call.renewed = renewed
+                    expired = renewed = bool(call.renews(exc))
+                    if not expired:
+                        raise
+            if expired:
+                # The order of the keys, and so what follows the last one, is unknown: list all of them.
+                after = {}
+            elif paging.last is not None and self.capability.list_with_start_after:
+                # The response for the next page may have been an error of status 200, which OpenDAL takes for
+                # the end.
+                after = {"start_after": paging.last}
+            else:
+                return
+            if not paging.begin_again() and not expired:
+                return
 
     async def page(self, key: str, **options: Any) -> list[Entry]:
         """List the first page below a key; a page of less than `PAGE` entries is the whole listing."""
@@ -83,7 +83,7 @@ class ListingCalls(OperatorPair):
     async def holds_any(self, key: str) -> bool:
         """Whether a directory or container holds anything; raises when the container is missing."""
         with Call(self, "list", key).in_task() as call:
-            return await call.run_async(holds_entry, key)
+            return await call.run_async(_holds_entry, key)
 
     async def remove_all(self, prefix: str) -> None:
         """Delete everything below a prefix, which must end in ``/`` or be empty."""
@@ -134,22 +134,36 @@ class ListingCalls(OperatorPair):
         call.count(0, requests=2)
 
 
+async def _holds_entry(operator: AsyncOperator, key: str) -> bool:
+    """Whether a list has any entry."""
+    async for _ in await operator.list(key, limit=1):
+        return True
+    return False
+
+
 async def _split(
     call: Call, paging: Paging, key: str, options: dict[str, Any]
 ) -> AsyncGenerator[list[Entry], None]:
     """List a page at a time."""
-    lister = Lister(call.operators, key, options, paging)
+    operator = await call.stateful_operator()
+    lister = await call.step_async(operator.list, key, **options)
     while True:
-        if lister.repeatable:
-            page = await call.run_async(lister.page)
-        else:
-            page = await call.request_async(lister.page, await call.stateful_operator())
+        page = await call.request_async(_next_page, lister, paging)
         if len(page) < paging.size:
             break
         call.count(0, requests=len(paging.pages))
         yield page
-        call.begin_again()
     if page or not paging.pages:
         paging.ended = True
         call.count(0, requests=len(paging.pages) + 1)
         yield page
+
+
+async def _next_page(lister: AsyncIterable[Entry], paging: Paging) -> list[Entry]:
+    """Return the next page; one with fewer entries than `paging.size` is the last."""
+    page: list[Entry] = []
+    async for entry in lister:
+        page.append(entry)
+        if len(page) == paging.next_check and paging.check(page):
+            break
+    return page

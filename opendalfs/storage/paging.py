@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 from opendal.types import Entry
@@ -24,7 +24,7 @@ _MIN_DISTINCT_RATIO: Final = 4
 
 
 class Paging:
-    """Splits one list into pages, and keeps them.
+    """Splits a list into pages, and keeps them.
 
     OpenDAL shows neither the end of a server's page nor the token of the next one. The list of a server that
     returns the same token each time would never end, and a server that returns an error of status 200 instead
@@ -49,14 +49,24 @@ class Paging:
         self.ended = False
         """Whether the last page was not full, so that there are no more."""
 
+        self.known: set[Hashable] = set()
+        """What is on the pages of earlier lists of the same keys: keys, or keys with their versions."""
+
         self.next_check = min(_FIRST_CHECK, size) if self.distinct else size
         self._name = name
-        self._paths: set[str] = set()
+        self._versions = bool(options.get("versions"))
 
     @property
     def last(self) -> str | None:
         """The last listed key, when the list ended on a full page and can be continued after it."""
-        return self.pages[-1][-1].path if self.pages and self.distinct else None
+        return self.pages[-1][-1].path if self.pages and self.distinct and not self.ended else None
+
+    def begin_again(self) -> bool:
+        """Prepare for another list of the same keys; return whether this one has contained new ones."""
+        before = len(self.known)
+        self.known.update(self._identity(entry) for page in self.pages for entry in page)
+        self.pages = []
+        return len(self.known) > before
 
     def check(self, page: list[Entry]) -> bool:
         """Check a page that has grown to `next_check` entries; return whether it is full.
@@ -88,10 +98,11 @@ class Paging:
             return len(paths) * _MIN_DISTINCT_RATIO >= len(page)
         return not paths <= {entry.path for entry in before}
 
-    def unseen(self, page: Sequence[Entry]) -> list[Entry]:
-        """Return the entries of a page that are on no earlier page."""
-        if not self._paths:
-            self._paths = {entry.path for kept in self.pages for entry in kept}
-        fresh = [entry for entry in page if entry.path not in self._paths]
-        self._paths.update(entry.path for entry in fresh)
-        return fresh
+    def unseen(self, page: list[Entry]) -> list[Entry]:
+        """Return the entries of a page that are on no page of an earlier list."""
+        if not self.known:
+            return page
+        return [entry for entry in page if self._identity(entry) not in self.known]
+
+    def _identity(self, entry: Entry) -> Hashable:
+        return (entry.path, entry.metadata.version) if self._versions else entry.path

@@ -1,9 +1,8 @@
 """Retries of single requests: whether one is repeated after an error, and after how long a delay.
 
 A request that can be sent again as a whole is retried here, so that each attempt has its own slot, its own
-place in the server's pace, and its own entry in the trace. So are pages of a list that `lister` can continue.
-OpenDAL's RetryLayer retries what has a state in OpenDAL: multipart uploads, recursive removals, other lists.
-Nothing is retried by both.
+place in the server's pace, and its own entry in the trace. OpenDAL's RetryLayer retries what has a state in
+OpenDAL: lists, multipart uploads and recursive removals. Nothing is retried by both.
 """
 
 from __future__ import annotations

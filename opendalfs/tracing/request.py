@@ -43,7 +43,8 @@ class Request:
     retried : tuple of str
         How each attempt ended that was repeated: ``"throttled"`` (the server asked for fewer requests),
         ``"timeout"``, ``"unreachable"`` (no connection, or a lost one) or ``"error"``. They count in
-        `requests`. OpenDAL's own retries, of multipart uploads and some lists, are not seen.
+        `requests`. OpenDAL's own retries, of lists, multipart uploads and recursive removals,
+        are not seen.
     waited : float
         Seconds of waits between attempts and for the pace of a server that refuses requests.
     pace : float

@@ -50,7 +50,7 @@ def proxy(server: Moto | S3Server) -> Iterator[FaultProxy]:
 
 
 def filesystem(proxy: FaultProxy, server: Any, **options: Any) -> Any:
-    quick = {"retry_min_delay": 0.001, "retry_max_delay": 0.002, "timeout": 3}
+    quick = {"retry_min_delay": 0.001, "retry_max_delay": 0.002, "timeout": 9, "io_timeout": 3}
     given = {**proxy.through(server.options), **quick, **options}
     return opendalfs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False, **given)
 
@@ -83,16 +83,3 @@ def test_a_list_is_complete_whatever_pages_fail(proxy: FaultProxy, server: Any, 
         assert [path.removeprefix(f"{root}/") for path in fs.find(root)] == NAMES
         assert [path.removeprefix(f"{root}/") for path in fs.ls(root, detail=False)] == children
         assert proxy.injected()
-
-
-@pytest.mark.parametrize("server", ["S3's order"], indirect=True)
-def test_a_trace_counts_each_request_for_a_page(proxy: FaultProxy, server: Any, root: str) -> None:
-    fs = filesystem(proxy, server)
-    here, key = fs.locate(root)
-    proxy.inject(Fault("list", "status-503", nth=2, times=3), Fault("list", "status-500", nth=7, times=1))
-    with opendalfs.trace() as trace:
-        run(here.list, f"{key}/", recursive=True)
-    (record,) = trace.records
-    assert record.retried == ("throttled",) * 3 + ("error",)
-    assert record.requests == proxy.requests()["list"] == 12
-    assert here.endpoint.pace.active

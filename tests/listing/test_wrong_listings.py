@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 from xml.sax.saxutils import escape
 
 import pytest
@@ -18,17 +19,21 @@ HTML = b"<!DOCTYPE html><html><body>The proxy has no answer</body></html>"
 
 
 def listing(keys: list[str], token: str | None = None) -> bytes:
-    """Write a page of ListObjectsV2."""
+    """Write a page of ListObjectsV2; a name that ends in a slash is a common prefix."""
+    prefixes = "".join(
+        f"<CommonPrefixes><Prefix>{escape(key)}</Prefix></CommonPrefixes>" for key in keys if key[-1] == "/"
+    )
     contents = "".join(
         f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
         f'<ETag>"{number:032x}"</ETag><Size>1</Size></Contents>'
         for number, key in enumerate(keys)
+        if key[-1] != "/"
     )
     more = "" if token is None else f"<NextContinuationToken>{token}</NextContinuationToken>"
     truncated = "false" if token is None else "true"
     return (
         "<?xml version='1.0'?><ListBucketResult><Name>lake</Name>"
-        f"<IsTruncated>{truncated}</IsTruncated>{more}{contents}</ListBucketResult>"
+        f"<IsTruncated>{truncated}</IsTruncated>{more}{contents}{prefixes}</ListBucketResult>"
     ).encode()
 
 
@@ -36,11 +41,16 @@ class Lists:
     """Answers ListObjectsV2 of some keys, with `wrong` in place of an answer where it returns one."""
 
     def __init__(
-        self, keys: list[str], wrong: Callable[[dict[str, str]], bytes | None], size: int = PAGE
+        self,
+        keys: list[str],
+        wrong: Callable[[dict[str, str]], bytes | Response | None],
+        size: int = PAGE,
+        inclusive: bool = False,
     ) -> None:
         self.keys = sorted(keys)
         self.wrong = wrong
         self.size = size
+        self.inclusive = inclusive
         self.honours_start_after = True
         self.asked = 0
 
@@ -51,19 +61,30 @@ class Lists:
         self.asked += 1
         wrong = self.wrong(query)
         if wrong is not None:
-            return Response(200, body=wrong)
-        after = query.get("continuation-token")
+            return wrong if isinstance(wrong, Response) else Response(200, body=wrong)
+        names = self.names(query)
+        after, find = query.get("continuation-token"), bisect.bisect_right
         if after is None and self.honours_start_after:
             after = query.get("start-after")
-        first = bisect.bisect_right(self.keys, after) if after is not None else 0
-        found = self.keys[first : first + self.size]
-        token = found[-1] if first + self.size < len(self.keys) else None
+            find = bisect.bisect_left if self.inclusive else find
+        first = find(names, after) if after is not None else 0
+        found = names[first : first + self.size]
+        token = found[-1] if first + self.size < len(names) else None
         return Response(200, body=listing(found, token))
 
+    def names(self, query: dict[str, str]) -> list[str]:
+        """Return what the pages contain in all, in order: keys, and common prefixes."""
+        if "delimiter" not in query:
+            return self.keys
+        start = len(query.get("prefix", ""))
+        ends = [key.find("/", start) + 1 or len(key) for key in self.keys]
+        return [*dict.fromkeys(key[:end] for key, end in zip(self.keys, ends, strict=True))]
 
-def filesystem(server: ScriptedServer) -> opendalfs.S3FileSystem:
-    options = {"key": "k", "secret": "s", "region": "us-east-1", "endpoint_url": server.endpoint}
-    return opendalfs.S3FileSystem(**options, use_listings_cache=False, retries=0, skip_instance_cache=True)
+
+def filesystem(server: ScriptedServer, **options: Any) -> opendalfs.S3FileSystem:
+    options = {"key": "k", "secret": "s", "retries": 0, **options}
+    options |= {"region": "us-east-1", "endpoint_url": server.endpoint}
+    return opendalfs.S3FileSystem(**options, use_listings_cache=False, skip_instance_cache=True)
 
 
 KEYS = [f"d/{number:05}" for number in range(2_500)]
@@ -89,6 +110,135 @@ def test_a_later_page_that_is_an_error_of_status_200_is_asked_again(body: bytes,
     assert lists.asked <= 6
 
 
+MIXED = [
+    *(f"d/a{number:04}" for number in range(900)),
+    *(f"d/b{number:04}{'/x' * (number % 2)}" for number in range(1_400)),
+]
+"""900 files, then 700 files and 700 directories by turns."""
+
+MIXED_NAMES = [f"lake/{name.removesuffix('/x')}" for name in MIXED]
+EXPIRED = b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>It has expired.</Message></Error>"
+
+
+REFUSAL = Response(400, body=EXPIRED)
+
+
+def refuse(*numbers: int, response: Response = REFUSAL) -> Callable[[dict[str, str]], Response | None]:
+    """Answer some requests, counted from 1, with an error: by default of expired credentials."""
+    requests: list[dict[str, str]] = []
+
+    def wrong(query: dict[str, str]) -> Response | None:
+        requests.append(query)
+        return response if len(requests) in numbers else None
+
+    return wrong
+
+
+@pytest.mark.parametrize("size", [100, 900, PAGE])
+def test_a_page_that_fails_among_directories_loses_no_entry(size: int) -> None:
+    # A page of the server holds its directories first, so that neither its keys nor ours are in order.
+    with ScriptedServer(lists := Lists(MIXED, refuse(3, response=Response(500)), size)) as server:
+        fs = filesystem(server, retries=3, retry_min_delay=0.001)
+        assert fs.ls("lake/d", detail=False) == MIXED_NAMES
+    assert lists.asked <= -(-len(MIXED) // size) + 1
+
+
+class Provider:
+    """Returns new credentials each time."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> tuple[dict[str, str], None]:
+        self.count += 1
+        return {"key": "k", "secret": "s", "token": f"t{self.count}"}, None
+
+
+def renewing(server: ScriptedServer, provider: Provider) -> opendalfs.S3FileSystem:
+    return filesystem(server, key=None, secret=None, credential_provider=provider)
+
+
+@pytest.mark.parametrize(("size", "later"), [(100, 14), (900, 4), (PAGE, 3)])
+@pytest.mark.parametrize("call", ["find", "ls"])
+def test_credentials_that_expire_within_a_list_lose_no_entry(call: str, size: int, later: int) -> None:
+    provider = Provider()
+    with ScriptedServer(Lists(MIXED, refuse(1, later), size)) as server:
+        fs = renewing(server, provider)
+        found = fs.ls("lake/d", detail=False) if call == "ls" else fs.find("lake/d")
+    assert found == (MIXED_NAMES if call == "ls" else [f"lake/{key}" for key in MIXED])
+    assert provider.count == 3
+
+
+def test_an_empty_list_that_was_refused_first_is_empty() -> None:
+    with ScriptedServer(Lists([], refuse(1))) as server:
+        assert renewing(server, Provider()).find("lake/d") == []
+
+
+def test_a_page_that_is_refused_with_all_credentials_is_an_error() -> None:
+    def second_page(query: dict[str, str]) -> Response | None:
+        return REFUSAL if "continuation-token" in query else None
+
+    provider = Provider()
+    server = ScriptedServer(lists := Lists(KEYS, second_page))
+    with server, pytest.raises(PermissionError, match="expired"):
+        renewing(server, provider).ls("lake/d")
+    assert provider.count == 2
+    assert lists.asked == 4
+
+
+class Versions:
+    """Answers ListObjectVersions of many versions of one key."""
+
+    def __init__(self, count: int, refused: int) -> None:
+        self.count = count
+        self.refused = refused
+        self.asked = 0
+
+    def __call__(self, request: Request) -> Response:
+        query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
+        self.asked += 1
+        if self.asked == self.refused:
+            return REFUSAL
+        first = int(query.get("version-id-marker", "-1")) + 1
+        numbers = range(first, min(first + PAGE, self.count))
+        found = "".join(
+            f"<Version><Key>d/k</Key><VersionId>{i}</VersionId><IsLatest>{str(i == 0).lower()}</IsLatest>"
+            "<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>'e'</ETag><Size>1</Size></Version>"
+            for i in numbers
+        )
+        more = f"<NextKeyMarker>d/k</NextKeyMarker><NextVersionIdMarker>{numbers[-1]}</NextVersionIdMarker>"
+        truncated = numbers.stop < self.count
+        body = (
+            f"<ListVersionsResult><Name>lake</Name><IsTruncated>{str(truncated).lower()}</IsTruncated>"
+            f"{more * truncated}{found}</ListVersionsResult>"
+        )
+        return Response(200, body=body.encode())
+
+
+def test_credentials_that_expire_within_a_list_of_versions_lose_none() -> None:
+    with ScriptedServer(versions := Versions(2_500, refused=2)) as server:
+        found = renewing(server, Provider()).object_version_info("lake/d/k")
+    assert sorted(int(version["VersionId"]) for version in found) == list(range(2_500))
+    assert versions.asked == 5
+
+
+def test_a_list_that_is_continued_passes_a_page_of_known_names() -> None:
+    failed: list[str] = []
+
+    def second_page_fails_once(query: dict[str, str]) -> bytes | None:
+        if "continuation-token" in query and not failed:
+            failed.append(query["continuation-token"])
+            return ERROR
+        return None
+
+    # Its first page ends with the file, which comes before the directories; GCS lists it once more.
+    keys = ["d/a", *(f"d/b{number:04}/x" for number in range(1_500))]
+    with ScriptedServer(Lists(keys, second_page_fails_once, inclusive=True)) as server:
+        found = filesystem(server).ls("lake/d", detail=False)
+    assert failed
+    assert found == [f"lake/{key.removesuffix('/x')}" for key in keys]
+
+
 @pytest.mark.parametrize("cached", [True, False])
 def test_walk_raises_the_error_of_a_listing_unless_it_is_told_to_omit_it(cached: bool) -> None:
     with ScriptedServer(lambda request: Response(403)) as server:
@@ -100,6 +250,35 @@ def test_walk_raises_the_error_of_a_listing_unless_it_is_told_to_omit_it(cached:
         errors: list[OSError] = []
         assert list(fs.walk("lake/d", on_error=errors.append)) == [("lake/d", [], [])]
         assert len(errors) == 1
+
+
+DENIED = "d/denied/"
+
+
+def deny(query: dict[str, str]) -> Response | None:
+    """Answer lists of one subdirectory with status 403; a recursive list of the whole is denied too."""
+    denied = query["prefix"] == f"{DENIED}" or "delimiter" not in query
+    return Response(403) if denied else None
+
+
+@pytest.mark.parametrize("topdown", [True, False])
+@pytest.mark.parametrize("maxdepth", [None, 5])
+def test_walk_treats_the_error_of_a_subdirectory_as_it_is_told(maxdepth: int | None, topdown: bool) -> None:
+    with ScriptedServer(Lists(["d/denied/x", "d/e/f/y", "d/z"], deny)) as server:
+        fs = filesystem(server)
+        how: dict[str, Any] = {"maxdepth": maxdepth, "topdown": topdown}
+        with pytest.raises(PermissionError):
+            list(fs.walk("lake/d", **how))
+        with pytest.raises(PermissionError):
+            list(fs.walk("lake/d", on_error="raise", **how))
+        rest = [("lake/d/e", ["f"], []), ("lake/d/e/f", [], ["y"])][:: 1 if topdown else -1]
+        below = [("lake/d/denied", [], []), *rest]
+        top = ("lake/d", ["denied", "e"], ["z"])
+        whole = [top, *below] if topdown else [*below, top]
+        assert list(fs.walk("lake/d", on_error="omit", **how)) == whole
+        errors: list[OSError] = []
+        assert list(fs.walk("lake/d", on_error=errors.append, **how)) == whole
+        assert [error.filename for error in errors] == ["lake/d/denied"]
 
 
 def never(query: dict[str, str]) -> bytes | None:
@@ -124,6 +303,14 @@ def test_a_server_that_does_not_know_start_after_is_not_listed_twice() -> None:
     with ScriptedServer(lists) as server:
         assert filesystem(server).ls("lake/d", detail=False) == [f"lake/{key}" for key in lists.keys]
     assert lists.asked <= 3 + 1
+
+
+def test_a_server_that_does_not_know_start_after_ends_a_list_whose_last_key_is_not_its_greatest() -> None:
+    lists = Lists(["d/a", *(f"d/b{number:04}/x" for number in range(PAGE - 1))], never)
+    lists.honours_start_after = False
+    with ScriptedServer(lists) as server:
+        assert len(filesystem(server).ls("lake/d")) == PAGE
+    assert lists.asked == 2
 
 
 @pytest.fixture(params=[1, 3, 400, PAGE])
