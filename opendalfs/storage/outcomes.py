@@ -18,6 +18,9 @@ _UNREACHABLE: Final = re.compile(
 )
 _THROTTLED: Final = frozenset({429, 503})
 
+_FTP_BUSY: Final = "Source:\n   Data connection is already open"
+"""Of OpenDAL's ftp, before it sends a command: a read has not yet ended on the pooled connection."""
+
 
 def outcome_of(exc: BaseException) -> Outcome:
     """Return how the attempt that raised an error ended.
@@ -48,4 +51,4 @@ def outcome_of(exc: BaseException) -> Outcome:
 
 def is_temporary(text: str) -> bool:
     """Whether another attempt may succeed, as OpenDAL's text of an error says."""
-    return "(temporary)" in text.partition("=>")[0][:200]
+    return "(temporary)" in text.partition("=>")[0][:200] or _FTP_BUSY in text

@@ -121,6 +121,17 @@ def test_many_copies_on_ftp_all_succeed(ftp: tuple[OpendalFileSystem, str]) -> N
     assert fs.cat_file(f"{root}/199") == b"2"
 
 
+def test_a_request_after_a_read_of_a_range_succeeds_on_ftp(ftp_server: Pyftpdlib) -> None:
+    name = uuid4().hex
+    for _ in range(25):
+        # A new pool has only the connection of the read.
+        fs = opendalfs.filesystem("ftp", skip_instance_cache=True, **ftp_server.options)
+        fs.pipe_file(f"{name}/file", b"0123456789")
+        for start, stop in ((8, 100), (2, 5), (0, 4)):
+            assert fs.cat_file(f"{name}/file", start, stop) == b"0123456789"[start:stop]
+            assert not fs.exists(f"{name}/missing", refresh=True)
+
+
 def test_listing_a_file_of_ftp_shows_the_file(ftp: tuple[OpendalFileSystem, str]) -> None:
     fs, root = ftp
     fs.pipe({f"{root}/file": b"1", f"{root}/same/same": b"12"})
