@@ -273,7 +273,10 @@ class Connection(ListingCalls):
             await call.run_async(AsyncOperator.create_dir, key)
 
     async def presign(self, key: str, verb: str, seconds: int, **options: Any) -> PresignedRequest:
-        """Return a signed request; sends none itself. `verb`: OpenDAL's method, such as ``presign_read``."""
+        """Return a signed request. `verb`: OpenDAL's method, such as ``presign_read``.
+
+        It sends no request, but for the first one of a bucket of S3 whose region is not known yet.
+        """
         await find_region(self, key)
         with Call(self, "presign", key).in_task() as call:
             sign = getattr(AsyncOperator, verb)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from opendal import AsyncOperator
@@ -19,10 +18,18 @@ __all__ = ["AsyncUpload", "Upload", "find_region", "open_upload"]
 
 async def find_region(operators: OperatorPair, key: str) -> None:
     """Look up the region of a bucket, where none is given, before what cannot be sent again."""
-    if operators.assumes_region:
-        with suppress(OSError), Call(operators, "stat", key).in_task() as call:
+    if not operators.assumes_region:
+        return
+    try:
+        with Call(operators, "stat", key).in_task() as call:
             await call.run_async(AsyncOperator.stat, key)
-        operators.keep_region()
+    except (FileNotFoundError, PermissionError) as exc:
+        if "response: Parts" not in str(exc.__cause__):
+            # Raised here, for want of credentials: the server may still name another region.
+            return
+    except OSError:
+        return
+    operators.keep_region()
 
 
 async def open_upload(operators: OperatorPair, key: str, **options: Any) -> AsyncUpload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OptionError
+from opendalfs.storage.upload import find_region
 from opendalfs.testing import Request, Response, ScriptedServer
 
 LIST = b"<ListBucketResult><Name>lake</Name></ListBucketResult>"
@@ -80,3 +82,41 @@ def test_a_signed_url_is_for_the_region_of_the_bucket(capture: ScriptedServer, r
     assert regions == ["us-east-1", "eu-west-1"]
     fs.url("lake/key")
     assert len(regions) == 2
+
+
+@pytest.mark.parametrize("failure", [Response(503), None])
+def test_a_lookup_of_the_region_that_failed_is_made_again(
+    failure: Response | None, capture: ScriptedServer, regions: list[str]
+) -> None:
+    respond = capture.respond
+    capture.respond = lambda _: failure
+    fs = make(capture, retries=0)
+    fs.locate("lake/key")[0].native.pop("endpoint")
+    fs.url("lake/key")
+    capture.respond = respond
+    assert "eu-west-1" in fs.url("lake/key")
+
+
+def test_a_lookup_of_the_region_without_credentials_is_made_again(
+    capture: ScriptedServer, regions: list[str]
+) -> None:
+    keys: list[dict[str, str]] = []
+    fs = make(capture, credential_provider=lambda: (keys[0], None))
+    connection = fs.locate("lake/key")[0]
+    connection.native.pop("endpoint")
+    asyncio.run(find_region(connection, "key"))
+    keys.append({"key": "KEY", "secret": "s"})
+    assert regions == []
+    assert "eu-west-1" in fs.url("lake/key")
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_denied_or_missing_file_is_enough_to_know_the_region(
+    status: int, capture: ScriptedServer, regions: list[str]
+) -> None:
+    capture.respond = lambda _: Response(status)
+    fs = make(capture, retries=0, key="k", secret="s")
+    fs.locate("lake/key")[0].native.pop("endpoint")
+    for _ in range(3):
+        fs.url("lake/key")
+    assert capture.count("HEAD") == 1
