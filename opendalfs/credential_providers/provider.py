@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
 import pickle
 import sys
 from types import FunctionType, MethodType
 from typing import Any, Final
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from opendalfs.errors import OptionError
 from opendalfs.services import Service
@@ -50,10 +54,11 @@ class CredentialProvider:
         A callable, or an object of boto3, google-auth or azure-identity.
     """
 
-    __slots__ = ("__weakref__", "kept", "source")
+    __slots__ = ("__weakref__", "_token", "kept", "source")
 
     def __init__(self, source: Any) -> None:
         self.source = source
+        self._token = uuid4().hex
         self.kept: Any = None
         """The object of a kit that the source has returned, which refreshes itself."""
 
@@ -106,15 +111,17 @@ class CredentialProvider:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the source, from which the other process gets credentials of its own."""
         source = self.source
-        if type(source).__module__.partition(".")[0] in _OF_KITS:
-            raise pickle.PicklingError(f"{self._unpicklable}\nIts token and keys would be pickled with it.")
         by_value = isinstance(source, FunctionType) and "cloudpickle" in sys.modules
+        file = io.BytesIO()
         try:
-            pickle.dumps(source)
+            _Pickler(file).dump(source)
         except Exception as exc:
             if not by_value:
                 raise pickle.PicklingError(f"{self._unpicklable}\n{type(exc).__name__}: {exc}") from None
-        return type(self), (source,)
+            return type(self), (source,)
+        key = f"{self._token}-{hashlib.sha256(file.getvalue()).hexdigest()}"
+        _pickled.setdefault(key, self)
+        return _unpickle, (source, key)
 
     @property
     def _unpicklable(self) -> str:
@@ -122,6 +129,24 @@ class CredentialProvider:
             f"cannot pickle the credential_provider {self.name}: "
             "pass a function of a module that returns it, such as `def credentials(): ...`"
         )
+
+
+_pickled: Final[WeakValueDictionary[str, CredentialProvider]] = WeakValueDictionary()
+"""Providers that this process has pickled or unpickled, by their tokens and the state of their sources."""
+
+
+def _unpickle(source: Any, key: str) -> CredentialProvider:
+    """Return the provider of an earlier pickle, so that the tasks of a process share its credentials."""
+    return _pickled.setdefault(key, CredentialProvider(source))
+
+
+class _Pickler(pickle.Pickler):
+    """Raises for an object that holds tokens or keys, wherever the source refers to it."""
+
+    def persistent_id(self, obj: Any) -> None:
+        if type(obj).__module__.partition(".")[0] in _OF_KITS:
+            kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
+            raise pickle.PicklingError(f"the token and keys of a {kind} would be pickled with it")
 
 
 def check_service(service: Service) -> None:

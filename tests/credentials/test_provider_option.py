@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import cloudpickle
+import google.oauth2.credentials
 import pytest
 
 import opendalfs
@@ -228,13 +229,61 @@ def test_a_pickle_holds_the_recipe_and_not_the_token(source: Any) -> None:
     assert other.credential_options() == connection.credential_options()
 
 
-@pytest.mark.parametrize("source", [session(), session().get_credentials(), lambda: (KEYS, None)])
+class Holder:
+    """A callable with an object that holds a token."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = [{"credentials": held}]
+
+    def __call__(self) -> Any:
+        return self.held[0]["credentials"]
+
+    def credentials(self) -> Any:
+        return self()
+
+
+def returned(value: Any) -> Any:
+    return value
+
+
+GOOGLE = google.oauth2.credentials.Credentials("hush-token", refresh_token="hush-refresh")
+HOLDERS = [Holder(GOOGLE), Holder(GOOGLE).credentials, partial(returned, GOOGLE), partial(Holder(GOOGLE))]
+
+
+@pytest.mark.parametrize(
+    "source", [session(), session().get_credentials(), lambda: (KEYS, None), GOOGLE, *HOLDERS]
+)
 def test_what_cannot_be_pickled_says_what_to_do(source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cloudpickle")
     with pytest.raises(pickle.PicklingError, match="cannot pickle the credential_provider") as caught:
         pickle.dumps(make(source))
     assert "pass a function of a module that returns it" in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", HOLDERS)
+def test_cloudpickle_pickles_no_token_that_an_object_holds(source: Any) -> None:
+    with pytest.raises(pickle.PicklingError, match="cannot pickle the credential_provider"):
+        cloudpickle.dumps(make(source))
+
+
+def test_the_pickles_of_a_provider_share_its_credentials() -> None:
+    """As the tasks of Dask do in one worker: there is one fetch, not one for each task."""
+    vault = Vault("r")
+    here = make(vault)
+    text = pickle.dumps(here)
+    assert pickle.loads(text) == here
+    provider = here.storage_options["credential_provider"]
+    assert pickle.loads(pickle.dumps(provider)) is provider
+    code = (
+        "import pickle, sys; a, b = (pickle.loads(bytes.fromhex(sys.argv[1])) for _ in range(2));"
+        "assert a is b; assert a.locate('lake/k')[0] is b.locate('lake/k')[0]"
+    )
+    subprocess.run([sys.executable, "-c", code, text.hex()], check=True, timeout=60)
+    vault.role = "other"
+    other = pickle.loads(pickle.dumps(make(vault, skip_instance_cache=True))).locate("lake/k")[0]
+    other.authorize()
+    assert other.credential_options()["session_token"] == "other"
 
 
 def test_a_pickle_of_polars_holds_no_token() -> None:
