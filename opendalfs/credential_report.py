@@ -42,7 +42,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
         "AZURE_FEDERATED_TOKEN_FILE",
     ),
 }
-_MENDS: Final[Mapping[str, str]] = {
+_ADVICE: Final[Mapping[str, str]] = {
     "s3": "key and secret, profile, credential_provider, or anon=True",
     "gcs": "token, credential_provider, or anon=True",
     "azure": "account_key, sas_token or credential_provider",
@@ -81,17 +81,17 @@ credential_provider, or anon=True.
     kind = "azure" if service.accounts else service.scheme
     if kind not in _OPTIONS or "true" in (native.get("skip_signature"), native.get("allow_anonymous")):
         return None
-    mend = _MENDS[kind]
+    advice = _ADVICE[kind]
     if provider is not None:
         return f"Credentials: credential_provider {provider}."
     given = [name for name in _OPTIONS[kind] if name in native]
     if "profile" in native and given:
-        return f"Credentials: AWS profile {native['profile']!r}. To use others pass {mend}."
+        return f"Credentials: AWS profile {native['profile']!r}. To use others pass {advice}."
     if given:
-        return f"Credentials: options {', '.join(given)}. To use others pass {mend}."
+        return f"Credentials: options {', '.join(given)}. To use others pass {advice}."
     # No "=" or ":" after a name: `redact` would take what follows for a secret.
     places = ", ".join(f"{name} ({found})" for name, found in _places(kind, native))
-    return f"Looked for credentials in: {places}. Pass {mend}."
+    return f"Looked for credentials in: {places}. Pass {advice}."
 
 
 def _places(kind: str, native: Mapping[str, str]) -> Iterator[Place]:

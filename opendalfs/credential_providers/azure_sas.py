@@ -142,7 +142,7 @@ def request_key(token: str, service: Service, native: Mapping[str, str]) -> Dele
         code = exc.headers.get("x-ms-error-code", "no error code")
         raise PermissionError(
             errno.EACCES,
-            f"{account!r} gives no user delegation key for the token ({exc.code}, {code}): assign the role "
+            f"{account!r} refused a user delegation key for the token ({exc.code}, {code}): assign the role "
             "Storage Blob Data Contributor for the account",
         ) from None
     fields = tuple(found.findtext(name, "") for name in _FIELDS)

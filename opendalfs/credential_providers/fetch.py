@@ -10,7 +10,7 @@ from typing import Any, Final
 from opendalfs.errors import OptionError
 from opendalfs.services import Service
 
-from . import kits
+from . import sdk_objects
 from .azure_sas import DelegationKey, request_key
 from .provider import CredentialProvider
 
@@ -122,13 +122,13 @@ def fetch(
         What the provider raises.
     """
     value = provider.source
-    if not kits.is_kit(value):
+    if not sdk_objects.is_sdk_object(value):
         # Filesystems of other options may replace it meanwhile.
         kept = None if refused else provider.kept
         value = _call(value, wait) if kept is None else kept
-        provider.kept = value if kits.is_kit(value) else None
-    if kits.is_kit(value):
-        found = kits.credentials_of(value, service, native, wait, refused=refused)
+        provider.kept = value if sdk_objects.is_sdk_object(value) else None
+    if sdk_objects.is_sdk_object(value):
+        found = sdk_objects.credentials_of(value, service, native, wait, refused=refused)
         values, expires, check_after = found
     else:
         values, expires = _split(provider, value)
@@ -183,7 +183,9 @@ def _options(provider: CredentialProvider, service: Service, values: Mapping[str
                 f"the filesystem\nCredentials are: {', '.join(names)}."
             )
         if not isinstance(value, str) or not value:
-            raise OptionError(f"{provider.name} returned {name!r} that is no text, or empty: return a string")
+            raise OptionError(
+                f"{provider.name} returned {name!r}, which is empty or no string: return a string"
+            )
         options[known[name]] = value.lstrip("?") if known[name] == "sas_token" else value
     missing = [name for name in _NEEDED.get(kind, ()) if name not in options]
     if missing or not options:

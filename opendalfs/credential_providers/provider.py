@@ -21,7 +21,7 @@ SERVICES: Final = ("s3", "gcs", "azblob", "azdls")
 """OpenDAL's names of the services that take providers."""
 
 _ATTRIBUTES: Final = ("get_credentials", "get_frozen_credentials", "get_token", "refresh")
-_OF_KITS: Final = ("boto3", "botocore", "aiobotocore", "google", "azure")
+_SDK_PACKAGES: Final = ("boto3", "botocore", "aiobotocore", "google", "azure")
 """Packages whose objects hold tokens and keys, some of which would be pickled with them."""
 
 
@@ -60,7 +60,7 @@ class CredentialProvider:
         self.source = source
         self._token = uuid4().hex
         self.kept: Any = None
-        """The object of a kit that the source has returned, which refreshes itself."""
+        """The object of an SDK that the source has returned, which renews its credentials by itself."""
 
     @classmethod
     def of(cls, value: Any) -> CredentialProvider:
@@ -144,7 +144,7 @@ class _Pickler(pickle.Pickler):
     """Raises for an object that holds tokens or keys, wherever the source refers to it."""
 
     def persistent_id(self, obj: Any) -> None:
-        if type(obj).__module__.partition(".")[0] in _OF_KITS:
+        if type(obj).__module__.partition(".")[0] in _SDK_PACKAGES:
             kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
             raise pickle.PicklingError(f"the token and keys of a {kind} would be pickled with it")
 

@@ -164,7 +164,7 @@ class Call:
                 self._record_success(endpoint, result)
                 return result
             except TimeoutError:
-                operators.renew()
+                operators.replace_pool()
                 raise self._out_of_time(endpoint) from None
             except Exception as exc:
                 delay = self._delay(endpoint, exc)
@@ -240,7 +240,7 @@ class Call:
 
         The next attempt, or the next call, waits for new credentials.
         """
-        if self.operators.move(exc, self.generation):
+        if self.operators.follow_region(exc, self.generation):
             return "region"
         credentials = self.operators.credentials
         if credentials is None:
@@ -354,7 +354,7 @@ class Call:
             except asyncio.CancelledError as exc:
                 cancelled = exc
         if not request.done():
-            self.operators.renew()
+            self.operators.replace_pool()
             request.add_done_callback(_discard_error)
         elif cancelled is None:
             return request.result()

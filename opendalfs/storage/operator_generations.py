@@ -108,11 +108,11 @@ class OperatorGenerations:
         if credentials is not None:
             number, options = credentials.options(self._container)
         region = self.region
-        moved = {} if region is None else {"region": region}
-        self._newest = Generation(number, self._build({**options, **moved}), self._layer, region)
+        following = {} if region is None else {"region": region}
+        self._newest = Generation(number, self._build({**options, **following}), self._layer, region)
         return self._newest
 
-    def move(self, text: str, used: Generation) -> bool:
+    def follow_region(self, text: str, used: Generation) -> bool:
         """Whether a request failed as its bucket is in another region than the default one.
 
         Further requests then go to that region.
@@ -132,6 +132,6 @@ class OperatorGenerations:
         self.region, self.assumes_region = found, False
         return True
 
-    def replace(self) -> None:
+    def replace_pool(self) -> None:
         """Make the operators again, with a connection pool of their own."""
         self._newest = Generation(self._newest.number, self._build({}), self._layer, self.region)

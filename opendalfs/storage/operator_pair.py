@@ -73,7 +73,7 @@ class OperatorPair:
         self.write_times = write_times or WriteTimes()
         # No method of its own: a listing calls it for each file.
         self.modified = self.write_times.modified
-        """Returns the time when a key was last written; None if the service tells none."""
+        """Returns the time when a key was last written; None if the service does not show it."""
 
         self.etags_are_md5 = True
         """Until `verification` finds that they are not."""
@@ -116,9 +116,9 @@ class OperatorPair:
         """Assume no longer that the bucket may be in another region."""
         self._generations.assumes_region = False
 
-    def move(self, exc: Exception, used: Generation) -> bool:
+    def follow_region(self, exc: Exception, used: Generation) -> bool:
         """Whether a request failed as its bucket is in another region; further requests go there."""
-        return self._generations.move(str(exc), used)
+        return self._generations.follow_region(str(exc), used)
 
     @property
     def authorized(self) -> bool:
@@ -161,13 +161,13 @@ class OperatorPair:
         credentials = self._generations.credentials
         return secret_values(self.native) + (credentials.secrets if credentials is not None else ())
 
-    def renew(self) -> None:
+    def replace_pool(self) -> None:
         """Replace the connection pool of a service that keeps one, after a request that did not end.
 
         The request keeps its connection, and the pool, which holds a few at most, would soon be empty.
         """
         if not self.service.cancels:
-            self._generations.replace()
+            self._generations.replace_pool()
 
     @property
     def where(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from opendalfs.errors import OptionError
 from opendalfs.services import Service
 
-__all__ = ["credentials_of", "is_kit"]
+__all__ = ["credentials_of", "is_sdk_object"]
 
 Found = tuple[Mapping[str, Any], Any, float | None]
 """Credentials, their expiry, and the seconds after which to ask again."""
@@ -27,7 +27,7 @@ _AZURE_SCOPE: Final = "https://storage.azure.com/.default"
 _GCS_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
-def is_kit(value: Any) -> bool:
+def is_sdk_object(value: Any) -> bool:
     """Whether a value is an object of one of the packages, rather than a callable or what it returns."""
     return not isinstance(value, (type, tuple, Mapping)) and _kind_of(value) is not None
 
