@@ -295,6 +295,7 @@ def test_no_client_shows_the_secret() -> None:
     assert "s3cr3t" not in repr(access)
 
 
+@pytest.mark.services
 def test_a_bucket_of_the_users(
     s3_server: S3Server, prefix: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -320,6 +321,7 @@ def test_a_service_that_no_peer_reads(capsys: pytest.CaptureFixture[str]) -> Non
 # Against another commit
 
 
+@pytest.mark.services
 @pytest.mark.skipif(not (Path(__file__).parents[1] / ".git").exists(), reason="needs a git checkout")
 def test_a_checkout_is_compared_with_another_commit(capsys: pytest.CaptureFixture[str]) -> None:
     against.main(["HEAD", "-k", "raw: cat_file, 1 KiB", "--rounds", "1", "--scale", "0.1"])

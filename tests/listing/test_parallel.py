@@ -131,7 +131,7 @@ def plain(moto_server: Moto, s3_server: S3Server) -> list[S3FileSystem]:
 NAME = st.text("ab!-0/é", min_size=1, max_size=4).map(lambda s: "/".join(p for p in s.split("/") if p) or "a")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(names=st.sets(st.tuples(NAME, NAME).map("/".join), min_size=25, max_size=70))
 def test_any_tree_is_found_whole(plain: list[S3FileSystem], moto_server: Moto, names: set[str]) -> None:
     # No name may be a file here and a directory there: a filer has no place for that.

@@ -155,6 +155,8 @@ def test_an_interrupt_at_exit_skips_no_later_step_of_the_exit(silent_server: str
         from opendalfs.runtime import process
         process.at_exit(lambda: os.kill(os.getpid(), signal.SIGINT))
         process.at_exit(lambda: print("closed"))
+        # The traceback of a thread at exit may hold the lock of stderr when the interpreter ends.
+        threading.excepthook = lambda _: None
         threading.Thread(target=fs.cat_file, args=(path,), daemon=True).start()
         time.sleep(0.3)
         timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])

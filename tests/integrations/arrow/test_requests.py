@@ -138,8 +138,8 @@ class TestRequests:
                     far.delete_dir_contents("", accept_root_dir=True)
                 else:
                     far.delete_dir_contents(near.path("d"))
-        # One after another they are more than 100.
-        assert trace.round_trips <= 12
+        # One after another they are more than 100; on a busy machine fewer overlap.
+        assert trace.round_trips <= 40
         assert near.core.find(near.path("d")) == []
         assert near.fs.get_file_info(kept).type == FileType.File
         if not bound:

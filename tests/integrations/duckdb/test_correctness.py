@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 OLDER = ROOT / ".cache" / f"duckdb-1-py{sys.version_info.major}.{sys.version_info.minor}"
 """Where DuckDB 1.5 is put, which the environment cannot hold beside 2.0."""
 
-REPEATS = 10
+REPEATS = 6
 
 
 @pytest.fixture(scope="module")
