@@ -31,6 +31,7 @@ _LISTINGS = (
     "find-list-{}-*",
     "find, two pages-list-{}-once",
     "find, two pages-list-{}-always",
+    "find, two pages-list-{}-later",
     "find, two pages-list-{}-later-always",
     "find, async-list-{}-*",
     "glob-list-{}-*",
