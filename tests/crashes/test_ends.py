@@ -77,6 +77,9 @@ class Cell(NamedTuple):
 
 
 def moments(operation: str, service: str) -> list[str]:
+    if operation == "dataset_scan" and service == "fs":
+        # pyarrow opens local files by itself.
+        return []
     if operation in READS:
         # `cat` reads an object of unknown size by one request.
         several = ["second read"] * (operation != "cat")
