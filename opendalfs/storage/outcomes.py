@@ -18,8 +18,12 @@ _UNREACHABLE: Final = re.compile(
 )
 _THROTTLED: Final = frozenset({429, 503})
 
-_FTP_BUSY: Final = "Source:\n   Data connection is already open"
-"""Of OpenDAL's ftp, before it sends a command: a read has not yet ended on the pooled connection."""
+_FTP_LATE: Final = re.compile(
+    r"Source:\s+Data connection is already open|at (?:read|stat) => ftp error.*Invalid response: \[226\]",
+    re.DOTALL,
+)
+"""Of OpenDAL's ftp: a read has not yet ended on the pooled connection, so that no command is sent; or the
+response at its end (226) was taken for that to a read or stat."""
 
 
 def outcome_of(exc: BaseException) -> Outcome:
@@ -51,4 +55,4 @@ def outcome_of(exc: BaseException) -> Outcome:
 
 def is_temporary(text: str) -> bool:
     """Whether another attempt may succeed, as OpenDAL's text of an error says."""
-    return "(temporary)" in text.partition("=>")[0][:200] or _FTP_BUSY in text
+    return "(temporary)" in text.partition("=>")[0][:200] or _FTP_LATE.search(text) is not None

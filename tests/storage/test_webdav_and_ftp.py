@@ -11,6 +11,7 @@ import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem, UnsupportedError
+from opendalfs.storage.outcomes import is_temporary
 from opendalfs.testing import Pyftpdlib, WsgiDav
 
 
@@ -159,3 +160,17 @@ def test_an_html_page_of_a_directory_is_not_a_file(webdav: tuple[OpendalFileSyst
         with pytest.raises(IsADirectoryError):
             call(f"{root}/d")
     assert fs.cat_file(f"{root}/page.html") == page
+
+
+@pytest.mark.parametrize(
+    ("operation", "response", "repeated"),
+    [("read", "226", True), ("stat", "226", True), ("write", "226", False), ("read", "550", False)],
+)
+def test_a_read_that_meets_the_end_of_another_one_on_ftp_is_repeated(
+    operation: str, response: str, repeated: bool
+) -> None:
+    text = (
+        f"Unexpected (permanent) at {operation} => ftp error\n\nContext:\n   service: ftp\n   path: file\n\n"
+        f"Source:\n   Invalid response: [{response}] {response} Transfer complete."
+    )
+    assert is_temporary(text) is repeated
