@@ -17,7 +17,7 @@ __all__ = ["AsyncUpload", "Upload", "find_region", "open_upload"]
 
 
 async def find_region(operators: OperatorPair, key: str) -> None:
-    """Look up the region of a bucket, where none is given, before what cannot be sent again."""
+    """Send a HEAD for the region of a bucket, if none is given, before what cannot be repeated."""
     if not operators.assumes_region:
         return
     try:
