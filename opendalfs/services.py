@@ -215,7 +215,13 @@ _ROWS: Final[tuple[Service, ...]] = (
         signs_instead="the service s3 with the endpoint_url= of the bucket",
     ),
     Service("cacache", locality=Locality.DISK, whole_values=True),
-    Service("cos", _CONTAINER, "bucket", native=("cosn",), signs=True),
+    Service(
+        "cos",
+        _CONTAINER,
+        "bucket",
+        native=("cosn",),
+        signs_instead="get_presigned_url() of cos-python-sdk-v5",
+    ),
     Service("dashmap", locality=Locality.PROCESS),
     Service("dropbox"),
     # opendalfs:// would read as the package's own scheme.
