@@ -110,7 +110,10 @@ class ChangingFileSystem(LookupFileSystem):
             If nothing exists at the path.
         IsADirectoryError
             For a directory.
+        OptionError
+            For any option, such as ``version_id``: the newest version is removed.
         """
+        _refuse_options("removal", kwargs)
         await remove_file(self, path)
 
     async def _rm(
@@ -145,6 +148,8 @@ class ChangingFileSystem(LookupFileSystem):
             If nothing exists at a path, or no pattern matches.
         IsADirectoryError
             For a directory, unless `recursive`.
+        OptionError
+            For any other option.
         PermissionError
             For a whole container or disk, a pattern that matches all of it, and paths that end in ``..``.
 
@@ -156,6 +161,7 @@ class ChangingFileSystem(LookupFileSystem):
         >>> fs.rm("logs/*.txt")
         ['logs/a.txt', 'logs/b.txt']
         """
+        _refuse_options("removal", kwargs)
         limit = batch_size or self.batch_size
         path = as_paths(path)
         check_removal(self, path, recursive=recursive)
@@ -290,12 +296,12 @@ class ChangingFileSystem(LookupFileSystem):
         """
         if on_error not in (None, "raise"):
             raise OptionError(f"a move takes no on_error={on_error!r}: leave it out")
-        _refuse_options(kwargs)
+        _refuse_options("move", kwargs, ", or copy with it and remove the source")
         source, target = as_paths(path1), as_paths(path2)
         await move(self, source, target, recursive=recursive, maxdepth=maxdepth, limit=batch_size)
 
     async def _mv_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-        _refuse_options(kwargs)
+        _refuse_options("move", kwargs, ", or copy with it and remove the source")
         if not await move_file(self, path1, path2, into_directory=True):
             raise not_recursive(path1, "mv")
 
@@ -368,8 +374,7 @@ class ChangingFileSystem(LookupFileSystem):
         return await self._clear_uploads(bucket, older_than=0.0)
 
 
-def _refuse_options(options: dict[str, Any]) -> None:
-    """Raise for options of a move: a rename could not apply them."""
+def _refuse_options(change: str, options: dict[str, Any], instead: str = "") -> None:
+    """Raise for options of a change that cannot apply them."""
     if options:
-        names = ", ".join(options)
-        raise OptionError(f"a move takes no {names}: leave it out, or copy with it and remove the source")
+        raise OptionError(f"a {change} takes no {', '.join(options)}: leave it out{instead}")

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 import opendalfs
-from opendalfs import OpendalFileSystem
+from opendalfs import OpendalFileSystem, OptionError
 from opendalfs.fs.removal import check_removal
 from opendalfs.testing import Fault, FaultProxy, Moto, S3Server
 
@@ -181,3 +181,17 @@ def test_a_bulk_delete_that_fails_with_status_200_is_repeated_and_then_an_error(
                 fs.rm(f"{prefix}/d", recursive=True)
             fs.invalidate_cache()
             assert len(fs.find(f"{prefix}/d")) == (3 if times is None else 0)
+
+
+@pytest.mark.parametrize("options", [{"version_id": "1"}, {"recursiv": True}], ids=str)
+async def test_a_removal_takes_no_other_options(options: dict[str, Any]) -> None:
+    """An ignored version would remove the newest one instead."""
+    fs: Any = opendalfs.filesystem("memory", skip_instance_cache=True)
+    folder = uuid4().hex
+    fs.pipe_file(f"{folder}/a", b"x")
+    for remove in (fs.rm, fs.rm_file):
+        with pytest.raises(OptionError, match=f"a removal takes no {next(iter(options))}: leave it out"):
+            remove(f"{folder}/a", **options)
+    with pytest.raises(OptionError, match="a removal takes no"):
+        await fs._rm_file(f"{folder}/a", **options)
+    assert fs.find(folder) == [f"{folder}/a"]
