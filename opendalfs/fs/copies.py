@@ -21,7 +21,7 @@ from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 from opendalfs.write.async_writer import put_copy, put_parts
-from opendalfs.write.options import check_parts, copy_target, kept_in_parts, write_target
+from opendalfs.write.options import check_parts, copy_target, keep_metadata, write_target
 from opendalfs.write.parts import part_ranges, part_size
 
 from .base import BaseFileSystem, parent_directory
@@ -42,12 +42,6 @@ _COPY_PARTS: Final = 4
 
 _LARGEST_SERVER_COPY: Final = 5_000_000_000
 """Largest object in bytes that S3 copies with one request (AWS API reference, "CopyObject")."""
-
-_KEPT: Final = ("content_type", "content_encoding", "content_disposition", "user_metadata")
-"""What a copy through this process keeps, where the service of the target stores it."""
-
-_DEFAULT_TYPES: Final = ("application/octet-stream", "binary/octet-stream")
-"""Content types that services return for objects written without one."""
 
 _NOT_OF_SIZE: Final = (
     ConnectionError,
@@ -121,11 +115,7 @@ async def _copy_parts(
     version = Version.of(source, key, metadata)
     size = version.size
     part = part_size(target, size, chunk=options.get("chunk"))
-    for name in _KEPT:
-        value = getattr(metadata, name)
-        lost = size > part and not kept_in_parts(target, name)
-        if value and target.can(f"write_with_{name}") and not (lost and value in _DEFAULT_TYPES):
-            options.setdefault(name, value)
+    options = keep_metadata(target, metadata, options)
     if size > part and target.can("write_can_multi"):
         check_parts(target, options)
     if source.service.scheme == "ftp" and size <= part:

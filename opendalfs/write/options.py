@@ -6,6 +6,8 @@ import operator
 from collections.abc import Mapping
 from typing import Any, Final
 
+from opendal.types import Metadata
+
 from opendalfs.errors import OptionError
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.operators import with_options
@@ -14,6 +16,7 @@ __all__ = [
     "PARTS_IN_FLIGHT",
     "check_parts",
     "copy_target",
+    "keep_metadata",
     "kept_in_parts",
     "with_default",
     "write_options",
@@ -87,6 +90,39 @@ _LOST_IN_PARTS: Final[Mapping[str, frozenset[str]]] = {
     "swift": frozenset({"cache_control", "content_disposition", "content_encoding", "content_type"}),
 }
 """What OpenDAL sends with a whole object, and leaves out when it starts a multipart upload."""
+
+
+_KEPT: Final = ("content_type", "content_encoding", "content_disposition", "user_metadata")
+"""What OpenDAL reports of an object, so that it can be written again with it."""
+
+_DEFAULT_TYPES: Final = ("application/octet-stream", "binary/octet-stream")
+"""Content types that services return for objects written without one."""
+
+
+def keep_metadata(connection: Connection, metadata: Metadata, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a write with the metadata of an object, where they do not name their own.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores the new object. What its service does not store is left out.
+    metadata : Metadata
+        Of the object whose content is written again.
+    options : Mapping
+        Options as `write_target` takes them.
+
+    Returns
+    -------
+    dict
+    """
+    kept = dict(options)
+    for name in _KEPT:
+        value = getattr(metadata, name)
+        # Not worth an error of `check_parts`.
+        default = value in _DEFAULT_TYPES and not kept_in_parts(connection, name)
+        if value and not default and connection.can(f"write_with_{name}"):
+            kept = with_default(kept, name, value)
+    return kept
 
 
 def kept_in_parts(connection: Connection, name: str) -> bool:

@@ -13,7 +13,7 @@ from opendalfs.storage.upload import Upload
 from opendalfs.storage.version import Version
 
 from .base import BaseWriter, State, WritePlan
-from .options import write_target
+from .options import keep_metadata, write_target
 from .parts import PartBuffer
 
 __all__ = ["State", "Writer", "appending"]
@@ -170,7 +170,8 @@ def appending(connection: Connection, key: str, **options: Any) -> Writer:
     """Return a writer that keeps the content of the object.
 
     If the service can append, the commit appends the new bytes. Otherwise the object is written anew, its old
-    content first. It is replaced only if it has not changed meanwhile, where the service can check that.
+    content first, with the metadata that `keep_metadata` returns. It is replaced only if it has not changed
+    meanwhile, where the service can check that.
 
     Parameters
     ----------
@@ -186,14 +187,15 @@ def appending(connection: Connection, key: str, **options: Any) -> Writer:
     Writer
     """
     try:
-        version = Version.of(connection, key, connection.stat_blocking(key))
+        metadata = connection.stat_blocking(key)
     except FileNotFoundError:
         return Writer(connection, key, **options)
+    version = Version.of(connection, key, metadata)
     if connection.service.appends:
         return Writer(connection, key, append_to=version.size, **options)
     if version.etag and connection.can("write_with_if_match"):
         options.setdefault("if_match", version.etag)
-    target = Writer(connection, key, **options)
+    target = Writer(connection, key, **keep_metadata(connection, metadata, options))
     source = Reader(connection, key, version)
     for part in split(Range(0, version.size), connection.tuning.read_chunk):
         target.write(source.fetch(part))
