@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from opendal.types import Metadata
 
 from opendalfs.errors import OptionError
+from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.operators import with_options
 
@@ -78,6 +80,11 @@ _OPERATOR_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 """OpenDAL's names of them, by service."""
+
+_IN_HEADER: Final = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+_HEADER_NAME: Final = re.compile(r"[\w.!#$%&'*+^`|~-]+", re.ASCII)
+_IN_JSON: Final = re.compile(r"[^\x00-\x1f\x7f]*")
+"""What services store: ASCII in a header, without spaces at its ends, which servers drop; GCS takes JSON."""
 
 _COPIED: Final = frozenset({"server_side_encryption", "server_side_encryption_aws_kms_key_id"})
 """The ones that OpenDAL sends with a copy too."""
@@ -239,7 +246,7 @@ def copy_target(connection: Connection, options: Mapping[str, Any]) -> Connectio
         known = _OPERATOR_OPTIONS.get(connection.service.scheme, {}).get(_OPERATOR_NAMES.get(name, ""))
         if known not in _COPIED:
             raise OptionError(
-                f"a copy within {connection.service.scheme} takes no {name!r}: read the file, and write it so"
+                f"a copy within {connection.service.scheme} takes no {name!r}: read it, and write it anew"
             )
     return with_options(connection, own) if own else connection
 
@@ -256,7 +263,7 @@ def _operator_options(connection: Connection, options: Mapping[str, Any]) -> dic
         if known is None:
             raise _lacks(connection, _OPERATOR_NAMES[name])
         _check_same(given.setdefault(known, name), native.get(known), name, value)
-        native[known] = _string(name, value)
+        native[known] = _string(connection, name, value)
     if names.get("kms_key_id") in native and not {**connection.native, **native}.get(
         names["server_side_encryption"]
     ):
@@ -325,25 +332,45 @@ def write_options(connection: Connection, options: Mapping[str, Any]) -> dict[st
         if not connection.can(f"write_with_{native}"):
             raise _lacks(connection, native)
         _check_same(given.setdefault(native, name), checked.get(native), name, value)
-        checked[native] = _metadata(name, value) if native == "user_metadata" else _string(name, value)
+        store = _metadata if native == "user_metadata" else _string
+        checked[native] = store(connection, name, value)
     return checked
 
 
-def _string(name: str, value: Any) -> str:
+def _string(connection: Connection, name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise OptionError(f"invalid {name}: {value!r}. Pass a string that is not empty")
+    _check_text(connection, name, value, _IN_HEADER)
     return value
 
 
-def _metadata(name: str, value: Any) -> dict[str, str]:
-    """Return user metadata; services store only strings."""
+def _metadata(connection: Connection, name: str, value: Any) -> dict[str, str]:
+    """Return user metadata; services store only strings, and most of them no two names of one spelling."""
     if not isinstance(value, Mapping):
         raise OptionError(f"invalid {name}: {value!r}. Pass a dict of strings")
-    found = {_string(f"key of {name}", key): text for key, text in value.items()}
-    for key, text in found.items():
+    for key, text in value.items():
+        if not isinstance(key, str) or not key:
+            raise OptionError(f"invalid key of {name}: {key!r}. Pass a string that is not empty")
         if not isinstance(text, str):
             raise OptionError(f"invalid {name}[{key!r}]: {text!r}. Pass a string")
-    return found
+        _check_text(connection, f"key of {name}", key, _HEADER_NAME)
+        _check_text(connection, f"{name}[{key!r}]", text, _IN_HEADER)
+    if len({key.lower() for key in value}) < len(value):
+        raise OptionError(f"keys of {name} differ only in case, so that one would be lost: {sorted(value)}")
+    return dict(value)
+
+
+def _check_text(connection: Connection, name: str, text: str, allowed: re.Pattern[str]) -> None:
+    """Raise for a text that the service would store otherwise, or for which OpenDAL panics."""
+    if connection.service.locality is not Locality.REMOTE:
+        return
+    if connection.service.scheme == "gcs":
+        allowed = _IN_JSON
+    if not allowed.fullmatch(text):
+        raise OptionError(
+            f"invalid {name}: {text!r}. Pass ASCII characters without line breaks, or encode it, as by "
+            "urllib.parse.quote"
+        )
 
 
 def _size(name: str, value: Any) -> int:
