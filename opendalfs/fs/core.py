@@ -89,7 +89,7 @@ class OpendalFileSystem(ContentFileSystem):
         path : str
             A path or URL. Whether the file exists is not looked up.
         expiration : int
-            Seconds until the URL expires; AWS and Google accept at most 7 days.
+            Seconds until the URL expires; at most 7 days for S3, GCS and TOS.
         method : {"GET", "HEAD", "PUT", "DELETE"}
             What the URL allows.
         **kwargs
@@ -98,8 +98,9 @@ class OpendalFileSystem(ContentFileSystem):
         Returns
         -------
         SignedURL
-            A str. A client must send its ``headers`` too, which are empty for a GET without requester pays.
-            The URL of a filesystem without credentials (``anon=True``) has no signature.
+            A str. A client must send its ``headers`` too, which are empty for a GET without requester pays
+            and without a customer's key for the encryption (SSE-C), which they contain. The URL of a
+            filesystem without credentials (``anon=True``) has no signature.
 
         Raises
         ------
@@ -110,7 +111,7 @@ class OpendalFileSystem(ContentFileSystem):
         UnsupportedError
             If the service signs no URLs for the method, or only URLs that allow more.
         ValueError
-            For another method.
+            For another method, and for an expiration out of range.
 
         Examples
         --------
@@ -151,6 +152,8 @@ class OpendalFileSystem(ContentFileSystem):
             For an option that the service or the method lacks.
         UnsupportedError
             For another request, and for a service that signs no URLs for it.
+        ValueError
+            For an expiration out of range.
         """
         method = CLIENT_METHODS.get(client_method)
         if method is None:

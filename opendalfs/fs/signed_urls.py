@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import operator
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -29,6 +30,13 @@ CLIENT_METHODS: Final = {
 }
 """Methods of boto3's client, as s3fs takes them, and the HTTP method of each."""
 
+_WEEK: Final = 7 * 24 * 3600
+_LONGEST: Final = {"s3": _WEEK, "gcs": _WEEK, "tos": _WEEK}
+"""Seconds after which a URL must expire at the latest, where the service accepts no others."""
+
+_TEN_YEARS: Final = 10 * 365 * 24 * 3600
+"""Seconds for the other services. OpenDAL panics for times after the year 9999."""
+
 _NOT_SIGNED: Final = frozenset({"content-length", "date", "host"})
 """Headers that HTTP clients set themselves. OpenDAL returns some of them, with the values of its own request,
 for services that do not sign them."""
@@ -49,7 +57,7 @@ class SignedURL(str):
         The HTTP method that it is for.
     headers : dict
         The headers that the request must contain, with these values. Empty unless options of the write or of
-        the filesystem add some.
+        the filesystem add some. With a customer's key for the encryption (SSE-C), they contain that key.
 
     Examples
     --------
@@ -80,8 +88,11 @@ async def sign(
     verb = _VERBS.get(method.upper())
     if verb is None:
         raise ValueError(f"method must be one of {', '.join(_VERBS)}, not {method!r}")
-    if seconds < 1:
-        raise ValueError(f"expiration must be at least 1 second, not {seconds!r}")
+    longest = _LONGEST.get(connection.service.scheme, _TEN_YEARS)
+    if not 1 <= seconds <= longest:
+        raise ValueError(
+            f"expiration must be 1 to {longest} seconds for {connection.service.scheme}, not {seconds!r}"
+        )
     _require_signatures(connection, verb, method.upper())
     connection, signed = _checked(connection, method.upper(), options)
     root = connection.native.get("root", "")
@@ -91,7 +102,7 @@ async def sign(
             "Cannot sign this key for GCS: OpenDAL signs only A-Z a-z 0-9 ._~/- in root and key",
             redact(path),
         )
-    request = await connection.presign(key, verb, seconds, **signed)
+    request = await connection.presign(key, verb, operator.index(seconds), **signed)
     _check_signed(connection, signed, request.url, request.headers)
     headers = {name: value for name, value in request.headers.items() if name not in _NOT_SIGNED}
     return SignedURL(request.url, request.method, headers)

@@ -277,7 +277,7 @@ class Connection(ListingCalls):
 
         It sends no request, but for the first one of a bucket of S3 whose region is not known yet.
         """
-        await find_region(self, key)
+        await find_region(self, key, required=True)
         with Call(self, "presign", key).in_task() as call:
             sign = getattr(AsyncOperator, verb)
             request: PresignedRequest = await call.step_async(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from opendal import AsyncOperator
@@ -16,8 +17,12 @@ from .write_checks import lost_response
 __all__ = ["AsyncUpload", "Upload", "find_region", "open_upload"]
 
 
-async def find_region(operators: OperatorPair, key: str) -> None:
-    """Send a HEAD for the region of a bucket, if none is given, before what cannot be repeated."""
+async def find_region(operators: OperatorPair, key: str, *, required: bool = False) -> None:
+    """Send a HEAD for the region of a bucket, if none is given, before what cannot be repeated.
+
+    `required`: raise OSError if no response shows the region, as no later request would show that it is
+    wrong.
+    """
     if not operators.assumes_region:
         return
     try:
@@ -26,9 +31,14 @@ async def find_region(operators: OperatorPair, key: str) -> None:
     except (FileNotFoundError, PermissionError) as exc:
         if "response: Parts" not in str(exc.__cause__):
             # Raised here, for want of credentials: the server may still name another region.
+            if required:
+                raise
             return
-    except OSError:
-        return
+    except OSError as exc:
+        if not required:
+            return
+        text = "Cannot find the region of the bucket, which the signature needs: pass region="
+        raise OSError(exc.errno or errno.EIO, text, operators.name(key)) from exc
     operators.keep_region()
 
 
