@@ -90,6 +90,9 @@ class Service:
         Whether its client retries to connect until the timeout, and hides why it cannot.
     whole_values : bool
         Whether OpenDAL receives the whole value for any range of it, and returns the range.
+    copies_later : bool
+        Whether the server may copy after it has responded. The target is empty until then, and OpenDAL does
+        not show it.
     signs : bool
         Whether a URL that OpenDAL signs allows one method for one file. The capability flags do not say so.
     signs_instead : str
@@ -114,6 +117,7 @@ class Service:
     cancels: bool = True
     silent: bool = False
     whole_values: bool = False
+    copies_later: bool = False
     signs: bool = False
     signs_instead: str = ""
 
@@ -188,6 +192,7 @@ _ROWS: Final[tuple[Service, ...]] = (
         peers=_AZURE,
         default_endpoint="https://{account_name}.blob.core.windows.net",
         accounts=True,
+        copies_later=True,
         signs_instead=_AZURE_SAS,
     ),
     Service(

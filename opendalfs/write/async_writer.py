@@ -15,7 +15,7 @@ from opendalfs.storage.upload import AsyncUpload
 from .base import BaseWriter, State, WritePlan
 from .parts import PartBuffer, part_size
 from .staging import Stage
-from .verification import verify, verify_copy
+from .verification import verify, verify_copy, wait_for_copy
 
 __all__ = ["AsyncWriter", "file_parts", "put_bytes", "put_copy", "put_parts"]
 
@@ -223,9 +223,12 @@ async def put_copy(connection: Connection, source: str, key: str) -> None:
         If it cannot be copied.
     """
     if not stages_writes(connection):
-        before = await connection.stat(source) if connection.tuning.verify_writes else None
+        verifies, waits = connection.tuning.verify_writes, connection.service.copies_later
+        before = await connection.stat(source) if verifies or waits else None
         await connection.copy(source, key)
-        if before is not None:
+        if before is not None and waits:
+            await wait_for_copy(connection, key, before.content_length)
+        if before is not None and verifies:
             await verify_copy(connection, before, source, key)
         return
     plan = WritePlan(connection, key, {})

@@ -12,6 +12,7 @@ S3 answers with status 200 and an ``<Error>`` in the body. A stat after the writ
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import re
@@ -26,7 +27,7 @@ from opendalfs.read.download import write_into
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 
-__all__ = ["verify", "verify_copy"]
+__all__ = ["verify", "verify_copy", "wait_for_copy"]
 
 _MD5: Final = re.compile(r'"?([0-9a-f]{32})"?')
 
@@ -93,6 +94,33 @@ async def verify_copy(connection: Connection, source: Metadata, source_key: str,
     etag = _MD5.fullmatch(source.etag or "")
     if etag is not None and _MD5.fullmatch(found.etag or "") and source.etag != found.etag:
         await _compare(connection, key, found, lambda: _md5_of(connection, source_key))
+
+
+async def wait_for_copy(connection: Connection, key: str, size: int) -> None:
+    """Wait until a copy is whole, on a service that may copy after it has responded.
+
+    Parameters
+    ----------
+    connection : Connection
+        The connection that stores the copy.
+    key : str
+        Its key.
+    size : int
+        Bytes of the source. Until the copy is whole it has none (Microsoft, "Copy Blob").
+
+    Raises
+    ------
+    TimeoutError
+        If it has fewer bytes after ``io_timeout``. The source must not be removed.
+    """
+    loop = asyncio.get_running_loop()
+    ends, delay = loop.time() + connection.tuning.io_timeout, 0.05
+    while (await _stat(connection, key)).content_length < size:
+        if loop.time() + delay > ends:
+            text = f"The service has not copied all {size} bytes in time: raise `io_timeout`, and copy again"
+            raise TimeoutError(errno.ETIMEDOUT, text, redact(connection.name(key)))
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 1.0)
 
 
 async def _stat(connection: Connection, key: str) -> Metadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,6 +59,13 @@ _LOSING: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "swift": ({"token": "t"}, {"content-type": "text/csv"}, "content_type"),
 }
 _SIZE = 9 << 20
+_NO_BLOBS = b"<?xml version='1.0'?><EnumerationResults><Blobs></Blobs><NextMarker/></EnumerationResults>"
+_BLOBS = _NO_BLOBS.replace(
+    b"<Blobs>",
+    b"<Blobs><Blob><Name>tree/x</Name><Properties>"
+    b"<Last-Modified>Thu, 01 Jan 2026 00:00:00 GMT</Last-Modified>"
+    b"<Etag>1</Etag><Content-Length>5</Content-Length></Properties></Blob>",
+)
 
 
 @pytest.fixture
@@ -123,6 +131,43 @@ def test_a_content_type_that_says_nothing_is_no_error_in_parts(store: ScriptedSe
     fs: Any = opendalfs.filesystem("swift", endpoint=endpoint, token="t", skip_instance_cache=True)
     fs.cp("one/x", "two/y")
     assert sum(len(request.body) for request in store.requests) >= _SIZE
+
+
+@pytest.mark.parametrize("call", ["mv", "cp", "mv a tree"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_copy_on_azure_that_has_only_begun_is_awaited(call: str, ends: bool, store: ScriptedServer) -> None:
+    """Azure copies after its response, and the target is empty until then (Microsoft, "Copy Blob")."""
+    lookups = iter(range(1000))
+
+    def respond(request: Request) -> Response:
+        if request.method == "PUT":
+            return Response(202, {"x-ms-copy-id": "1", "x-ms-copy-status": "pending", "ETag": '"1"'})
+        if "restype=container" in request.target:
+            return Response(
+                200, {"Content-Type": "application/xml"}, _BLOBS if "=tree" in request.target else _NO_BLOBS
+            )
+        if request.method != "HEAD":
+            return Response(202)
+        if request.target.endswith("/tree/x"):
+            return Response(200, {"ETag": '"1"', "Content-Length": "5"})
+        if not any(one.method == "PUT" for one in store.requests):
+            return Response(404)
+        size = "5" if ends and next(lookups) > 1 else "0"
+        return Response(200, {"ETag": '"2"', "Content-Length": size})
+
+    store.respond = respond
+    options = {"account_name": "a", "account_key": "YQ==", "io_timeout": 30 if ends else 0.5}
+    fs: Any = opendalfs.filesystem("azblob", endpoint=store.endpoint, skip_instance_cache=True, **options)
+    paths = ("lake/tree", "lake/copied") if call == "mv a tree" else ("lake/tree/x", "lake/copied")
+    work = partial(getattr(fs, call[:2]), *paths, recursive=call == "mv a tree")
+    if ends:
+        work()
+    else:
+        with pytest.raises(TimeoutError, match="has not copied all 5 bytes in time"):
+            work()
+    assert any(request.method == "DELETE" for request in store.requests) == (ends and call != "cp")
+    if ends:
+        assert next(lookups) > 2
 
 
 @pytest.mark.parametrize("call", ["mv", "rename", "move"])
