@@ -38,11 +38,24 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "pipe parts": lambda fs: fs.pipe_file("lake/key", bytes(5 * 2**20 + 1), chunksize=4 * 2**20),
     "cp": lambda fs: fs.cp_file("lake/key", "lake/copy"),
     "rm": lambda fs: fs.rm_file("lake/key"),
+    "rm a tree": lambda fs: fs.rm("lake/tree", recursive=True),
 }
+
+EMPTY = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+ENTRY = (
+    b"<Contents><Key>tree/%d</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>"
+)
+TREE = EMPTY.replace(b"</IsTruncated>", b"</IsTruncated>" + ENTRY % 1 + ENTRY % 2)
+UPLOADS = (
+    b"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload><Key>key</Key><UploadId>u</UploadId>"
+    b"<Initiated>2026-01-01T00:00:00Z</Initiated></Upload></ListMultipartUploadsResult>"
+)
 
 
 def respond(request: Request) -> Response:
-    """Respond as a store whose objects all exist, and whose listings are empty."""
+    """Respond as a store whose objects all exist, and whose listings are empty but for one tree."""
+    if "uploads" in request.target and request.method == "GET":
+        return Response(200, {"Date": "Thu, 26 Nov 2026 00:00:00 GMT"}, UPLOADS)
     if request.target.endswith("uploads"):
         return Response(200, {}, b"<R><UploadId>u</UploadId></R>")
     if "x-amz-copy-source" in request.headers:
@@ -50,7 +63,7 @@ def respond(request: Request) -> Response:
     if "uploadId" in request.target and request.method == "POST":
         return Response(200, {}, b"<R><ETag>x</ETag></R>")
     if "list-type" in request.target:
-        return Response(200, {}, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+        return Response(200, {}, TREE if "prefix=tree" in request.target else EMPTY)
     return Response(204 if request.method == "DELETE" else 200, {"ETag": '"x"', "Content-Length": "0"})
 
 
@@ -106,7 +119,10 @@ def test_every_request_says_that_the_requester_pays(capture: ScriptedServer) -> 
         skip_instance_cache=True,
     )
     run_all(fs)
+    assert fs.clear_uploads("lake/key") == ["lake/key"]
     assert {request.method for request in capture.requests} == {"GET", "HEAD", "PUT", "POST", "DELETE"}
+    for part in ("?delete", "?uploads", "partNumber=1", "uploadId=u"):
+        assert any(part in request.target for request in capture.requests), part
     for request in capture.requests:
         assert request.headers["x-amz-request-payer"] == "requester", request.text
         assert "x-amz-request-payer" in request.headers["authorization"]
