@@ -175,7 +175,8 @@ async def read_all(
     FileNotFoundError
         If there is no object.
     """
-    if version is None and many:
+    # Where a stat receives the whole value too, a second request would cost as much as the first.
+    if version is None and (many or connection.service.whole_values):
         try:
             data = await connection.read(key, 0, None)
         except TimeoutError:

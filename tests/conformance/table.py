@@ -67,8 +67,8 @@ SERVERS: Final = {
 INTRODUCTION = """\
 # Services, and the servers that they were tested on
 
-Every service of OpenDAL can be used: `opendalfs.filesystem(name, ...)` does not ask for its grade. The
-grade says what is known about it. This page is generated from a run of the same tests on each server
+Every service of OpenDAL can be used, whatever its grade: `opendalfs.filesystem(name, ...)`. The grade says
+what is known about it. This page is generated from a run of the same tests on each server
 (`make services`), and so are the grades. CI runs it with `REQUIRE_ALL=1`: there a missing server is an error.
 
 """
@@ -112,7 +112,9 @@ SAFETY = """
 - **memcached, postgresql, mysql, mongodb, gridfs, sqlite, redb, sled, persy, cacache** transfer the whole
   value for any range. A value is received once for a read of many ranges, a download or a copy, and once
   for an open file. Open files keep 256 MiB of values together: above that, each read of an open file
-  receives its value again, and two reads may be of two values. Read large values by `cat_file` or `get`.
+  receives its value again, and two reads may be of two values, as may the reads of one query of Polars.
+  Read large values by `cat_file` or `get`.
+- On these services and **redis**, a lookup of the size transfers the value too: `info`, `open`, `get`, `cp`.
 - **ftp** and most WebDAV servers have no usable entity tags, so a read of several requests is not pinned
   to one version there.
 - **azdls** and **azfile** are untested: Azurite emulates Blob Storage only.
