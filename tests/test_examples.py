@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 import opendalfs
 from opendalfs.testing import S3Server
+from tests.code_blocks import code_blocks
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
@@ -73,7 +73,7 @@ for block in json.load(sys.stdin):
 
 def test_the_python_blocks_of_the_pages_run(s3_server: S3Server, tmp_path: Path) -> None:
     """On a bucket and files of the names that they use, with the credentials in the environment."""
-    blocks = [b for page in PAGES for b in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+    blocks = [block for page in PAGES for block in code_blocks(page)]
     assert len(blocks) > 5
     text = json.dumps(blocks)
     text = text.replace(r"\"key\": \"...\"", rf"\"key\": \"{s3_server.access_key}\"")

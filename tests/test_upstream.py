@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parent.parent / "docs" / "upstream.md").read_text()
-SERVER, *BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+from tests.code_blocks import code_blocks
+
+PATH = Path(__file__).parent.parent / "docs" / "upstream.md"
+PAGE = PATH.read_text()
+SERVER, *BLOCKS = code_blocks(PATH)
 TITLES = [section.partition("\n")[0] for section in PAGE.split("\n## ")[1:] if "```python" in section]
 
 

@@ -23,6 +23,7 @@ import pytest
 
 import opendalfs
 from opendalfs.testing import Azurite, GcsEmulator, Moto, Request, Response, S3Server, ScriptedServer
+from tests.code_blocks import code_blocks
 from tests.credentials.sent_requests import first_request, setenv
 
 FOLDER = Path(__file__).parents[2] / "docs" / "clouds"
@@ -50,9 +51,7 @@ for block in json.load(sys.stdin):
 
 
 def blocks(page: str) -> list[str]:
-    text = (FOLDER / f"{page}.md").read_text()
-    found: list[str] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    return found
+    return code_blocks(FOLDER / f"{page}.md")
 
 
 class Clouds:
@@ -210,7 +209,7 @@ def literal_options(block: str, function: str) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.usefixtures("files")
 def test_a_directory_bucket_has_its_zonal_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = re.findall(r"```python no-run\n(.*?)```", (FOLDER / "aws.md").read_text(), re.DOTALL)
+    (block,) = code_blocks(FOLDER / "aws.md", "python no-run")
     scheme, options = literal_options(block, "opendalfs.filesystem")
     setenv(monkeypatch, {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"})
     bucket = re.findall(r'"([\w-]+--x-s3)/', block)[0]
