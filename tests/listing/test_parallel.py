@@ -10,35 +10,21 @@ from hypothesis import strategies as st
 
 import opendalfs
 from opendalfs import S3FileSystem
-from opendalfs.listing import parallel
-from opendalfs.storage import connection, listing_calls
+from opendalfs.storage import connection
 from opendalfs.testing import DelayProxy, Moto, S3Server
+from tests.listing.small_pages import PAGE
 
-PAGE = 10
-
-
-@pytest.fixture(autouse=True)
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lower the limits, so that a few keys count as a large tree."""
-    for module in (listing_calls, parallel):
-        monkeypatch.setattr(module, "PAGE", PAGE)
-    pages = connection.Connection.pages
-    monkeypatch.setattr(
-        connection.Connection, "pages", lambda self, key, **how: pages(self, key, **{"limit": PAGE, **how})
-    )
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 
-@pytest.fixture(params=["flat", "s3"])
-def fs(request: pytest.FixtureRequest) -> S3FileSystem:
-    server: S3Server | Moto = request.getfixturevalue(
-        {"flat": "moto_server", "s3": "s3_server"}[request.param]
-    )
+@pytest.fixture
+def fs(server: S3Server) -> S3FileSystem:
     return opendalfs.filesystem("s3", use_listings_cache=False, **server.options)
 
 
 @pytest.fixture
-def bucket(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("moto_server").bucket)
+def bucket(server: S3Server) -> str:
+    return server.bucket
 
 
 def fill(fs: S3FileSystem, bucket: str, names: list[str], markers: tuple[str, ...] = ()) -> str:
