@@ -106,11 +106,15 @@ class UnsupportedError(OSError, NotImplementedError):
     """
 
 
+# A name of a secret, and its value: in quotes up to the closing one, else up to a space or separator.
 _SIGNED: Final = re.compile(
-    r"((?:(?<![a-z])sig|signature|x-amz-(?:signature|credential|security-token)|token|access_token|"
-    r"password|secret|authorization)[\"']?\s*(?:[=:]|%3D|%3A)\s*[\"']?(?:(?:bearer|basic)\s+)?)[^&\s\"',}]+",
+    r"((?:(?<![a-z])sig|signature|x-amz-(?:signature|credential|security-token)|token|password|authorization|"
+    r"secret(?:_?access)?(?:_?key)?|(?:access|account|private|api)_?key(?:_?(?:id|secret))?)"
+    r"\\*[\"']?\s*(?:[=:]|%3D|%3A)\s*(?:b(?=[\"']))?(?P<quote>\\*[\"'])?(?:(?:bearer|basic)\s+)?)"
+    r"(?(quote)(?:(?!(?P=quote)).)+|[^&\s\"',}]+)",
     re.I,
 )
+_PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.S)
 # The last @ before the path ends it, as in urlsplit: a password may contain others.
 _USERINFO: Final = re.compile(r"(\w://)[^/\s]+@")
 
@@ -123,7 +127,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     text : str
         Any text, such as an error of OpenDAL, which may contain signed URLs.
     secrets : iterable of str
-        Values to replace by ``***``, in addition to signatures and user information in URLs.
+        Values to replace by ``***``, in addition to signatures and user information in URLs, values that
+        stand after the name of a secret, and private keys.
 
     Returns
     -------
@@ -131,7 +136,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """
     for secret in secrets:
         text = text.replace(secret, "***")
-    return _USERINFO.sub(r"\1***@", _SIGNED.sub(r"\1***", text))
+    return _USERINFO.sub(r"\1***@", _SIGNED.sub(r"\1***", _PRIVATE_KEY.sub("***", text)))
 
 
 def without_userinfo(text: str) -> str:

@@ -192,6 +192,11 @@ def test_a_condition_that_fails_on_a_write_means_that_the_object_exists(operatio
         "given hush-hush-HUSH here",
         'headers: {"authorization": "Bearer HUSH"}',
         "Authorization: Basic HUSH",
+        "{'SecretAccessKey': 'HUSH HUSH', 'aws_secret_access_key': b'HUSH', 'aws_access_key_id': \"HUSH\"}",
+        r'body: "{\"access_token\": \"HUSH, HUSH\"}"',
+        "AccountName=a;AccountKey=HUSH==;EndpointSuffix=core.windows.net",
+        'private_key: "-----BEGIN RSA PRIVATE KEY-----\\nHUSH\\n-----END RSA PRIVATE KEY-----\\n"',
+        "-----BEGIN PRIVATE KEY-----\nHUSH\nHUSH",
     ],
 )
 def test_secrets_are_cut_out_of_texts(text: str) -> None:
@@ -200,6 +205,7 @@ def test_secrets_are_cut_out_of_texts(text: str) -> None:
 
 def test_texts_without_secrets_stay_as_they_are() -> None:
     text = "NotFound at read => uri: http://host:80/lake/token.txt?prefix=a&key=b"
+    text += "\nthe options access_key_id, secret_access_key and the private key (absent)\nmonkey=1/keyword=2"
     assert redact(text) == text
 
 
