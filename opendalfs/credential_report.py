@@ -88,7 +88,8 @@ credential_provider, or anon=True.
     if "profile" in native and given:
         return f"Credentials: AWS profile {native['profile']!r}. To use others pass {advice}."
     if given:
-        return f"Credentials: options {', '.join(given)}. To use others pass {advice}."
+        shown = ", ".join(_of_option(name, native[name]) for name in given)
+        return f"Credentials: options {shown}. To use others pass {advice}."
     # No "=" or ":" after a name: `redact` would take what follows for a secret.
     places = ", ".join(f"{name} ({found})" for name, found in _places(kind, native))
     return f"Looked for credentials in: {places}. Pass {advice}."
@@ -109,6 +110,12 @@ def _places(kind: str, native: Mapping[str, str]) -> Iterator[Place]:
             present = Path(_GOOGLE_FILE).expanduser().is_file()
             yield _GOOGLE_FILE, "present" if present else "absent"
     yield "instance metadata", _of_metadata(kind, native)
+
+
+def _of_option(name: str, value: str) -> str:
+    if name != "credential_path":
+        return name
+    return f"{name} ({'the file exists' if os.path.isfile(value) else 'there is no such file'})"
 
 
 def _of_variable(name: str) -> str:

@@ -99,6 +99,8 @@ def test_each_place_of_google_and_azure_is_named(
     assert "GOOGLE_APPLICATION_CREDENTIALS (set, but there is no such file)" in text
     assert "application_default_credentials.json (absent)" in text
     assert "instance metadata (not used because of disable_vm_metadata)" in text
+    text = refusal(capture, "gcs", token="/missing.json")
+    assert "Credentials: options credential_path (there is no such file). To use others pass token" in text
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acct")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "aHVzaA==")
     text = refusal(capture, "azblob")
