@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 import opendalfs
 from opendalfs import OptionError
-from opendalfs.testing import Moto, ScriptedServer
+from opendalfs.testing import Moto, Request, Response, ScriptedServer
 from tests.credentials.sent_requests import first_request
 
 PROCESS = """
@@ -96,10 +99,33 @@ def test_a_session_of_single_sign_on_that_has_expired_says_so(config: Path, capt
     assert not capture.requests
 
 
-def test_a_session_of_single_sign_on_uses_its_cached_token(config: Path) -> None:
-    fs = opendalfs.S3FileSystem(profile="session", region="eu-1")
-    assert fs.provider is not None
-    assert "AwsProfile" in repr(fs)
+def test_a_session_of_single_sign_on_uses_its_cached_token(
+    config: Path, capture: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"accessKeyId": "SSOKEY", "secretAccessKey": "s", "sessionToken": "t", "expiration": 4 * 10**12}
+    token = {"accessToken": "sso-token", "expiresAt": "2099-01-01T00:00:00Z", "region": "us-east-1"}
+
+    def respond(request: Request) -> Response:
+        if not request.target.startswith("/federation/credentials"):
+            return Response(404)
+        headers = {"Content-Type": "application/json"}
+        return Response(200, headers, json.dumps({"roleCredentials": keys}).encode())
+
+    capture.respond = respond
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SSO", capture.endpoint)
+    # botocore has read HOME when it was imported.
+    monkeypatch.setattr("botocore.tokens.SSOTokenProvider._SSO_TOKEN_CACHE_DIR", str(config))
+    (config / f"{hashlib.sha1(b'company').hexdigest()}.json").write_text(json.dumps(token))
+    # Another role than in other tests, whose session is kept.
+    text = (config / "config").read_text().replace("sso_role_name = r", f"sso_role_name = {uuid4().hex}")
+    (config / "config").write_text(text)
+    fs = opendalfs.S3FileSystem(
+        profile="session", endpoint_url=capture.endpoint, region="eu-1", retries=0, skip_instance_cache=True
+    )
+    with suppress(OSError):
+        fs.info("lake/key")
+    assert capture.requests[0].headers["x-amz-sso_bearer_token"] == "sso-token"
+    assert "Credential=SSOKEY/" in capture.requests[-1].headers["authorization"]
 
 
 def test_a_profile_of_the_environment_without_boto3_says_what_to_install(
