@@ -40,10 +40,13 @@ _NAMES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     },
 }
 _NEEDED: Final = {"s3": ("access_key_id", "secret_access_key")}
+_EXPIRY: Final = ("Expiration", "expiry_time", "expiry")
+"""Names of the expiry among the credentials, as STS and botocore write it."""
+
 _IGNORED: Final = frozenset(
-    {"aws_region", "region", "account_name", "azure_storage_account_name", "Expiration", "expiry"}
+    {"aws_region", "region", "account_name", "azure_storage_account_name", "Version", *_EXPIRY}
 )
-"""Options of the filesystem that providers return too: they are no credentials."""
+"""What providers return too, and is no credential; the version is that of ``credential_process``."""
 
 
 class Fetched:
@@ -122,13 +125,19 @@ def fetch(
         What the provider raises.
     """
     value = provider.source
-    if not sdk_objects.is_sdk_object(value):
-        # Filesystems of other options may replace it meanwhile.
+    if callable(value):
+        # Also one with methods such as `get_credentials`. Filesystems of other options may replace what is
+        # kept meanwhile.
         kept = None if refused else provider.kept
         value = _call(value, wait) if kept is None else kept
         provider.kept = value if sdk_objects.is_sdk_object(value) else None
     if sdk_objects.is_sdk_object(value):
-        found = sdk_objects.credentials_of(value, service, native, wait, refused=refused)
+        try:
+            found = sdk_objects.credentials_of(value, service, native, wait, refused=refused)
+        except BaseException:
+            # The source may return one that works, such as with the files of today.
+            provider.kept = None
+            raise
         values, expires, check_after = found
     else:
         values, expires = _split(provider, value)
@@ -159,7 +168,7 @@ def _call(source: Any, wait: Wait) -> Any:
 def _split(provider: CredentialProvider, value: Any) -> tuple[Mapping[str, Any], Any]:
     """Return options and expiry from what a callable has returned."""
     if isinstance(value, Mapping):
-        return value, None
+        return value, next((value[name] for name in _EXPIRY if value.get(name) is not None), None)
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Mapping):
         return value
     # The value may be a secret, so only its type is shown.
@@ -203,9 +212,22 @@ def _seconds(provider: CredentialProvider, expires: Any) -> float:
     if isinstance(expires, datetime):
         # google-auth has times in UTC without saying so.
         return (expires if expires.tzinfo else expires.replace(tzinfo=UTC)).timestamp()
+    if isinstance(expires, str):
+        return _seconds(provider, _parse_time(provider, expires))
     if isinstance(expires, (int, float)) and not isinstance(expires, bool) and expires < _MILLISECONDS:
         return float(expires)
     raise OptionError(
         f"{provider.name} returned an expiry that is a {type(expires).__name__}: return a datetime, "
         "seconds since the epoch, or None"
     )
+
+
+def _parse_time(provider: CredentialProvider, text: str) -> datetime:
+    """Parse an expiry as STS and ``credential_process`` write it."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise OptionError(
+            f"{provider.name} returned an expiry that is no ISO 8601 time: return a datetime, "
+            "seconds since the epoch, or None"
+        ) from None

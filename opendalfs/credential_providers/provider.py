@@ -8,7 +8,7 @@ import io
 import pickle
 import sys
 from types import FunctionType, MethodType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -111,23 +111,31 @@ class CredentialProvider:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the source, from which the other process gets credentials of its own."""
         source = self.source
-        by_value = isinstance(source, FunctionType) and "cloudpickle" in sys.modules
         file = io.BytesIO()
         try:
             _Pickler(file).dump(source)
         except Exception as exc:
-            if not by_value:
-                raise pickle.PicklingError(f"{self._unpicklable}\n{type(exc).__name__}: {exc}") from None
-            return type(self), (source,)
+            if isinstance(source, FunctionType) and "cloudpickle" in sys.modules:
+                self._check_by_value()
+                return type(self), (source,)
+            raise self._unpicklable(exc) from None
         key = f"{self._token}-{hashlib.sha256(file.getvalue()).hexdigest()}"
         _pickled.setdefault(key, self)
         return _unpickle, (source, key)
 
-    @property
-    def _unpicklable(self) -> str:
-        return (
+    def _check_by_value(self) -> None:
+        """Raise if cloudpickle would pickle an object that holds tokens or keys with a function."""
+        pickler = type("Pickler", (_Refusal, sys.modules["cloudpickle"].Pickler), {})
+        try:
+            pickler(io.BytesIO()).dump(self.source)
+        except Exception as exc:
+            raise self._unpicklable(exc) from None
+
+    def _unpicklable(self, exc: Exception) -> pickle.PicklingError:
+        return pickle.PicklingError(
             f"cannot pickle the credential_provider {self.name}: "
-            "pass a function of a module that returns it, such as `def credentials(): ...`"
+            "pass a function of a module that returns it, such as `def credentials(): ...`\n"
+            f"{type(exc).__name__}: {exc}"
         )
 
 
@@ -140,13 +148,22 @@ def _unpickle(source: Any, key: str) -> CredentialProvider:
     return _pickled.setdefault(key, CredentialProvider(source))
 
 
-class _Pickler(pickle.Pickler):
-    """Raises for an object that holds tokens or keys, wherever the source refers to it."""
+class _Refusal:
+    """The part of a pickler that raises for an object with tokens or keys, wherever one is referred to."""
 
     def persistent_id(self, obj: Any) -> None:
-        if type(obj).__module__.partition(".")[0] in _SDK_PACKAGES:
+        if any(_is_of_sdk(base) for base in type(obj).__mro__):
             kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
             raise pickle.PicklingError(f"the token and keys of a {kind} would be pickled with it")
+
+
+class _Pickler(_Refusal, pickle.Pickler):
+    pass
+
+
+def _is_of_sdk(base: type) -> bool:
+    """Whether a class is of an SDK, and no protocol, which has no attributes of its own."""
+    return base.__module__.partition(".")[0] in _SDK_PACKAGES and Protocol not in base.__bases__
 
 
 def check_service(service: Service) -> None:

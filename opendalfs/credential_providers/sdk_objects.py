@@ -28,7 +28,7 @@ _GCS_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
 def is_sdk_object(value: Any) -> bool:
-    """Whether a value is an object of one of the packages, rather than a callable or what it returns."""
+    """Whether a value that is not called is an object of one of the packages."""
     return not isinstance(value, (type, tuple, Mapping)) and _kind_of(value) is not None
 
 

@@ -105,7 +105,8 @@ def test_tokens_may_have_the_names_of_polars(
         ({**KEYS, "endpoint": "http://evil"}, "returned 'endpoint', which is no credential of s3"),
         ({"key": "", "secret": "hush"}, "returned 'key', which is empty or no string"),
         ({"key": 1, "secret": "hush"}, "returned 'key', which is empty or no string"),
-        ((KEYS, "tomorrow"), "returned an expiry that is a str"),
+        ((KEYS, "tomorrow"), "returned an expiry that is no ISO 8601 time"),
+        ({**KEYS, "Expiration": "hush"}, "returned an expiry that is no ISO 8601 time"),
         ((KEYS, 1.8e12), "returned an expiry that is a float"),
     ],
 )
@@ -115,12 +116,46 @@ def test_what_is_no_credential_is_an_error_without_the_value(returned: Any, mess
     assert "hush" not in str(caught.value)
 
 
+def expiry(returned: Any) -> float:
+    return fetch(CredentialProvider.of(lambda: returned), lookup("s3"), {}, lambda _: None).expires
+
+
 @pytest.mark.parametrize("seconds", [100, 1e5])
-def test_an_expiry_may_be_a_datetime_or_seconds(seconds: float) -> None:
+def test_an_expiry_may_be_a_datetime_or_text_or_seconds(seconds: float) -> None:
     expected = datetime.now(UTC) + timedelta(seconds=seconds)
-    for expires in (expected, expected.replace(tzinfo=None), expected.timestamp()):
-        source = CredentialProvider.of(partial(lambda e: (KEYS, e), expires))
-        assert fetch(source, lookup("s3"), {}, lambda _: None).expires == expected.timestamp()
+    text = expected.isoformat().replace("+00:00", "Z")
+    for expires in (expected, expected.replace(tzinfo=None), expected.timestamp(), text):
+        assert expiry((KEYS, expires)) == expected.timestamp()
+
+
+@pytest.mark.parametrize("name", ["Expiration", "expiry_time", "expiry"])
+def test_an_expiry_may_be_among_the_keys(name: str) -> None:
+    """As STS and a ``credential_process`` return it."""
+    expected = datetime.now(UTC) + timedelta(hours=1)
+    assert expiry({**KEYS, name: expected}) == expected.timestamp()
+    assert expiry({**KEYS, name: expected.isoformat(), "Version": "1"}) == expected.timestamp()
+    assert expiry({**KEYS, name: None}) == float("inf")
+
+
+class Chain:
+    """A callable whose other methods have the names of those of SDKs."""
+
+    token = expiry = None
+
+    def get_credentials(self) -> dict[str, str]:
+        return KEYS
+
+    def get_token(self) -> str:
+        return "hush"
+
+    refresh = get_frozen_credentials = get_credentials
+
+    def __call__(self) -> dict[str, str]:
+        return self.get_credentials()
+
+
+def test_a_callable_is_called_whatever_its_methods_are() -> None:
+    assert fetched(Chain())["session_token"] == "hush-token"
 
 
 @pytest.mark.parametrize(
@@ -246,8 +281,23 @@ def returned(value: Any) -> Any:
     return value
 
 
+class Derived(google.oauth2.credentials.Credentials):
+    """Credentials of a user's own class, which keep a token as those of google-auth do."""
+
+
 GOOGLE = google.oauth2.credentials.Credentials("hush-token", refresh_token="hush-refresh")
-HOLDERS = [Holder(GOOGLE), Holder(GOOGLE).credentials, partial(returned, GOOGLE), partial(Holder(GOOGLE))]
+HOLDERS = [
+    Holder(GOOGLE),
+    Holder(Derived("hush-token")),
+    Holder(GOOGLE).credentials,
+    partial(returned, GOOGLE),
+    partial(Holder(GOOGLE)),
+]
+
+
+def closure(held: Any) -> Any:
+    """Return a function that no module holds, which cloudpickle pickles with what it refers to."""
+    return lambda: held
 
 
 @pytest.mark.parametrize(
@@ -261,7 +311,7 @@ def test_what_cannot_be_pickled_says_what_to_do(source: Any, monkeypatch: pytest
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("source", HOLDERS)
+@pytest.mark.parametrize("source", [*HOLDERS, closure(GOOGLE), closure([session()])])
 def test_cloudpickle_pickles_no_token_that_an_object_holds(source: Any) -> None:
     with pytest.raises(pickle.PicklingError, match="cannot pickle the credential_provider"):
         cloudpickle.dumps(make(source))

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from google.oauth2 import service_account
 
 import opendalfs
+from opendalfs.credential_providers import CredentialProvider, fetch
+from opendalfs.services import lookup
 from opendalfs.testing import Moto, Request, Response, ScriptedServer
 
 UDK = base64.b64encode(b"hush-delegation-key").decode()
@@ -254,6 +256,18 @@ def test_a_session_of_an_assumed_role_reads(moto_server: Moto) -> None:
     fs.pipe_file(path, b"data")
     assert fs.cat_file(path) == b"data"
     fs.rm(path)
+
+
+def test_a_function_is_called_again_when_its_session_has_failed() -> None:
+    class Broken(boto3.Session):
+        def get_credentials(self) -> None:
+            raise OSError("its files are from yesterday")
+
+    sessions = [Broken(), boto3.Session("k", "s")]
+    provider = CredentialProvider.of(lambda: sessions.pop(0))
+    with pytest.raises(OSError, match="from yesterday"):
+        fetch(provider, lookup("s3"), {}, lambda _: None)
+    assert fetch(provider, lookup("s3"), {}, lambda _: None).options("")["access_key_id"] == "k"
 
 
 def test_an_object_for_another_service_is_an_error(capture: ScriptedServer) -> None:
