@@ -17,7 +17,7 @@ import opendal.exceptions as native
 
 from .errors import ChangedError, NoContainerError, OptionError, RangeError, UnsupportedError, redact
 
-__all__ = ["kind_of", "other_region", "reason_of", "translate_error"]
+__all__ = ["kind_of", "other_region", "reason_of", "redact_causes", "translate_error"]
 
 
 class _Rule(NamedTuple):
@@ -76,6 +76,9 @@ _EXPIRED: Final = _Rule(
     PermissionError,
     errno.EACCES,
     "The credentials have expired: pass new ones, or a credential_provider that renews them",
+)
+_EXPIRED_AGAIN: Final = _EXPIRED._replace(
+    text="The provider's credentials have expired: repeat a long upload, or check what it returns"
 )
 _TIMED_OUT: Final = _Rule(
     TimeoutError,
@@ -247,6 +250,7 @@ def translate_error(
     pinned: bool = False,
     region: str | None = None,
     silent: bool = False,
+    provider: bool = False,
     report: Callable[[], str | None] = lambda: None,
 ) -> OSError | None:
     """Return the OSError for an error of OpenDAL.
@@ -269,6 +273,8 @@ def translate_error(
         The region that requests are signed for.
     silent : bool
         Whether the service's client hides why it cannot connect; see `Service.silent`.
+    provider : bool
+        Whether the credentials are those of a credential provider.
     report : callable, optional
         Returns where credentials were looked for, which is added to errors of credentials.
 
@@ -280,12 +286,13 @@ def translate_error(
     kind = kind_of(exc)
     if kind is None:
         return None
-    text = redact(_BACKTRACE.sub("", str(exc)).strip(), secrets)
     # `exc` becomes the context of the new error. Tracebacks leave it out, but other reports show it.
-    exc.args = (text,)
+    text = _redact_args(exc, secrets)
     rule = _region_rule(text, region) or _rule(kind, text, operation, pinned)
     if silent and rule is _TIMED_OUT:
         rule = _NO_CONNECTION
+    if provider and rule is _EXPIRED:
+        rule = _EXPIRED_AGAIN
     message = f"{rule.text} ({operation} on {where})"
     if rule.raises is PermissionError and (found := report()) is not None:
         message = f"{message}\n{redact(found, secrets)}\nPath"
@@ -293,6 +300,26 @@ def translate_error(
     error.__cause__ = getattr(native, kind, builtins.OSError)(text)
     error.__suppress_context__ = True
     return error
+
+
+def redact_causes(exc: BaseException, secrets: Iterable[str]) -> None:
+    """Remove secrets from the errors of OpenDAL that led to an error, such as that of an earlier attempt."""
+    seen: set[int] = set()
+    causes = [exc.__cause__, exc.__context__]
+    while causes:
+        cause = causes.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        causes += [cause.__cause__, cause.__context__]
+        if kind_of(cause) is not None:
+            _redact_args(cause, secrets)
+
+
+def _redact_args(exc: BaseException, secrets: Iterable[str]) -> str:
+    text = redact(_BACKTRACE.sub("", str(exc)).strip(), secrets)
+    exc.args = (text,)
+    return text
 
 
 def reason_of(text: str) -> str:

@@ -55,6 +55,7 @@ class Call:
     __slots__ = (
         "begun",
         "deadline",
+        "denied",
         "generation",
         "key",
         "loop",
@@ -64,7 +65,6 @@ class Call:
         "operators",
         "pinned",
         "record",
-        "renewed",
         "retries",
         "sent",
         "size",
@@ -92,7 +92,7 @@ class Call:
         self.sent = sent
         self.once = once
         self.generation = operators.generation()
-        self.renewed = False
+        self.denied = False
         self.begun = 0.0
         self.spent = 0.0
         self.retries: Retries | None = None
@@ -153,7 +153,7 @@ class Call:
         if limit is None or endpoint is None:
             return function(operators.operator, *args, **kwargs)
         while True:
-            operators.authorize()
+            operators.authorize(self.denied)
             limit.acquire(self.retries is not None)
             try:
                 request = partial(function, self._current().operator, *args, **kwargs)
@@ -196,7 +196,7 @@ class Call:
             return await function(operators.async_operator, *args, **kwargs)
         while True:
             if not operators.authorized:
-                await operators.authorize_async()
+                await operators.authorize_async(self.denied)
             loop = await limit.acquire_async(self.retries is not None)
             try:
                 request = partial(function, self._current().async_operator, *args, **kwargs)
@@ -226,26 +226,26 @@ class Call:
             return await hedged(request, seconds, hedge.after, hedge.may_start, hedge.settles)
 
     def _current(self) -> Generation:
-        """Return the operators of an attempt, whose credentials `renews` needs to know."""
+        """Return the operators of an attempt, whose credentials `retry_reason` needs to know."""
         self.generation = self.operators.generation()
         return self.generation
 
-    async def stateful_operator(self) -> AsyncOperator:
-        """Return the operator that retries by itself, with valid credentials."""
-        await self.operators.authorize_async()
+    async def stateful_operator(self, wait: bool = False) -> AsyncOperator:
+        """Return the operator that retries by itself; `wait`: for a renewal of credentials that is due."""
+        await self.operators.authorize_async(wait or self.denied)
         return self._current().stateful_operator
 
-    def renews(self, exc: Exception) -> str:
+    def retry_reason(self, exc: Exception) -> str:
         """Return why another attempt with other operators may help: ``"region"``, ``"expired"``; else "".
 
-        The next attempt, or the next call, waits for new credentials.
+        With ``"expired"`` the next attempt waits for new credentials.
         """
         if self.operators.follow_region(exc, self.generation):
             return "region"
         credentials = self.operators.credentials
         if credentials is None:
             return ""
-        again, self.renewed = self.renewed, self.renewed or is_denial(exc)
+        again, self.denied = self.denied, self.denied or is_denial(exc)
         return "expired" if credentials.refuse(exc, self.generation.number, again=again) else ""
 
     async def step_async(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -329,14 +329,14 @@ class Call:
         endpoint.record(self.operation, 0, seconds, outcome)
         if self.retries is None:
             self.retries = Retries(self.operators.tuning, endpoint)
-        renews = self.renews(exc)
-        delay = 0.0 if renews else self.retries.delay(exc, outcome, seconds)
+        reason = self.retry_reason(exc)
+        delay = 0.0 if reason else self.retries.delay(exc, outcome, seconds)
         self.spent += seconds + (delay or 0.0)
         if delay is None or self.spent >= self._seconds or (self.once and self.retries.doubtful):
             return None
         if self.record is not None:
             self.record.waited += delay
-            self.record.retried += (renews or outcome,)
+            self.record.retried += (reason or outcome,)
         return delay
 
     async def _run_to_end(self, request: asyncio.Future[T]) -> T:

@@ -281,7 +281,7 @@ class Connection(ListingCalls):
         with Call(self, "presign", key).in_task() as call:
             sign = getattr(AsyncOperator, verb)
             request: PresignedRequest = await call.step_async(
-                sign, await call.stateful_operator(), key, seconds, **options
+                sign, await call.stateful_operator(wait=True), key, seconds, **options
             )
             call.count(0, requests=0)
             return request

@@ -1,8 +1,9 @@
 """Credentials of a provider: fetched in a worker, renewed before they expire, one fetch at a time.
 
-A request never waits for credentials while it has valid ones: from `MARGIN` before they expire, the next
-request starts a fetch and goes on with those it has. It waits if there are none, if they have expired, and if
-the server has refused them.
+A request that can be repeated does not wait for credentials while it has valid ones: from `MARGIN` before
+they expire, the next request starts a fetch and goes on with those it has. It waits if there are none, if
+they have expired, and if the server has refused its own. What keeps its credentials, such as an upload in
+parts, waits for a renewal that is due.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -26,7 +28,7 @@ from opendalfs.runtime import workers
 from opendalfs.runtime.tasks import run
 from opendalfs.services import Service
 
-__all__ = ["MARGIN", "LiveCredentials", "is_denial", "placeholder"]
+__all__ = ["MARGIN", "LiveCredentials", "is_denial", "placeholder", "says_expired"]
 
 MARGIN: Final = 300.0
 """Seconds before credentials expire in which they are renewed; a tenth of what is left, if that is less."""
@@ -76,10 +78,11 @@ def placeholder(service: Service) -> Mapping[str, str]:
 def is_denial(exc: BaseException) -> bool:
     """Whether an error of OpenDAL may be that credentials have expired."""
     kind = kind_of(exc)
-    return kind == "PermissionDenied" or (kind == "Unexpected" and _says_expired(exc))
+    return kind == "PermissionDenied" or (kind == "Unexpected" and says_expired(exc))
 
 
-def _says_expired(exc: BaseException) -> bool:
+def says_expired(exc: BaseException) -> bool:
+    """Whether the response in an error of OpenDAL is that of expired credentials."""
     text = str(exc)
     if _EXPIRED.search(reason_of(text)) or _EXPIRED_HEADER.search(text) or _UNAUTHORIZED.search(text):
         return True
@@ -98,8 +101,6 @@ class _Fetch(Future[BaseException | None]):
     ----------
     begun : float
         When it began, of the monotonic clock.
-    late : bool
-        Whether it has returned nothing in time, so that another one may start.
     """
 
     def __init__(self, refused: bool) -> None:
@@ -107,7 +108,6 @@ class _Fetch(Future[BaseException | None]):
         self.set_running_or_notify_cancel()
         self.begun = time.monotonic()
         self.refused = refused
-        self.late = False
 
 
 class LiveCredentials:
@@ -168,49 +168,55 @@ class LiveCredentials:
                 del self._used[min(self._used)]
         return number, options
 
-    def renew(self, seconds: float) -> None:
+    def renew(self, seconds: float, wait: bool = False) -> None:
         """Renew the credentials if they are due; wait if none are valid.
 
         Parameters
         ----------
         seconds : float
             How long to wait.
+        wait : bool
+            Whether to wait for a renewal that is due, also while the old ones are valid. If it fails, they
+            remain in use.
 
         Raises
         ------
         PermissionError
-            If the provider fails.
+            If the provider fails, and no credentials are valid.
         TimeoutError
-            If it takes longer.
+            If it takes longer, and no credentials are valid.
         """
         ends = time.monotonic() + seconds
-        while (running := self._begin()) is not None:
+        while (running := self._begin(seconds, wait)) is not None:
             left = max(0.0, ends - time.monotonic())
             try:
                 workers.run(partial(running.result, left), left)
             except TimeoutError:
-                raise self._late(running, seconds) from None
-            self._check(running)
-            if not self._refused:
+                if self._usable():
+                    return
+                raise self._late(seconds) from None
+            if self._check(running):
                 return
 
-    async def renew_async(self, seconds: float) -> None:
+    async def renew_async(self, seconds: float, wait: bool = False) -> None:
         """Do what `renew` does."""
         ends = time.monotonic() + seconds
-        while (running := self._begin()) is not None:
+        while (running := self._begin(seconds, wait)) is not None:
             left = max(0.0, ends - time.monotonic())
             try:
                 await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(running)), left)
             except TimeoutError:
-                raise self._late(running, seconds) from None
-            self._check(running)
-            if not self._refused:
+                if self._usable():
+                    return
+                raise self._late(seconds) from None
+            if self._check(running):
                 return
 
     def refuse(self, exc: Exception, number: int, *, again: bool) -> bool:
         """Whether to repeat a request that was denied, because it may have used expired credentials.
 
-        If so, and if there are no newer ones yet, the next request waits for them.
+        If so, and if there are no newer ones yet, it waits for them. Other requests do so only if the server
+        says that the credentials have expired: the denial of one object does not concern the others.
 
         Parameters
         ----------
@@ -224,40 +230,49 @@ class LiveCredentials:
         if not is_denial(exc):
             return False
         now = time.time()
-        says_expired = _says_expired(exc)
+        expired = says_expired(exc)
         with self._lock:
             if number < self.number:
                 return True
             if again:
-                if not says_expired:
+                if not expired:
                     self._unhelpful_until = now + _UNHELPFUL
                 return False
-            if not says_expired and (now < self._unhelpful_until or not _DENIED.search(str(exc))):
+            if not expired and (now < self._unhelpful_until or not _DENIED.search(str(exc))):
                 return False
             self._refused, self._due = True, 0.0
+            if expired and self._fetched is not None:
+                self._fetched.expires = 0.0
             return True
 
-    def _begin(self) -> _Fetch | None:
-        """Start a fetch unless one is running; return it if the caller must wait for it."""
+    def _begin(self, seconds: float, wait: bool) -> _Fetch | None:
+        """Start a fetch, unless one is running that may end in time; return the one to wait for, if any."""
         now = time.time()
         with self._lock:
             if now < self._due:
                 return None
-            starts = not self._fetches or self._fetches[-1].late
-            if starts:
-                self._fetches.append(_Fetch(self._refused))
-            newest = self._fetches[-1]
-            valid = self._valid(now)
+            newest = self._fetches[-1] if self._fetches else None
+            # Whoever has begun it has waited a little less since then.
+            hangs = newest is not None and time.monotonic() - newest.begun >= 0.9 * seconds
+            starts = newest is None or (hangs and len(self._fetches) < _MOST)
+            if newest is None or starts:
+                newest = _Fetch(self._refused)
+                self._fetches.append(newest)
+            waits = wait or not self._valid(now)
         if starts:
             try:
                 workers.start(partial(self._fetch, newest))
             except BaseException as exc:
                 self._end(newest, None, exc)
                 raise
-        return None if valid else newest
+        return newest if waits else None
 
     def _valid(self, now: float) -> bool:
-        return self._fetched is not None and not self._refused and now < self._fetched.expires
+        return self._fetched is not None and now < self._fetched.expires
+
+    def _usable(self) -> bool:
+        with self._lock:
+            return self._valid(time.time())
 
     def _fetch(self, running: _Fetch) -> None:
         found: Fetched | None = None
@@ -272,52 +287,62 @@ class LiveCredentials:
     def _end(self, running: _Fetch, found: Fetched | None, error: BaseException | None) -> None:
         """Install what a fetch has returned, and wake its callers."""
         now = time.time()
+        ended = [running]
         with self._lock:
             if running not in self._fetches:
                 return
             self._fetches.remove(running)
-            if found is not None and running.begun >= self._begun:
-                # Of two fetches the one that began later has the newer credentials.
+            # Of two fetches the one that began later has the newer credentials.
+            latest = running.begun >= self._begun
+            if found is not None and latest:
                 self._begun = running.begun
                 self._install(found, running.refused, now)
-            valid = self._valid(now)
-            if error is not None and self._fetched is not None and valid:
+                # Whoever waits for an earlier one, which may never end, goes on with these.
+                ended += [other for other in self._fetches if other.begun < running.begun]
+            harmless = latest and self._valid(now)
+            if error is not None and harmless and self._fetched is not None:
                 self._due = min(now + _PAUSE, self._fetched.expires)
-        if error is not None and valid:
-            _log.warning("%s: %s", self._failed(error), redact(str(error), self.secrets))
-        running.set_result(error)
+        for each in ended:
+            with suppress(InvalidStateError):
+                each.set_result(error)
+        if error is not None and harmless:
+            _log.warning("%s: %s", self._failed(error), self._reason(error))
 
     def _install(self, found: Fetched, asked_again: bool, now: float) -> None:
         same = self._fetched is not None and found.same_as(self._fetched)
         if not same:
             self.number += 1
-        self._fetched = found
         if self._refused and same and not asked_again:
-            # They were refused while this fetch was running.
             return
+        self._fetched = found
         self._refused = False
         left = found.expires - now
         self._due = found.expires - min(MARGIN, _MARGIN_RATIO * left) if left > 0 else now + 1.0
         if found.check_after is not None:
             self._due = min(self._due, now + found.check_after)
 
-    def _check(self, ended: _Fetch) -> None:
-        exc = ended.result()
-        if exc is None:
-            return
+    def _check(self, ended: _Fetch) -> bool:
+        """Whether a fetch has left nothing to wait for; raise its error if no credentials are valid."""
+        error = ended.result()
+        if error is None:
+            # If it has not asked for new ones, it may have returned those that were refused meanwhile.
+            return ended.refused or not self._refused
+        if self._usable():
+            return True
         # Without the exception itself: a traceback would show its text, such as a URL with a secret.
-        text = redact(str(exc), self.secrets).partition("\n")[0]
         raise PermissionError(
-            errno.EACCES, f"{self._failed(exc)}: check it\n{type(exc).__name__}: {text}"
+            errno.EACCES,
+            f"{self._failed(error)}: check it\n{type(error).__name__}: {self._reason(error)}",
         ) from None
 
-    def _failed(self, exc: BaseException) -> str:
-        return f"The credential provider {self.provider.name} failed with {type(exc).__name__}"
+    def _failed(self, error: BaseException) -> str:
+        return f"The credential provider {self.provider.name} failed with {type(error).__name__}"
 
-    def _late(self, running: _Fetch, seconds: float) -> TimeoutError:
-        """Return the error for a fetch that has returned nothing; a later call may start another one."""
-        with self._lock:
-            running.late |= len(self._fetches) < _MOST
+    def _reason(self, error: BaseException) -> str:
+        """Return the first line of an error, without secrets."""
+        return redact(str(error), self.secrets).partition("\n")[0]
+
+    def _late(self, seconds: float) -> TimeoutError:
         return TimeoutError(
             errno.ETIMEDOUT,
             f"The credential provider {self.provider.name} has returned nothing for {seconds:g} s: check it",

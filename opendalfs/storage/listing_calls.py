@@ -37,23 +37,23 @@ class ListingCalls(OperatorPair):
         """
         paging = Paging(self.service, self.name(key.strip("/")), options, PAGE)
         after: dict[str, str] = {}
-        renewed = False
+        denied = False
         while True:
-            expired = False
+            again = False
             with Call(self, "list", key).in_task() as call:
+                call.denied = denied
                 try:
                     async with aclosing(_split(call, paging, key, {**options, **after})) as pages:
                         async for page in pages:
                             fresh = paging.unseen(page)
                             if fresh or not paging.known:
-                                renewed = False
+                                call.denied = denied = False
                                 yield fresh
                 except Exception as exc:
-                    call.renewed = renewed
-                    expired = renewed = bool(call.renews(exc))
-                    if not expired:
+                    again, denied = bool(call.retry_reason(exc)), call.denied
+                    if not again:
                         raise
-            if expired:
+            if again:
                 # The order of the keys, and so what follows the last one, is unknown: list all of them.
                 after = {}
             elif paging.last is not None and self.capability.list_with_start_after:
@@ -62,7 +62,7 @@ class ListingCalls(OperatorPair):
                 after = {"start_after": paging.last}
             else:
                 return
-            if not paging.begin_again() and not expired:
+            if not paging.begin_again() and not again:
                 return
 
     async def page(self, key: str, **options: Any) -> list[Entry]:
@@ -123,7 +123,7 @@ class ListingCalls(OperatorPair):
             try:
                 await self._remove(call, prefix)
             except Exception as exc:
-                if not call.renews(exc):
+                if not call.retry_reason(exc):
                     raise
                 await self._remove(call, prefix)
 

@@ -8,7 +8,7 @@ import opendal
 
 from opendalfs import urls
 from opendalfs.credential_report import report
-from opendalfs.error_translation import translate_error
+from opendalfs.error_translation import redact_causes, translate_error
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.options import Tuning, secret_values
 from opendalfs.runtime.concurrency import ConcurrencyLimit
@@ -126,8 +126,13 @@ class OperatorPair:
         credentials = self._generations.credentials
         return credentials is None or credentials.fresh
 
-    def authorize(self) -> None:
+    def authorize(self, wait: bool = False) -> None:
         """Get credentials from the provider, if there is one and none are valid.
+
+        Parameters
+        ----------
+        wait : bool
+            As for `LiveCredentials.renew`.
 
         Raises
         ------
@@ -138,13 +143,13 @@ class OperatorPair:
         """
         credentials = self._generations.credentials
         if credentials is not None and not credentials.fresh:
-            credentials.renew(self.tuning.timeout)
+            credentials.renew(self.tuning.timeout, wait)
 
-    async def authorize_async(self) -> None:
+    async def authorize_async(self, wait: bool = False) -> None:
         """Do what `authorize` does."""
         credentials = self._generations.credentials
         if credentials is not None and not credentials.fresh:
-            await credentials.renew_async(self.tuning.timeout)
+            await credentials.renew_async(self.tuning.timeout, wait)
 
     def credential_options(self) -> Mapping[str, str]:
         """Return the newest credentials of the provider, as options; none without a provider."""
@@ -197,15 +202,18 @@ class OperatorPair:
 
     def explain(self, exc: BaseException, operation: str, key: str, pinned: bool = False) -> OSError | None:
         """Translate an error of OpenDAL into an OSError; None for any other exception."""
+        secrets = self.secrets
+        redact_causes(exc, secrets)
         return translate_error(
             exc,
             operation,
             self.name(key.strip("/")),
             where=self.where,
-            secrets=self.secrets,
+            secrets=secrets,
             pinned=pinned,
             region=self._generations.region,
             silent=self.service.silent,
+            provider=self.credentials is not None,
             report=self._credential_report,
         )
 

@@ -163,7 +163,7 @@ def _unsupported(connection: Connection) -> UnsupportedError:
 
 def _client(connection: Connection) -> Any:
     """Return a client of botocore with the options of a connection, and no credentials beside them."""
-    connection.authorize()
+    connection.authorize(wait=True)
     native = {**connection.native, **connection.credential_options()}
     try:
         botocore = importlib.import_module("botocore")

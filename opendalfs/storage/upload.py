@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from opendal import AsyncOperator
@@ -11,6 +12,8 @@ from opendal.file import AsyncFile
 from opendalfs.runtime.tasks import run
 
 from .call import Call
+from .credentials import says_expired
+from .operator_generations import Generation
 from .operator_pair import OperatorPair
 from .write_checks import lost_response
 
@@ -46,9 +49,9 @@ async def open_upload(operators: OperatorPair, key: str, **options: Any) -> Asyn
     """Start a multipart upload from a coroutine."""
     await find_region(operators, key)
     with Call(operators, "write", key).in_task() as call:
-        operator = await call.stateful_operator()
+        operator = await call.stateful_operator(wait=True)
         file = await call.step_async(operator.open, key, "wb", **options)
-    return AsyncUpload(operators, key, file)
+    return AsyncUpload(operators, key, file, call.generation)
 
 
 class AsyncUpload:
@@ -59,12 +62,15 @@ class AsyncUpload:
 
     An upload without `complete` publishes nothing, but its parts stay with the service until a lifecycle rule
     removes them: OpenDAL's binding has no call to abort an upload.
+
+    It keeps the credentials that it began with. If they expire, it fails, and the next request renews them.
     """
 
-    def __init__(self, operators: OperatorPair, key: str, file: AsyncFile) -> None:
+    def __init__(self, operators: OperatorPair, key: str, file: AsyncFile, generation: Generation) -> None:
         self._operators = operators
         self._key = key
         self._file = file
+        self._generation = generation
         self._ended = False
 
     async def write(self, data: bytes) -> None:
@@ -77,7 +83,7 @@ class AsyncUpload:
         """
         _check_open(self._ended, self._key)
         with Call(self._operators, "write", self._key).in_task() as call:
-            await call.request_async(self._file.write, data)
+            await self._request(call, self._file.write, data)
             call.count(len(data))
 
     async def complete(self) -> None:
@@ -94,13 +100,22 @@ class AsyncUpload:
         self._ended = True
         with Call(self._operators, "write", self._key).in_task() as call:
             try:
-                await call.request_async(self._file.close)
+                await self._request(call, self._file.close)
             except Exception as exc:
                 if "NoSuchUpload" in str(exc):
                     # OpenDAL has repeated the request after a lost response, and the upload is complete.
                     raise lost_response(self._operators, "write", self._key) from exc
                 raise
         self._operators.write_times.record(self._key)
+
+    async def _request(self, call: Call, function: Callable[..., Awaitable[Any]], *args: bytes) -> None:
+        try:
+            await call.request_async(function, *args)
+        except Exception as exc:
+            if says_expired(exc):
+                call.generation = self._generation
+                call.retry_reason(exc)
+            raise
 
 
 def _check_open(ended: bool, key: str) -> None:

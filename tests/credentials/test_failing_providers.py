@@ -6,6 +6,9 @@ import asyncio
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import opendal.exceptions
 import pytest
@@ -13,11 +16,13 @@ import pytest
 import opendalfs
 from opendalfs.credential_providers import CredentialProvider
 from opendalfs.credential_providers.azure_sas import DelegationKey
+from opendalfs.runtime.tasks import run
 from opendalfs.services import lookup
 from opendalfs.storage import credentials
 from opendalfs.storage.credentials import LiveCredentials
-from opendalfs.testing import Response, ScriptedServer
+from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 from tests.credentials.expiring import Keys
+from tests.waiting import eventually
 
 DATA = bytes(range(256)) * 16
 
@@ -33,13 +38,58 @@ def test_a_provider_that_fails_does_no_harm_while_its_keys_are_valid(
     keys.most, keys.lifetime = 10**9, 100.0
     fs = opendalfs.S3FileSystem(**keys.options(front))
     fs.cat_file(path)
-    keys.failure = RuntimeError("no network, token=hush-token-1")
+    keys.failure = RuntimeError("no network, token=hush-token-1\nhush")
     assert fs.cat_file(path) == DATA
     while not caplog.records:
         time.sleep(0.01)
     assert fs.cat_file(path) == DATA
     assert "Keys failed with RuntimeError" in caplog.text
     assert "hush" not in caplog.text
+
+
+@pytest.fixture
+def denied(front: ScriptedServer, s3_server: S3Server) -> str:
+    """Return the path of an object that nobody may read."""
+    respond = front.respond
+    front.respond = lambda request: Response(403) if "denied" in request.target else respond(request)
+    return f"{s3_server.bucket}/denied"
+
+
+def test_a_denied_object_does_no_harm_to_others_while_the_provider_fails(
+    keys: Keys, front: ScriptedServer, path: str, denied: str
+) -> None:
+    keys.most = 10**9
+    fs = opendalfs.S3FileSystem(**keys.options(front))
+    assert fs.cat_file(path) == DATA
+    keys.failure = ValueError("the vault is sealed")
+    with pytest.raises(PermissionError, match="Access denied"):
+        fs.cat_file(denied)
+    assert fs.cat_file(path) == DATA
+
+
+def test_other_requests_do_not_wait_for_the_new_keys_of_a_denied_one(
+    keys: Keys, front: ScriptedServer, path: str, denied: str
+) -> None:
+    keys.most = 10**9
+    entered = threading.Event()
+
+    def provider() -> object:
+        entered.set()
+        return keys()
+
+    fs = opendalfs.S3FileSystem(**{**keys.options(front), "credential_provider": provider})
+    assert fs.cat_file(path) == DATA
+    entered.clear()
+    keys.blocked.clear()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(fs.cat_file, denied)
+        assert entered.wait(60)
+        assert fs.cat_file(path) == DATA
+        assert not waiting.done()
+        keys.blocked.set()
+        with pytest.raises(PermissionError, match="Access denied"):
+            waiting.result(60)
+    assert keys.issued == 2
 
 
 def test_the_error_of_a_provider_names_it(keys: Keys, front: ScriptedServer, path: str) -> None:
@@ -132,6 +182,77 @@ def test_a_provider_that_always_hangs_is_called_a_few_times(
     assert live.fresh
 
 
+class Hanging:
+    """A provider whose calls hang, if their number is in `hanging`, until `go` is set."""
+
+    def __init__(self, *hanging: int, then: Callable[[], object] = lambda: None) -> None:
+        self.hanging = hanging
+        self.then = then
+        self.calls: list[int] = []
+        self.go = threading.Event()
+
+    def __call__(self) -> object:
+        number = len(self.calls)
+        self.calls.append(number)
+        if number in self.hanging:
+            self.go.wait(60)
+            self.then()
+        return {"key": "AKIA", "secret": "hush-secret", "token": f"hush-{number}"}, time.time() + 100
+
+    def live(self) -> LiveCredentials:
+        return LiveCredentials(lookup("s3"), {}, CredentialProvider.of(self))
+
+
+def renewed(found: LiveCredentials) -> bool:
+    """Wait a moment for a renewal; return whether there are credentials."""
+    with suppress(TimeoutError):
+        found.renew(0.05)
+    return found.number > 0
+
+
+def test_a_renewal_that_hangs_in_the_background_is_begun_again_before_the_expiry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credentials, "_MARGIN_RATIO", 1.0)
+    provider = Hanging(1)
+    found = provider.live()
+    found.renew(60.0)
+
+    def begins_again() -> bool:
+        # Returns at once, as the first credentials are valid.
+        found.renew(0.2)
+        return found.number > 1
+
+    assert eventually(begins_again)
+    assert found.options("")[1]["session_token"] not in ("hush-0", "hush-1")
+    provider.go.set()
+
+
+def test_whoever_waits_for_a_call_that_hangs_goes_on_with_what_a_later_one_returns() -> None:
+    provider = Hanging(0)
+    found = provider.live()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(found.renew, 60.0)
+        assert eventually(lambda: bool(provider.calls))
+        assert eventually(lambda: renewed(found))
+        waiting.result(30)
+    assert found.options("")[1]["session_token"] != "hush-0"
+    provider.go.set()
+
+
+def test_a_late_failure_does_not_concern_newer_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise TimeoutError("no answer")
+
+    provider = Hanging(0, then=fail)
+    found = provider.live()
+    assert eventually(lambda: renewed(found))
+    provider.go.set()
+    assert eventually(lambda: not found._fetches)
+    assert found.fresh
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("raised", [SystemExit(2), KeyboardInterrupt(), GeneratorExit()])
 def test_a_provider_that_ends_the_program_is_an_error_of_one_call(
     raised: BaseException, keys: Keys, front: ScriptedServer, path: str
@@ -177,7 +298,7 @@ def test_old_credentials_of_many_containers_are_removed_from_texts() -> None:
     found = live(*(f"hush-token-{i}" for i in range(6)))
     for _ in range(6):
         found.refuse(DENIED, found.number, again=False)
-        found.renew(60.0)
+        found.renew(60.0, wait=True)
         for i in range(10):
             found.options(f"container-{i}")
     assert found.number == 6
@@ -205,8 +326,44 @@ def test_credentials_that_were_refused_during_a_renewal_are_renewed_again(
     assert entered.wait(60)
     assert found.refuse(DENIED, found.number, again=False)
     threading.Timer(0.1, go.set).start()
-    found.renew(60.0)
+    found.renew(60.0, wait=True)
     assert (found.number, len(calls)) == (2, 3)
+
+
+def all_texts(exc: BaseException | None) -> list[str]:
+    """Return the texts of an error and of all that led to it, also those that a traceback leaves out."""
+    if exc is None:
+        return []
+    return [f"{exc} {exc!r} {exc.args}", *all_texts(exc.__cause__), *all_texts(exc.__context__)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_error_of_an_earlier_attempt_shows_no_secret(fails: bool, capture: ScriptedServer) -> None:
+    calls = []
+
+    def provider() -> object:
+        calls.append(1)
+        if fails and len(calls) > 1:
+            raise RuntimeError("no network")
+        return {"key": "AKIA", "secret": "hush-secret", "token": "hush-token"}, None
+
+    def respond(request: Request) -> Response:
+        text = f"<Error><Code>ExpiredToken</Code><M>{request.headers['x-amz-security-token']}</M></Error>"
+        return Response(400, {}, text.encode())
+
+    capture.respond = respond
+    fs = opendalfs.S3FileSystem(
+        endpoint_url=capture.endpoint,
+        region="eu-1",
+        credential_provider=provider,
+        retries=0,
+        skip_instance_cache=True,
+    )
+    with pytest.raises(PermissionError, match=r"expired|no network") as caught:
+        run(fs.locate("lake/d")[0].remove_all, "d/")
+    texts = all_texts(caught.value)
+    assert "ExpiredToken" in "".join(texts)
+    assert "hush" not in "".join(texts)
 
 
 @pytest.mark.parametrize("answer", [None, Response(400)])

@@ -7,11 +7,13 @@ import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
 
 import opendalfs
+from opendalfs.credential_providers import sdk_objects
 from opendalfs.storage import credentials, listing_calls
 from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 from tests.credentials.expiring import Keys
@@ -210,6 +212,60 @@ def test_an_upload_whose_credentials_expire_fails_and_publishes_nothing(
     file.discard()
     assert not fs.exists(f"{prefix}/large")
     fs.pipe_file(f"{prefix}/large", bytes(11 << 20))
+
+
+def upload(fs: opendalfs.S3FileSystem, name: str) -> None:
+    """Write 11 MiB in three parts."""
+    with fs.open(name, "wb") as file:
+        file.write(bytes(11 << 20))
+
+
+def test_after_an_upload_whose_credentials_had_expired_the_next_one_has_new_ones(
+    keys: Keys, front: ScriptedServer, prefix: str
+) -> None:
+    keys.most = 10**9
+    fs = opendalfs.S3FileSystem(write_chunk=5 << 20, **keys.options(front))
+    upload(fs, f"{prefix}/large")
+    keys.expire()
+    with pytest.raises(PermissionError, match="provider's credentials have expired: repeat a long upload"):
+        upload(fs, f"{prefix}/large")
+    upload(fs, f"{prefix}/large")
+    assert keys.issued == 2
+
+
+class Frozen(NamedTuple):
+    access_key: str
+    secret_key: str
+    token: str
+
+
+class Session:
+    """As one of boto3: it does not say when its keys expire, and renews them when it is asked for them."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+
+    def get_credentials(self) -> Frozen:
+        found, _ = self.keys()
+        return Frozen(found["key"], found["secret"], found["token"])
+
+
+@pytest.mark.parametrize("call", ["upload", "signed URL"])
+def test_what_keeps_its_credentials_waits_for_a_renewal_that_is_due(
+    call: str, keys: Keys, front: ScriptedServer, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a program that has computed for hours can write its result."""
+    monkeypatch.setattr(sdk_objects, "_CHECK_AFTER", 0.0)
+    keys.most = 10**9
+    options = {**keys.options(front), "credential_provider": Session(keys)}
+    fs = opendalfs.S3FileSystem(write_chunk=5 << 20, **options)
+    assert fs.cat_file(path) == DATA
+    keys.expire()
+    if call == "upload":
+        upload(fs, path)
+    else:
+        assert "hush-token-2" in fs.url(path)
+    assert keys.refused == 0
 
 
 async def test_a_listing_of_many_pages_goes_on_after_an_expiry(
