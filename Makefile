@@ -13,11 +13,12 @@ ARGS ?=
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 READY := $(VENV)/.ready
+TOOLS_READY := $(VENV)/.tools
 SERVERS := PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults faults-compared crashes soak services fuzz check format bench bench-smoke build clean
+.PHONY: help demo test faults faults-compared crashes soak services tools fuzz check format bench bench-smoke build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +26,7 @@ help: ## this list
 demo: $(READY) ## read real Parquet from a real S3 server on this machine, next to s3fs
 	@$(PY) examples/quickstart.py $(ARGS)
 
-test: $(READY) ## all tests but the long ones: faults, soak, services
+test: $(READY) ## all tests but the long ones: faults, soak, services, tools
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(READY) ## every operation under every fault; writes docs/faults.md
@@ -52,6 +53,9 @@ services: $(READY) ## tests on all servers, which it installs as far as it can; 
 	@$(SERVERS) OPENDALFS_SERVICES=.cache/services.jsonl $(PY) -m pytest tests/conformance \
 		-n $(WORKERS) --dist loadgroup -m "services or not services" $(ARGS)
 	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.conformance.table .cache/services.jsonl $(if $(REQUIRE_ALL),--require-all); fi
+
+tools: $(TOOLS_READY) ## other programs over opendalfs: delta-rs, Lance, DataFusion, Daft, DuckDB's httpfs; installs them
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile -m tools $(ARGS)
 
 fuzz: $(READY) ## random changes against a model, and random input, for some minutes
 	@$(PY) -m pytest -n $(WORKERS) --hypothesis-profile=fuzz tests/models tests/fuzz $(ARGS)
@@ -80,6 +84,12 @@ build: $(READY) ## the sdist and the wheel, in dist/, checked
 clean: ## remove what the other verbs made, the environment too
 	rm -rf $(VENV) build dist .cache .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TOOLS_READY): $(READY)
+	@echo "installing the tools into $(VENV)"
+	@$(BIN)/uv pip install --quiet --python $(PY) -c constraints.txt -e '.[tools]' \
+		|| $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tools]'
+	@touch $@
 
 # PYTHON, when given, is honoured: an environment of another version counts as out of date.
 ifneq ($(origin PYTHON),file)

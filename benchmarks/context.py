@@ -7,6 +7,7 @@ each round gets:
 * opendalfs: a new filesystem that shares no cache with the one before;
 * s3fs: the same filesystem with its listings invalidated, because creating one costs 0.1 s and more;
 * obstore, S3FileSystem of pyarrow, the native store of Polars: the same client; they have no caches;
+* `opendalfs.serve`: the same server, which knows the versions of the objects that it has read;
 * DuckDB: a new database, which holds the caches of blocks and metadata, for every peer.
 """
 
@@ -31,6 +32,7 @@ from benchmarks.httpfs import Httpfs
 from benchmarks.networks import DEFAULT, NETWORKS, Network
 from benchmarks.raw_http import RawClient
 from opendalfs.testing import DelayProxy, s3_server
+from opendalfs_gateway import S3Endpoint
 
 FOLDER = "opendalfs-benchmarks"
 
@@ -267,6 +269,12 @@ class Context:
     def httpfs(self) -> Httpfs:
         """The native S3 client of DuckDB, in its own process."""
         return self._exits.enter_context(Httpfs(self.access))
+
+    @cached_property
+    def endpoint(self) -> S3Endpoint:
+        """A server of S3 over the storage, as clients see it that use it for long."""
+        source = opendalfs.filesystem(self.service, **self.unique())
+        return self._exits.enter_context(opendalfs.serve(source, path=self.root))
 
     @cached_property
     def raw(self) -> RawClient:

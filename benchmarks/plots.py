@@ -24,6 +24,7 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "DuckDB httpfs": ("#0072b2", "s"),
     "Polars native": ("#0072b2", "s"),
     "opendalfs gateway": ("#009e73", "D"),
+    "opendalfs.serve": ("#56b4e9", "D"),
     "scan_pyarrow_dataset, s3fs": ("#d55e00", "o"),
     "s3fs, DuckDB's caches on": ("#e69f00", "o"),
     LIMIT: ("#999999", "^"),

@@ -45,8 +45,12 @@ _ENGINES = {
     "arrow": ("pyarrow>=26",),
     "duckdb": ("duckdb>=2.0",),
     "polars": ("polars>=2.1", "aiohttp>=3.14"),
+    "serve": ("aiohttp>=3.14",),
 }
 """The packages that each function needs, the engine first: the extra of that name in pyproject.toml."""
+
+_ADAPTERS = {name: f"opendalfs_{name}" for name in _ENGINES} | {"serve": "opendalfs_gateway"}
+"""The package that has each function."""
 
 _installation.check()
 
@@ -59,6 +63,7 @@ if _typing.TYPE_CHECKING:
     # Without __getattr__, so that type checkers report misspelt names.
     from opendalfs_arrow import arrow as arrow
     from opendalfs_duckdb import duckdb as duckdb
+    from opendalfs_gateway import serve as serve
     from opendalfs_polars import polars as polars
 
     __version__: str
@@ -76,7 +81,7 @@ else:
         needs = _ENGINES[name]
         try:
             import_module(needs[0].partition(">")[0])
-            return getattr(import_module(f"opendalfs_{name}"), name)
+            return getattr(import_module(_ADAPTERS[name]), name)
         except ImportError as exc:
             # The command does not use this package's extra: on PyPI its name belongs to another package.
             command = " ".join(f"'{need}'" for need in needs)

@@ -148,18 +148,20 @@ def test_core_needs_fsspec_and_opendal_alone(info: dict[str, bytes]) -> None:
 def test_extras(info: dict[str, bytes]) -> None:
     """One extra per engine, which `all` takes together, and one per service for its credentials."""
     extras = message_from_bytes(info["METADATA"]).get_all("Provides-Extra", [])
-    engines, services = {"arrow", "duckdb", "polars", "all"}, {"memory", "s3", "gcs", "azure"}
-    assert set(extras) == {*engines, *services, "testing", "test", "bench", "dev"}
+    engines, services = {"arrow", "duckdb", "polars", "serve", "all"}, {"memory", "s3", "gcs", "azure"}
+    assert set(extras) == {*engines, *services, "testing", "test", "tools", "bench", "dev"}
 
     with (ROOT / "pyproject.toml").open("rb") as file:
         declared = tomllib.load(file)["project"]["optional-dependencies"]
     engines = {
-        extra: {Requirement(need).name for need in declared[extra]} for extra in ("arrow", "duckdb", "polars")
+        extra: {Requirement(need).name for need in declared[extra]}
+        for extra in ("arrow", "duckdb", "polars", "serve")
     }
     assert engines == {
         "arrow": {"pyarrow"},
         "duckdb": {"duckdb"},
         "polars": {"polars", "aiohttp"},
+        "serve": {"aiohttp"},
     }
     [everything] = map(Requirement, declared["all"])
     assert everything.extras == set(engines)
@@ -179,7 +181,8 @@ def test_entry_points_name_every_service_of_the_wheel(info: dict[str, bytes]) ->
 
     parser = configparser.ConfigParser(delimiters=("=",))
     parser.read_string(info["entry_points.txt"].decode())
-    assert parser.sections() == ["fsspec.specs", "opendalfs.file_readers"]
+    assert sorted(parser.sections()) == ["console_scripts", "fsspec.specs", "opendalfs.file_readers"]
+    assert dict(parser["console_scripts"]) == {"opendalfs": "opendalfs.__main__:main"}
     assert dict(parser["fsspec.specs"]) == expected
 
 

@@ -12,8 +12,8 @@ import opendalfs
 from opendalfs import option_types
 from opendalfs.services import SERVICES
 
-ENGINES = {"arrow", "duckdb", "polars"}
-ADAPTERS = ["opendalfs_arrow", "opendalfs_duckdb", "opendalfs_polars"]
+ENGINES = {"arrow", "duckdb", "polars", "serve"}
+ADAPTERS = ["opendalfs_arrow", "opendalfs_duckdb", "opendalfs_gateway", "opendalfs_polars"]
 
 
 def test_all_names_what_the_package_exports() -> None:

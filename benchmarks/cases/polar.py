@@ -1,4 +1,4 @@
-"""Polars: lazy scans, through its own store, through our gateway, through pyarrow over s3fs."""
+"""Polars: lazy scans, through its own store, our gateway, our S3 server, and pyarrow over s3fs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.raw_http import Part, parquet_waves
 from opendalfs_polars.target import Backend
 
 GATEWAY = "opendalfs gateway"
+SERVER = "opendalfs.serve"
 POLARS = "Polars native"
 DATASET = "scan_pyarrow_dataset, s3fs"
 COLUMNS = ["l_quantity", "l_extendedprice", "l_discount", "l_shipdate"]
@@ -58,6 +59,13 @@ def peers(make: Callable[[Context], Query]) -> dict[str, Peer]:
         query = make(context)
         return lambda: query(pl.scan_parquet(url, storage_options=options)).collect()
 
+    def server(context: Context) -> Work:
+        endpoint = context.endpoint
+        key = context.remote(context.lineitem).removeprefix(f"{context.root}/")
+        url, options = f"{endpoint.url}{key}", endpoint.storage_options()
+        query = make(context)
+        return lambda: query(pl.scan_parquet(url, storage_options=options)).collect()
+
     def dataset(context: Context) -> Work:
         path, filesystem = context.remote(context.lineitem), context.s3fs()
         query = make(context)
@@ -75,6 +83,7 @@ def peers(make: Callable[[Context], Query]) -> dict[str, Peer]:
     return {
         OURS: _ours(make, "auto"),
         GATEWAY: _ours(make, "gateway"),
+        SERVER: server,
         POLARS: native,
         DATASET: dataset,
         LOCAL: local,

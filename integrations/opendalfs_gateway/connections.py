@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import MutableMapping
 from functools import partial
@@ -15,7 +16,6 @@ from aiohttp import web
 
 __all__ = ["Connections", "QuietLogger"]
 
-_HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 1024
 _FIRST_REQUEST_SECONDS: Final = 10.0
 """How long a connection may exist without a request that holds the key."""
@@ -27,7 +27,14 @@ _RETRY_SECONDS: Final = 0.1
 
 
 class Connections:
-    """Accepts connections on the loopback interface, and closes those that do not soon send the key.
+    """Accepts connections, and closes those that do not soon send the key.
+
+    Parameters
+    ----------
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on; 0 for any free one.
 
     Examples
     --------
@@ -37,9 +44,10 @@ class Connections:
     >>> connections.close()
     """
 
-    def __init__(self) -> None:
-        self._listener = _listen()
-        self.endpoint = f"http://{_HOST}:{self._listener.getsockname()[1]}"
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._listener = _listen(host, port)
+        name = f"[{host}]" if ":" in host else host
+        self.endpoint = f"http://{name}:{self._listener.getsockname()[1]}"
         # asyncio owns them. A forked child must close its copies.
         self._accepted: WeakSet[socket.socket] = WeakSet()
         self._without_key: dict[web.RequestHandler, asyncio.TimerHandle] = {}
@@ -117,10 +125,13 @@ def _identity(handler: web.RequestHandler) -> web.RequestHandler:
     return handler
 
 
-def _listen() -> socket.socket:
-    listener = socket.socket()
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        listener.bind((_HOST, 0))
+        if port and os.name == "posix":
+            # A port that was in use a moment ago. On Windows this would share it with another program.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except OSError:

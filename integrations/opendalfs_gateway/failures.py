@@ -28,6 +28,11 @@ _MAX_ERRORS: Final = 1024
 class Failures:
     """Errors that the core raised after all retries; each is replayed up to three times within a second.
 
+    Parameters
+    ----------
+    times : int
+        How often an error is replayed; 0 for clients that do not repeat a request at once.
+
     Examples
     --------
     >>> failures = Failures()
@@ -38,7 +43,8 @@ class Failures:
     opendalfs_gateway.s3.S3Error: Cannot reach the server
     """
 
-    def __init__(self) -> None:
+    def __init__(self, times: int = _TIMES) -> None:
+        self._times = times
         self._errors: OrderedDict[Hashable, tuple[float, int, S3Error]] = OrderedDict()
 
     @contextmanager
@@ -74,9 +80,9 @@ class Failures:
     def add(self, request: Hashable, exc: OSError) -> None:
         """Keep an error if the core raised it after all retries."""
         error = to_s3_error(exc)
-        if error.status != FAILED:
+        if error.status != FAILED or not self._times:
             return
-        self._errors[request] = time.monotonic() + _SECONDS, _TIMES, error
+        self._errors[request] = time.monotonic() + _SECONDS, self._times, error
         if len(self._errors) > _MAX_ERRORS:
             self._errors.popitem(last=False)
 

@@ -1,4 +1,4 @@
-"""Responses to ListObjectsV2, page by page."""
+"""Responses to ListObjectsV2 and ListObjects, page by page."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
+from .directory import Directory, ListedObject
 from .failures import Failures
-from .mount import ListedObject, Mount
 from .s3 import XMLNS, S3Error, S3Request, escape, parse_number
 
 __all__ = ["Listings"]
@@ -26,21 +26,37 @@ _MAX_KEPT: Final = 64
 _KEPT_SECONDS: Final = 60.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+_PARAMETERS: Final = frozenset(
+    {
+        "continuation-token",
+        "delimiter",
+        "encoding-type",
+        "fetch-owner",
+        "list-type",
+        "marker",
+        "max-keys",
+        "prefix",
+        "start-after",
+        "x-id",
+    }
+)
 _Entries = tuple[list[ListedObject], list[str]]
 
 
 @dataclass(slots=True)
 class _Page:
-    """One page of ListObjectsV2.
+    """One page of ListObjectsV2, or of ListObjects.
 
     Parameters
     ----------
-    bucket, prefix, delimiter : str
-        As in the request.
+    bucket, prefix, delimiter, after : str
+        As in the request. `after`: the key after which the page begins.
     limit : int
         Keys on the page at most.
     encoded : bool
         Whether to URL-encode names.
+    second : bool
+        Whether the request is ListObjectsV2.
     objects : list of ListedObject
         The objects.
     prefixes : list of str
@@ -52,8 +68,10 @@ class _Page:
     bucket: str
     prefix: str
     delimiter: str
+    after: str
     limit: int
     encoded: bool
+    second: bool
     objects: list[ListedObject] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     token: str = ""
@@ -67,19 +85,30 @@ class _Page:
         parts = [
             f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="{XMLNS}">',
             f"<Name>{self.bucket}</Name><Prefix>{self._name(self.prefix)}</Prefix>",
-            f"<KeyCount>{len(self.objects) + len(self.prefixes)}</KeyCount><MaxKeys>{self.limit}</MaxKeys>",
+            f"<MaxKeys>{self.limit}</MaxKeys>",
             f"<IsTruncated>{'true' if self.token else 'false'}</IsTruncated>",
+            *self._position(),
         ]
         if self.delimiter:
             parts.append(f"<Delimiter>{self._name(self.delimiter)}</Delimiter>")
         if self.encoded:
             parts.append("<EncodingType>url</EncodingType>")
-        if self.token:
-            parts.append(f"<NextContinuationToken>{self.token}</NextContinuationToken>")
         parts += [self._object(found) for found in self.objects]
         parts += [f"<CommonPrefixes><Prefix>{self._name(p)}</Prefix></CommonPrefixes>" for p in self.prefixes]
         parts.append("</ListBucketResult>")
         return "".join(parts).encode()
+
+    def _position(self) -> list[str]:
+        """Return the elements that differ between the two requests: where this and the next page begin."""
+        if not self.second:
+            following = f"<NextMarker>{self._name(last_key(self.token))}</NextMarker>" if self.token else ""
+            return [f"<Marker>{self._name(self.after)}</Marker>", following]
+        count = len(self.objects) + len(self.prefixes)
+        return [
+            f"<KeyCount>{count}</KeyCount>",
+            f"<StartAfter>{self._name(self.after)}</StartAfter>" if self.after else "",
+            f"<NextContinuationToken>{self.token}</NextContinuationToken>" if self.token else "",
+        ]
 
     def _object(self, found: ListedObject) -> str:
         when = (found.modified or _EPOCH).astimezone(UTC)
@@ -92,7 +121,7 @@ class _Page:
 
 
 class Listings:
-    """Lists mounts, and keeps the rest of a listing for the request of its next page.
+    """Lists directories, and keeps the rest of a listing for the request of its next page.
 
     Parameters
     ----------
@@ -107,43 +136,49 @@ class Listings:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def page(self, mount: Mount, request: S3Request) -> bytes:
+    async def page(self, directory: Directory, request: S3Request) -> bytes:
         """Return one page as XML.
 
         Raises
         ------
         S3Error
-            For a request that is not a valid ListObjectsV2.
+            For a request that is not a valid ListObjectsV2 or ListObjects.
         OSError
             If storage cannot be listed.
         """
         query = request.query
-        if query.get("list-type") != "2":
-            raise S3Error(405, "MethodNotAllowed", "unsupported request of a bucket: use ListObjectsV2")
+        unknown = query.keys() - _PARAMETERS
+        if unknown or query.get("list-type", "2") != "2":
+            raise S3Error(
+                501,
+                "NotImplemented",
+                f"unsupported request of a bucket ({', '.join(sorted(unknown))[:100]}): use ListObjectsV2",
+            )
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         if delimiter not in ("", "/"):
             raise S3Error(400, "InvalidArgument", f"unsupported delimiter {delimiter!r}: use '/' or none")
+        second = "list-type" in query
+        after = query.get("start-after" if second else "marker", "")
         encoded = query.get("encoding-type") == "url"
-        page = _Page(request.bucket, prefix, delimiter, _limit(query), encoded)
+        page = _Page(request.bucket, prefix, delimiter, after, _limit(query), encoded, second)
         token = query.get("continuation-token", "")
-        with self._failures.replayed((mount, prefix, delimiter, token)):
-            page.objects, page.prefixes = await self._entries(
-                mount, page, token, query.get("start-after", "")
-            )
-        self._truncate(page)
+        if page.limit:
+            with self._failures.replayed((directory, prefix, delimiter, token)):
+                page.objects, page.prefixes = await self._entries(directory, page, token)
+            self._truncate(page)
         return page.body
 
-    async def _entries(self, mount: Mount, page: _Page, token: str, after: str) -> _Entries:
+    async def _entries(self, directory: Directory, page: _Page, token: str) -> _Entries:
         """Return the rest of a listing: kept from the page before, or listed anew."""
         _, kept = self._kept.pop(token, (0.0, None))
         if kept is not None:
             return kept
-        if token:
-            after = _last_key(token)
-        objects, prefixes = await mount.list(page.prefix, deep=not page.delimiter)
+        after = last_key(token) if token else page.after
+        objects, prefixes = await directory.list(page.prefix, deep=not page.delimiter)
         if after:
             objects = objects[bisect.bisect_right(objects, after, key=lambda found: found.key) :]
-            prefixes = prefixes[bisect.bisect_right(prefixes, after) :]
+            # A key that is given may be within a common prefix, of which later keys follow.
+            prefixes = [p for p in prefixes if p > after or (after.startswith(p) and after != p)]
         return objects, prefixes
 
     def _truncate(self, page: _Page) -> None:
@@ -151,7 +186,7 @@ class Listings:
         if len(page.objects) + len(page.prefixes) <= page.limit:
             return
         names = sorted([found.key for found in page.objects] + page.prefixes)
-        last = names[page.limit - 1] if page.limit else ""
+        last = names[page.limit - 1]
         i = bisect.bisect_right(page.objects, last, key=lambda found: found.key)
         j = bisect.bisect_right(page.prefixes, last)
         token = f"{secrets.token_hex(8)}.{urlsafe_b64encode(last.encode()).decode()}"
@@ -177,7 +212,7 @@ def _limit(query: Mapping[str, str]) -> int:
     return min(limit, _PAGE)
 
 
-def _last_key(token: str) -> str:
+def last_key(token: str) -> str:
     """Return the last key of the page before, which a continuation token holds."""
     try:
         return urlsafe_b64decode(token.partition(".")[2]).decode()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from opendalfs.write.writer import Writer
 
-from .mount import Mount
+from .conditions import ANY, WriteCondition
+from .directory import Directory
 from .part_queue import PartQueue
 from .s3 import S3Error
 from .writer_threads import WriterThreads
@@ -22,14 +22,15 @@ class MultipartUpload:
 
     Parameters
     ----------
-    mount : Mount
-        The mount of the object.
+    directory : Directory
+        The directory of the object.
     key : str
-        Its key in the mount.
+        Its key in the directory.
     make : callable
         Returns the writer; called in a thread.
     publish : coroutine function
-        Publishes what a writer has written, now or at the end of its sink; aborts the writer if that fails.
+        Publishes what a writer has written, under a condition, and returns the etag of the object; aborts the
+        writer if that fails.
     threads : WriterThreads
         The threads in which the writer works.
     released : asyncio.Condition
@@ -40,21 +41,21 @@ class MultipartUpload:
     parts : PartQueue
         Its parts.
     etag : str
-        The etag of the completed object.
+        The quoted etag of the completed object.
     last_used : float
         When a part was last added, in seconds of `time.monotonic`.
     """
 
     def __init__(
         self,
-        mount: Mount,
+        directory: Directory,
         key: str,
         make: Callable[[], Writer],
-        publish: Callable[[Mount, str, Writer], Awaitable[None]],
+        publish: Callable[[Writer, WriteCondition], Awaitable[str]],
         threads: WriterThreads,
         released: asyncio.Condition,
     ) -> None:
-        self.mount = mount
+        self.directory = directory
         self.key = key
         self.parts = PartQueue(self._write, released)
         self.etag = ""
@@ -115,13 +116,15 @@ class MultipartUpload:
             self._writer = self._make()
         return self._writer
 
-    async def complete(self, listed: Sequence[tuple[int, str]]) -> None:
+    async def complete(self, listed: Sequence[tuple[int, str]], condition: WriteCondition = ANY) -> None:
         """Publish the object, once. A client that repeats the request gets the same response.
 
         Parameters
         ----------
         listed : sequence of (int, str)
             Numbers and etags of its parts, in ascending order.
+        condition : WriteCondition
+            The condition under which to publish it.
 
         Raises
         ------
@@ -138,20 +141,18 @@ class MultipartUpload:
                     "the listed parts are not the uploaded parts: list each of them, with its etag",
                 )
             self.parts.seal()
-            self._completion = asyncio.create_task(self._complete())
+            self._completion = asyncio.create_task(self._complete(condition))
         # The publication continues if the client disconnects.
         await asyncio.shield(self._completion)
 
-    async def _complete(self) -> None:
+    async def _complete(self, condition: WriteCondition) -> None:
         try:
             await self.parts.flush()
         except BaseException:
             await self._abort_writer()
             raise
-        etags = sorted(self.parts.etags.items())
         writer, self._writer = self._open(), None
-        await self._publish(self.mount, self.key, writer)
-        self.etag = f"{zlib.crc32(repr(etags).encode()):08x}-{len(etags)}"
+        self.etag = await self._publish(writer, condition)
 
     async def abort(self) -> None:
         """Publish nothing and drop what has arrived; nothing happens once it is completed."""

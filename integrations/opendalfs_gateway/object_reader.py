@@ -10,7 +10,7 @@ from opendalfs.runtime import executor
 from opendalfs.services import Locality
 from opendalfs.storage.version import Version
 
-from .mount import Mount
+from .directory import Directory
 
 __all__ = ["ObjectReader"]
 
@@ -20,16 +20,16 @@ class ObjectReader:
 
     Parameters
     ----------
-    mount : Mount
-        The mount of the object.
+    directory : Directory
+        The directory of the object.
     key : str
-        Its key in the mount.
+        Its key in the directory.
     version : Version
         The version to read.
     """
 
-    def __init__(self, mount: Mount, key: str, version: Version) -> None:
-        self._connection, self._key = mount.locate(key)
+    def __init__(self, directory: Directory, key: str, version: Version) -> None:
+        self._connection, self._key = directory.locate(key)
         self._version = version
         self._pinned = PinnedObject(self._connection, self._key, version)
         self._locality = self._connection.service.locality

@@ -24,6 +24,7 @@ __all__ = [
     "document",
     "equal_in_constant_time",
     "escape",
+    "listed_keys",
     "parse_number",
     "parse_range",
     "parse_request",
@@ -39,6 +40,7 @@ _ESCAPES: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 )
 _MAX_PARTS: Final = 10_000
+_MAX_DELETED: Final = 1000
 
 
 class S3Error(Exception):
@@ -52,6 +54,11 @@ class S3Error(Exception):
         S3's error code, such as ``"NoSuchKey"``.
     message : str
         Text for the user, without secrets.
+
+    Attributes
+    ----------
+    headers : dict of str
+        Headers of the response.
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -59,13 +66,19 @@ class S3Error(Exception):
         self.status = status
         self.code = code
         self.message = message
+        self.headers: dict[str, str] = {}
+
+    @property
+    def elements(self) -> str:
+        """The elements of the XML. The message is first and on the first line, as Polars shows that first."""
+        # A message may quote a name that XML cannot represent.
+        message = escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", self.message))
+        return f"<Message>{message}</Message><Code>{self.code}</Code>"
 
     @property
     def body(self) -> bytes:
-        """The XML. The message is first and on the first line, as Polars' errors show that first."""
-        # A message may quote a name that XML cannot represent.
-        message = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", self.message)
-        return document("Error", ("Message", message), ("Code", self.code))
+        """The XML."""
+        return f"<Error>{self.elements}</Error>".encode()
 
 
 FAILED: Final = 424
@@ -236,8 +249,6 @@ def escape(text: str) -> str:
 def document(name: str, *fields: tuple[str, str]) -> bytes:
     """Return an XML document with one level of elements."""
     inner = "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in fields)
-    if name == "Error":
-        return f"<Error>{inner}</Error>".encode()
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{XMLNS}">{inner}</{name}>'.encode()
 
 
@@ -259,13 +270,9 @@ def completed_parts(body: bytes) -> list[tuple[int, str]]:
     S3Error
         400 if it is not such a list.
     """
-    if b"<!" in body:
-        # No client sends a document type. One could define entities that expand without bound.
-        raise S3Error(400, "MalformedXML", "the XML has a document type: remove it")
     try:
-        root = ElementTree.fromstring(body)
-        parts = [_part(node) for node in root if node.tag.rpartition("}")[2] == "Part"]
-    except (ElementTree.ParseError, ValueError, KeyError):
+        parts = [_part(node) for node in _parse(body) if _tag(node) == "Part"]
+    except (ValueError, KeyError):
         raise S3Error(
             400, "MalformedXML", "the list of parts is malformed: send a CompleteMultipartUpload element"
         ) from None
@@ -276,8 +283,59 @@ def completed_parts(body: bytes) -> list[tuple[int, str]]:
     return parts
 
 
+def listed_keys(body: bytes) -> tuple[list[str], bool]:
+    """Parse the list of keys in a DeleteObjects request.
+
+    Parameters
+    ----------
+    body : bytes
+        Its XML.
+
+    Returns
+    -------
+    list of str
+        The keys.
+    bool
+        Whether to respond with errors only.
+
+    Raises
+    ------
+    S3Error
+        400 if it is not such a list; 501 for versions and conditions of objects.
+    """
+    keys: list[str] = []
+    quiet = False
+    for node in _parse(body):
+        if _tag(node) == "Quiet":
+            quiet = (node.text or "").strip().lower() == "true"
+        elif _tag(node) == "Object":
+            fields = {_tag(child): child.text or "" for child in node}
+            if fields.keys() - {"Key"}:
+                raise S3Error(501, "NotImplemented", "objects are deleted by their key only")
+            keys.append(fields.get("Key", ""))
+    if not 1 <= len(keys) <= _MAX_DELETED or not all(keys):
+        raise S3Error(400, "MalformedXML", f"list 1 to {_MAX_DELETED} objects, each with its key")
+    return keys, quiet
+
+
+def _parse(body: bytes) -> ElementTree.Element:
+    """Parse the XML of a request."""
+    if b"<!" in body:
+        # No client sends a document type. One could define entities that expand without bound.
+        raise S3Error(400, "MalformedXML", "the XML has a document type: remove it")
+    try:
+        return ElementTree.fromstring(body)
+    except (ElementTree.ParseError, ValueError):
+        raise S3Error(400, "MalformedXML", "the XML of the request is malformed") from None
+
+
+def _tag(node: ElementTree.Element) -> str:
+    """Return the name of an element without its namespace."""
+    return node.tag.rpartition("}")[2]
+
+
 def _part(node: Iterable[ElementTree.Element]) -> tuple[int, str]:
-    fields = {child.tag.rpartition("}")[2]: child.text or "" for child in node}
+    fields = {_tag(child): child.text or "" for child in node}
     return int(fields["PartNumber"]), fields["ETag"].strip().strip('"')
 
 

@@ -10,48 +10,27 @@ made for writing.
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import logging
 import os
 import secrets
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, Final
-
-from aiohttp import web
 
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.runtime import interrupts, process
 
-from . import s3
-from .connections import Connections, QuietLogger
-from .handlers import Handlers
-from .loop_thread import LoopThread
+from .handlers import MountHandlers
+from .http_server import HttpServer
 from .mount import Mount
 from .mounts import Mounts
-from .s3 import S3Error
-from .uploads import Uploads
+from .sink_uploads import SinkUploads
 
 __all__ = ["Gateway", "gateway"]
 
 _REGION: Final = "us-east-1"
-_KEEP_ALIVE: Final = 3600.0
-"""Seconds. Longer than clients keep a connection, so that none is closed while a request is being sent."""
-
-_READ_BUFFER: Final = 1 << 20
 _UPLOAD_EXPIRY: Final = 3600.0
-_CLEANUP_SECONDS: Final = 30.0
-_CLEANUPS_PER_EXPIRY: Final = 10
-_SHUTDOWN_SECONDS: Final = 0.5
-"""How long a stop waits for requests in progress before it cancels them."""
-
-_XML: Final = "application/xml"
-
-_logger: Final = logging.getLogger("opendalfs.gateway")
 
 
 class Gateway:
@@ -80,15 +59,12 @@ class Gateway:
         self._key_id = secrets.token_hex(20)
         # Clients need a secret to sign with. The key id alone decides, so signatures are not checked.
         self._secret = secrets.token_hex(20)
-        self._uploads = Uploads(upload_expiry)
+        self._uploads = SinkUploads(upload_expiry)
         self._mounts = Mounts(self._uploads.sinks.close)
-        self._handlers = Handlers(self._mounts, self._uploads)
-        self._connections = Connections()
-        self.endpoint = self._connections.endpoint
-        self._requests: dict[asyncio.Task[Any], float] = {}
-        self._thread = LoopThread("opendalfs-gateway", self._serve)
-        process.at_exit(self.stop)
-        interrupts.on_interrupt(self.interrupt)
+        self._handlers = MountHandlers(self._key_id, self._mounts, self._uploads)
+        self._server = HttpServer("opendalfs-gateway", self._handlers, self._uploads)
+        self._thread = self._server.thread
+        self.endpoint = self._server.endpoint
 
     def __repr__(self) -> str:
         return f"Gateway({self.endpoint!r}, {len(self._mounts)} mounts)"
@@ -196,112 +172,17 @@ class Gateway:
 
     def stop(self) -> None:
         """Stop the server, and cancel requests in progress. A second call does nothing."""
-        process.remove_at_exit(self.stop)
-        self._thread.stop()
+        self._server.stop()
 
     def close_inherited(self) -> None:
         """Close the sockets that a forked child has inherited. The thread runs in the parent only."""
-        process.remove_at_exit(self.stop)
-        self._connections.close_inherited()
-
-    def interrupt(self, before: float) -> bool:
-        """Cancel the requests that began before a time of `time.monotonic`; return whether there were any."""
-        found = [task for task, began in list(self._requests.items()) if began < before]
-        for task in found:
-            self._thread.call_soon(task.cancel)
-        return bool(found)
-
-    @asynccontextmanager
-    async def _serve(self) -> AsyncIterator[None]:
-        server = web.Server(
-            self._respond,
-            access_log=None,
-            logger=QuietLogger(_logger),
-            # S3 stores bodies as they are sent, compressed or not.
-            auto_decompress=False,
-            keepalive_timeout=_KEEP_ALIVE,
-            read_bufsize=_READ_BUFFER,
-        )
-        tasks = [asyncio.create_task(self._connections.serve(server)), asyncio.create_task(self._clean_up())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            self._connections.close()
-            server.pre_shutdown()
-            await server.shutdown(_SHUTDOWN_SECONDS)
-            self._uploads.close()
-
-    async def _clean_up(self) -> None:
-        while True:
-            await asyncio.sleep(min(_CLEANUP_SECONDS, self._uploads.expiry / _CLEANUPS_PER_EXPIRY))
-            await self._uploads.expire()
-            self._handlers.expire()
-            self._mounts.evict()
-
-    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Respond to one request, also if it fails."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._requests[task] = time.monotonic()
-        try:
-            return await self._try_to_respond(request)
-        finally:
-            del self._requests[task]
-
-    async def _try_to_respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            given = s3.access_key_id(request.headers.get("Authorization", ""))
-            if not s3.equal_in_constant_time(given, self._key_id):
-                raise S3Error(
-                    403, "InvalidAccessKeyId", "wrong access key: use Gateway.storage_options of this process"
-                )
-            self._connections.admit(request.protocol)
-            return await self._handlers.respond(request)
-        except S3Error as exc:
-            return _error_response(request, exc)
-        except OSError as exc:
-            error = s3.to_s3_error(exc)
-            if request.method == "HEAD" and error.status != 404:
-                # The response has no body, so that Polars' error cannot show the reason.
-                _logger.warning("%s", error.message)
-            return _error_response(request, error)
-        except RuntimeError as exc:
-            # The core and Python's thread pools raise this at exit, when a query may still run.
-            if "interpreter" not in str(exc):
-                return _internal_error(request)
-            return _error_response(
-                request,
-                S3Error(s3.FAILED, "ServiceUnavailable", "storage cannot be used: this process is exiting"),
-            )
-        except Exception:
-            return _internal_error(request)
+        self._server.close_inherited()
 
 
 def _scan_of(base: str) -> tuple[str, str]:
     """Return the bucket and the name of the scan in a base."""
     bucket, scan = base.removeprefix("s3://").split("/")[:2]
     return bucket, scan
-
-
-def _error_response(request: web.BaseRequest, error: S3Error) -> web.Response:
-    if request.method == "HEAD":
-        return web.Response(status=error.status)
-    response = web.Response(status=error.status, body=error.body, content_type=_XML)
-    if not request.content.at_eof():
-        # After "Expect: 100-continue" the client sends no body now, but its next request.
-        response.force_close()
-    return response
-
-
-def _internal_error(request: web.BaseRequest) -> web.Response:
-    """Log an unexpected exception, and return a response."""
-    _logger.exception("Unexpected error: %s %.200s", request.method, request.raw_path)
-    return _error_response(
-        request,
-        S3Error(500, "InternalError", "unexpected error: see the logger opendalfs.gateway of this process"),
-    )
 
 
 _gateway: Gateway | None = None

@@ -7,8 +7,13 @@ when the sink has succeeded, and what arrives after its end is refused.
 
 from __future__ import annotations
 
+import secrets
+
+from opendalfs.storage.connection import Connection
 from opendalfs.write.writer import Writer
 
+from .conditions import ANY, WriteCondition
+from .directory import Directory
 from .held_files import HeldFiles
 from .mount import Mount
 from .s3 import S3Error
@@ -28,7 +33,7 @@ class Sinks:
 
     def __init__(self, threads: WriterThreads) -> None:
         self._threads = threads
-        self._sinks: dict[tuple[Mount, str], HeldFiles | None] = {}
+        self._sinks: dict[tuple[Directory, str], HeldFiles | None] = {}
 
     def __len__(self) -> int:
         return len(self._sinks)
@@ -54,7 +59,7 @@ class Sinks:
         """Refuse further writes of a sink, and return the files that it holds, if any."""
         return self._sinks.pop((mount, scan), None)
 
-    def check(self, mount: Mount, key: str) -> None:
+    def check(self, directory: Directory, key: str) -> None:
         """Raise if no sink may write this key.
 
         Raises
@@ -62,16 +67,42 @@ class Sinks:
         S3Error
             403 if the sink has ended.
         """
-        self._held(mount, key)
+        self._held(directory, key)
 
-    def _held(self, mount: Mount, key: str) -> HeldFiles | None:
+    def open_writer(self, connection: Connection, key: str, condition: WriteCondition) -> Writer:
+        """Return the writer of a file.
+
+        Raises
+        ------
+        S3Error
+            501 for a condition on an etag.
+        FileExistsError
+            If the file must be new, and exists.
+        """
+        if condition.etag:
+            raise S3Error(501, "NotImplemented", "sinks take no If-Match")
+        return Writer(connection, key, exclusive=condition.new)
+
+    def _held(self, directory: Directory, key: str) -> HeldFiles | None:
         try:
-            return self._sinks[mount, key.partition("/")[0]]
+            return self._sinks[directory, key.partition("/")[0]]
         except KeyError:
             raise S3Error(403, "AccessDenied", "the sink has ended: start a new one") from None
 
-    async def add(self, mount: Mount, key: str, writer: Writer) -> None:
+    async def add(
+        self,
+        directory: Directory,
+        key: str,
+        writer: Writer,
+        condition: WriteCondition = ANY,
+        digest: str = "",
+    ) -> str:
         """Publish a complete file, or hold it with the other files of its sink.
+
+        Returns
+        -------
+        str
+            A random etag, as some clients require one. That of a held file is not known yet.
 
         Raises
         ------
@@ -81,11 +112,12 @@ class Sinks:
             If it cannot be published.
         """
         try:
-            held = self._held(mount, key)
+            held = self._held(directory, key)
         except S3Error:
             await self._threads.abort(writer)
             raise
         if held is not None:
             await held.add(key, writer)
         else:
-            await self._threads.commit(mount, key, writer)
+            await self._threads.commit(directory, key, writer)
+        return f'"{secrets.token_hex(16)}"'

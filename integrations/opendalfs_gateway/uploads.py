@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Final
+from typing import Final, Protocol
 
 from opendalfs.storage.connection import Connection
 from opendalfs.write.writer import Writer
 
-from .mount import Mount
+from .conditions import ANY, WriteCondition
+from .directory import Directory
 from .multipart_upload import MultipartUpload
 from .s3 import S3Error
-from .sinks import Sinks
 from .writer_threads import WriterThreads
 
-__all__ = ["Uploads"]
+__all__ = ["Publisher", "Uploads"]
 
 _MAX_UPLOADS: Final = 1000
 """Multipart uploads that are not completed."""
@@ -34,53 +34,73 @@ _COMPLETED_SECONDS: Final = 120.0
 """How long a completed upload is kept, as a client that missed the answer asks again."""
 
 
+class Publisher(Protocol):
+    """Publishes objects that have arrived."""
+
+    def check(self, directory: Directory, key: str) -> None:
+        """Raise S3Error if a key must not be written."""
+
+    def open_writer(self, connection: Connection, key: str, condition: WriteCondition) -> Writer:
+        """Return the writer of an object; called in a thread."""
+
+    async def add(
+        self, directory: Directory, key: str, writer: Writer, condition: WriteCondition, digest: str = ""
+    ) -> str:
+        """Publish what a writer has written, now or later; abort the writer if that fails.
+
+        `digest`: the MD5 of its content in hex, if known. Returns the quoted etag of the object, or one that
+        no object has where that is not known.
+        """
+
+
 class Uploads:
     """The multipart uploads in progress, and writes of whole objects.
 
     Parameters
     ----------
     expiry : float
-        Seconds after which an idle upload is aborted. Polars never aborts an upload that failed.
-
-    Attributes
-    ----------
-    sinks : Sinks
-        The sinks that may write.
+        Seconds after which an idle upload is aborted.
+    threads : WriterThreads
+        The threads in which writers work.
+    publisher : Publisher
+        Publishes what has arrived.
     """
 
-    def __init__(self, expiry: float) -> None:
+    def __init__(self, expiry: float, threads: WriterThreads, publisher: Publisher) -> None:
         self.expiry = expiry
-        self.threads = WriterThreads()
-        self.sinks = Sinks(self.threads)
+        self.threads = threads
+        self._publisher = publisher
         self._uploads: dict[str, MultipartUpload] = {}
         self._released = asyncio.Condition()
 
     def __len__(self) -> int:
         return sum(not upload.is_completed for upload in self._uploads.values())
 
-    async def begin(self, mount: Mount, key: str, **options: Any) -> str:
+    async def begin(self, directory: Directory, key: str, condition: WriteCondition = ANY) -> str:
         """Begin a multipart upload, and return its id.
 
         Raises
         ------
         S3Error
-            503 if there are too many that are not completed, none of them idle. 403 if the sink has ended.
+            503 if there are too many that are not completed, none of them idle. 403 if the key must not be
+            written.
         """
-        connection, found = self._locate(mount, key)
+        connection, found = self._locate(directory, key)
         await self._enforce_limits(more=1)
         if len(self) >= _MAX_UPLOADS:
             raise S3Error(
                 503, "SlowDown", f"{_MAX_UPLOADS} uploads are not completed: complete or abort some"
             )
-        make = partial(Writer, connection, found, **options)
-        upload = MultipartUpload(mount, key, make, self.sinks.add, self.threads, self._released)
+        make = partial(self._publisher.open_writer, connection, found, condition)
+        publish = partial(self._publisher.add, directory, key)
+        upload = MultipartUpload(directory, key, make, publish, self.threads, self._released)
         upload_id = secrets.token_hex(16)
         self._uploads[upload_id] = upload
         return upload_id
 
-    def _locate(self, mount: Mount, key: str) -> tuple[Connection, str]:
-        self.sinks.check(mount, key)
-        connection, found = mount.locate(key)
+    def _locate(self, directory: Directory, key: str) -> tuple[Connection, str]:
+        self._publisher.check(directory, key)
+        connection, found = directory.locate(key)
         connection.require("write", "write")
         return connection, found
 
@@ -97,7 +117,7 @@ class Uploads:
             count, size = count - 1, size - upload.memory
             await self.abort(upload_id)
 
-    def get(self, upload_id: str, mount: Mount, key: str) -> MultipartUpload:
+    def get(self, upload_id: str, directory: Directory, key: str) -> MultipartUpload:
         """Return an upload.
 
         Raises
@@ -106,7 +126,7 @@ class Uploads:
             404 if there is no upload with this id for this key.
         """
         upload = self._uploads.get(upload_id)
-        if upload is None or upload.mount is not mount or upload.key != key:
+        if upload is None or upload.directory is not directory or upload.key != key:
             raise S3Error(404, "NoSuchUpload", "there is no such upload, or it was aborted: begin a new one")
         return upload
 
@@ -125,61 +145,46 @@ class Uploads:
                 await self.abort(upload_id)
         await self._enforce_limits()
 
-    async def publish(self, mount: Mount, scan: str) -> None:
-        """End a sink that has succeeded: publish the files it holds, and abort its uploads in progress.
-
-        Raises
-        ------
-        OSError
-            If the sink has ended, or a file cannot be published. The files after it are dropped.
-        """
-        if (mount, scan) not in self.sinks:
-            raise OSError(errno.ECANCELED, "Not published: its sink has ended. Write it again", mount.root)
-        held = self.sinks.close(mount, scan)
-        await self._abort_all(mount, scan)
-        if held is None:
-            return
-        try:
-            await held.publish()
-        except BaseException:
-            await asyncio.shield(held.drop())
-            raise
-
-    async def end(self, mount: Mount, scan: str) -> None:
-        """End a sink that has failed: drop the files it holds, and abort its uploads in progress."""
-        held = self.sinks.close(mount, scan)
-        await self._abort_all(mount, scan)
-        if held is not None:
-            await held.drop()
-
-    async def _abort_all(self, mount: Mount, scan: str) -> None:
+    async def _abort_all(self, directory: Directory, scan: str) -> None:
         for upload_id, upload in list(self._uploads.items()):
-            if upload.mount is mount and upload.key.startswith(f"{scan}/"):
+            if upload.directory is directory and upload.key.startswith(f"{scan}/"):
                 await self.abort(upload_id)
 
-    async def put(self, mount: Mount, key: str, source: AsyncIterator[bytes], **options: Any) -> None:
+    async def put(
+        self, directory: Directory, key: str, source: AsyncIterator[bytes], condition: WriteCondition = ANY
+    ) -> str:
         """Write one object from an asynchronous iterator of bytes, and publish it at the end.
+
+        Returns
+        -------
+        str
+            The quoted etag of the object, as `Publisher.add` returns it.
 
         Raises
         ------
         S3Error
-            403 if the sink has ended.
+            403 if the key must not be written; 412 if the condition is not met.
         OSError
             If the object cannot be written.
         """
-        connection, found = self._locate(mount, key)
-        writer = await self.threads.run(lambda: Writer(connection, found, **options))
+        connection, found = self._locate(directory, key)
+        writer = await self.threads.run(partial(self._publisher.open_writer, connection, found, condition))
+        digest = hashlib.md5(usedforsecurity=False)
+        small = connection.tuning.write_chunk
         try:
             async for piece in source:
-                if writer.size + len(piece) < connection.tuning.write_chunk:
+                if writer.size + len(piece) < small:
                     # It is only copied, which is faster than a thread switch.
                     writer.write(piece)
+                    digest.update(piece)
                 else:
                     await self.threads.run(partial(writer.write, piece))
         except BaseException:
             await asyncio.shield(self.threads.abort(writer))
             raise
-        await self.sinks.add(mount, key, writer)
+        # The etag of a larger one is not its MD5.
+        known = digest.hexdigest() if writer.size < small else ""
+        return await self._publisher.add(directory, key, writer, condition, known)
 
     def close(self) -> None:
         """Drop the uploads, and release their memory."""

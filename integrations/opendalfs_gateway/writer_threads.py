@@ -14,7 +14,7 @@ from opendalfs.runtime import interrupts
 from opendalfs.runtime.executor import BoundedExecutor
 from opendalfs.write.writer import Writer
 
-from .mount import Mount
+from .directory import Directory
 
 __all__ = ["WriterThreads"]
 
@@ -35,7 +35,7 @@ class WriterThreads:
         """Run a function in a thread, and return what it returns."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    async def commit(self, mount: Mount, key: str, writer: Writer) -> None:
+    async def commit(self, directory: Directory, key: str, writer: Writer) -> None:
         """Publish what a writer has written; abort the writer if that fails.
 
         Raises
@@ -49,7 +49,7 @@ class WriterThreads:
             # Not if this task is cancelled: the commit then continues in its thread.
             await self.abort(writer)
             raise
-        mount.wrote(key)
+        directory.wrote(key)
 
     def _commit(self, writer: Writer) -> None:
         thread = threading.get_ident()

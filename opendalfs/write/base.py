@@ -90,6 +90,29 @@ class WritePlan:
         """Path of the object, as errors name it."""
         return self.connection.name(self.key)
 
+    def add_condition(self, exclusive: bool, if_match: str, *, begun: bool) -> bool:
+        """Add a condition, and return whether the service checks it together with the commit.
+
+        Parameters
+        ----------
+        exclusive : bool
+            That no object exists.
+        if_match : str
+            That the object has this etag.
+        begun : bool
+            Whether a multipart upload has begun, whose options can no longer be changed.
+        """
+        if exclusive and self.staged:
+            self.exclusive = True
+            return True
+        name, value = ("if_not_exists", True) if exclusive else ("if_match", if_match)
+        if self.options.get(name) == value:
+            return True
+        if begun or self.staged or not self.connection.can(f"write_with_{name}"):
+            return False
+        self.options[name] = value
+        return True
+
     def upload_options(self, part: int) -> dict[str, Any]:
         """Return the options of a multipart upload whose first part has `part` bytes.
 

@@ -110,6 +110,31 @@ class Writer(BaseWriter[Upload]):
                 self._upload = plan.connection.upload(target, **plan.upload_options(len(part)))
             self._upload.write(part)
 
+    def add_condition(self, *, exclusive: bool = False, if_match: str = "") -> bool:
+        """Make the service check a condition together with the commit, if it can.
+
+        Parameters
+        ----------
+        exclusive : bool
+            That no object exists.
+        if_match : str
+            That the object has this etag, with its quotes.
+
+        Returns
+        -------
+        bool
+            Whether the commit will fail with FileExistsError if the condition is not met. If False, the
+            service cannot check it, or a multipart upload has begun without the condition.
+
+        Raises
+        ------
+        ValueError
+            After a commit or an abort.
+        """
+        with self._lock:
+            self._require_open("add a condition to")
+            return self._plan.add_condition(exclusive, if_match, begun=self._upload is not None)
+
     def commit(self) -> None:
         """Publish what was written.
 

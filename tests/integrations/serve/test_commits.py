@@ -1,0 +1,146 @@
+"""Conditional writes of concurrent clients: of those with one condition, one is the winner."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+import opendalfs
+from opendalfs_gateway import S3Endpoint
+from tests.integrations.serve.client import client_of, if_met, status_of
+from tests.integrations.serve.places import NAMES, open_place
+
+WRITERS = 8
+
+
+@pytest.fixture(params=NAMES)
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S3Endpoint]:
+    fs, root = open_place(request.param, request.getfixturevalue, tmp_path)
+    with opendalfs.serve(fs, path=root, writable=True) as server:
+        yield server
+
+
+def at_once(work: Any) -> list[Any]:
+    """Call a function in several threads at the same time, each with its number."""
+    barrier = threading.Barrier(WRITERS)
+
+    def run(number: int) -> Any:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        return list(threads.map(run, range(WRITERS)))
+
+
+def test_one_of_many_creators_wins(served: S3Endpoint) -> None:
+    s3 = client_of(served)
+
+    def create(number: int) -> bool:
+        at = {"Bucket": served.bucket, "Key": "log/0.json"}
+        return if_met(s3.put_object, **at, Body=b"%d" % number, IfNoneMatch="*") is not None
+
+    won = at_once(create)
+    assert sum(won) == 1
+    content = s3.get_object(Bucket=served.bucket, Key="log/0.json")["Body"].read()
+    assert content == b"%d" % won.index(True)
+
+
+def test_no_update_is_lost(served: S3Endpoint) -> None:
+    """All writers add to one counter, whose size never changes."""
+    s3 = client_of(served)
+    at = {"Bucket": served.bucket, "Key": "counter"}
+    s3.put_object(**at, Body=b"000")
+
+    def add(number: int) -> None:
+        for _ in range(3):
+            added = None
+            while added is None:
+                found = s3.get_object(**at)
+                value = int(found["Body"].read()) + 1
+                added = if_met(s3.put_object, **at, Body=b"%03d" % value, IfMatch=found["ETag"])
+
+    at_once(add)
+    assert s3.get_object(**at)["Body"].read() == b"%03d" % (3 * WRITERS)
+
+
+def test_each_write_has_an_etag_of_its_own(served: S3Endpoint) -> None:
+    """Also if objects of one size are written at the same time, by the clock of the service."""
+    s3 = client_of(served)
+    at = {"Bucket": served.bucket, "Key": "a"}
+    etags = [s3.put_object(**at, Body=content)["ETag"] for content in (b"1", b"2", b"3")]
+    assert len(set(etags)) == 3
+    assert s3.head_object(**at)["ETag"] == etags[-1]
+    for etag in etags[:2]:
+        with pytest.raises(ClientError) as error:
+            s3.put_object(**at, Body=b"4", IfMatch=etag)
+        assert status_of(error) == 412
+    assert s3.get_object(**at)["Body"].read() == b"3"
+
+
+def test_copies_and_uploads_under_a_condition_have_one_winner(served: S3Endpoint) -> None:
+    s3 = client_of(served)
+    bucket = served.bucket
+
+    def publish(number: int) -> bool:
+        source = {"Bucket": bucket, "Key": f"staged-{number}"}
+        s3.put_object(**source, Body=b"%d" % number)
+        target = {"Bucket": bucket, "Key": "published"}
+        if number % 2:
+            copied = if_met(s3.copy_object, **target, CopySource=source, IfNoneMatch="*")
+            return copied is not None
+        # As object_store copies what must not exist yet.
+        begun = {**target, "UploadId": s3.create_multipart_upload(**target)["UploadId"]}
+        part = s3.upload_part_copy(**begun, PartNumber=1, CopySource=source)["CopyPartResult"]
+        listed = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        done = if_met(s3.complete_multipart_upload, **begun, MultipartUpload=listed, IfNoneMatch="*")
+        return done is not None
+
+    won = at_once(publish)
+    assert sum(won) == 1
+    assert s3.get_object(Bucket=bucket, Key="published")["Body"].read() == b"%d" % won.index(True)
+
+
+def test_a_large_upload_of_a_new_object_is_refused_if_there_is_one(served: S3Endpoint) -> None:
+    """Also where its parts are sent to the service before its condition is known."""
+    s3 = client_of(served)
+    at = {"Bucket": served.bucket, "Key": "large"}
+    begun = {**at, "UploadId": s3.create_multipart_upload(**at)["UploadId"]}
+    parts = []
+    for number in (1, 2, 3):
+        etag = s3.upload_part(**begun, PartNumber=number, Body=b"x" * (6 << 20))["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+    s3.put_object(**at, Body=b"first")
+    with pytest.raises(ClientError) as error:
+        s3.complete_multipart_upload(**begun, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+    assert status_of(error) == 412
+    with pytest.raises(ClientError) as error:
+        s3.put_object(**at, Body=b"y" * (18 << 20), IfNoneMatch="*")
+    assert status_of(error) == 412
+    assert s3.get_object(**at)["Body"].read() == b"first"
+
+
+@pytest.mark.parametrize("name", ["fs", "memory", "s3"])
+def test_creators_through_two_servers_have_one_winner(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The service itself decides, where it can."""
+    fs, root = open_place(name, request.getfixturevalue, tmp_path)
+    with (
+        opendalfs.serve(fs, path=root, writable=True) as one,
+        opendalfs.serve(fs, path=root, writable=True) as other,
+    ):
+        clients = client_of(one), client_of(other)
+        for i in range(3):
+
+            def create(number: int, key: str = f"log/{i}") -> bool:
+                put = clients[number % 2].put_object
+                at = {"Bucket": one.bucket, "Key": key}
+                return if_met(put, **at, Body=b"%d" % number, IfNoneMatch="*") is not None
+
+            assert sum(at_once(create)) == 1
