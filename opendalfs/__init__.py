@@ -19,10 +19,12 @@ from opendalfs.fs.registry import filesystem, register
 from opendalfs.fs.services import *  # noqa: F403
 from opendalfs.fs.signed_urls import SignedURL
 from opendalfs.options import Tuning
+from opendalfs.read.cache import CacheInfo, cache_info, clear_cache
 from opendalfs.runtime.process import ForkError
 from opendalfs.tracing import Request, Trace, trace
 
 __all__ = [
+    "CacheInfo",
     "ChangedError",
     "ForkError",
     "NoContainerError",
@@ -34,6 +36,8 @@ __all__ = [
     "Trace",
     "Tuning",
     "UnsupportedError",
+    "cache_info",
+    "clear_cache",
     "filesystem",
     "register",
     "trace",

@@ -12,7 +12,7 @@ import operator
 import os
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any, Final
 
 from . import aws
@@ -20,10 +20,9 @@ from .azure import URL_HOST, follow_url
 from .errors import OptionError, redact, without_userinfo
 from .peer_options import class_options, expand
 from .services import Form, Service
+from .tuning import PARSERS, Tuning
 
 __all__ = ["Tuning", "check", "is_secret", "require_server", "secret_values", "without_secrets"]
-
-MiB: Final = 1 << 20
 
 FSSPEC: Final = frozenset(
     {
@@ -81,89 +80,8 @@ common to be removed from texts."""
 
 _NESTED: Final = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
 
-_CONCURRENCY: Final = 256
-
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
-
-
-def _concurrency() -> int:
-    """Return the default of `Tuning.concurrency`. A request needs a connection, which is an open file."""
-    try:
-        import resource
-    except ImportError:  # pragma: no cover  # Windows has no such limit
-        return _CONCURRENCY
-    open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _CONCURRENCY if open_files < 0 else max(1, min(_CONCURRENCY, open_files // 2))
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """Options of this package for the requests to any service.
-
-    Parameters
-    ----------
-    retry_timeout : float, default 30
-        Seconds for which a request that failed for a temporary reason is retried: those of all attempts and
-        delays after the first failure. The wait for a slot (`concurrency`), and for the pace of a server that
-        refuses requests, does not count. A server that has never answered is retried for 2 s at most.
-    retries : int, optional
-        Largest number of retries of a request; 0 turns retries off. By default as many as
-        fit into `retry_timeout`, and at most 50.
-    retry_min_delay, retry_max_delay : float, default 0.05 and 5
-        Upper bounds of the delay before the first retry and before later ones, in seconds. The bound doubles
-        with each retry; the delay is a random part of it, or what a header ``Retry-After`` asks for.
-    timeout : float, default 120
-        Seconds that a stat, a listing page or a copy may take, including retries. An attempt without progress
-        for a third of it is retried.
-    io_timeout : float, default 300
-        The same for reading or writing one part. Parts in flight share the bandwidth: by default 64 parts of
-        8 MiB of a read need 15 Mbit/s, and 8 parts of an upload 6 Mbit/s.
-    concurrency : int, default 256
-        Largest number of requests that a filesystem has in flight. The default is smaller if the process may
-        open fewer than twice as many files.
-    block_size : int, default 5 MiB
-        Bytes that a file of ``open("rb")`` reads ahead.
-    read_chunk : int, default 8 MiB
-        Largest size of one read request in bytes; larger reads are split and fetched in parallel. Reads of
-        Parquet by pyarrow use half of it if the server is not near (docs/networks.md).
-    write_chunk : int, default 8 MiB
-        Size of the parts of a multipart upload in bytes.
-    max_gap : int, default 256 KiB
-        Two ranges with a gap of at most so many bytes are fetched with one request.
-    hedge_reads : bool, default True
-        Send a read or a stat again if it takes much longer than recent ones of its size, and use the first
-        response. This takes at most 5 % more requests. Services that keep a connection pool have no hedges.
-    verify_writes : bool, default False
-        Stat each object after it is written or copied, and raise OSError if its size differs, or its etag if
-        that is the MD5 of the content. This takes one more request for each write, and two for each copy.
-
-    Raises
-    ------
-    OptionError
-        By the filesystem, for a value of a wrong type or out of range.
-
-    Examples
-    --------
-    >>> import opendalfs
-    >>> fs = opendalfs.filesystem("memory", retries=2, io_timeout=60)
-    >>> fs.tuning.retries, fs.tuning.io_timeout
-    (2, 60.0)
-    """
-
-    retry_timeout: float = 30.0
-    retries: int | None = None
-    retry_min_delay: float = 0.05
-    retry_max_delay: float = 5.0
-    timeout: float = 120.0
-    io_timeout: float = 300.0
-    concurrency: int = field(default_factory=_concurrency)
-    block_size: int = 5 * MiB
-    read_chunk: int = 8 * MiB
-    write_chunk: int = 8 * MiB
-    max_gap: int = 256 * 1024
-    hedge_reads: bool = True
-    verify_writes: bool = False
 
 
 _TUNING: Final = {f.name: f.type for f in fields(Tuning)}
@@ -209,13 +127,13 @@ def check(service: Service, options: Mapping[str, Any], *, container: bool) -> t
     given = {k: v for k, v in options.items() if v is not None}
     host = given.pop(URL_HOST, None) if service.accounts else None
     given = expand(service, given)
-    tuning: dict[str, Any] = {}
+    # None is a value of this option: no limit.
+    tuning: dict[str, Any] = {"cache_ttl": None} if options.get("cache_ttl", 0) is None else {}
     native: dict[str, str] = {}
     for name, value in given.items():
         own = _TUNING_PEERS.get(name, name)
         if own in _TUNING:
-            is_flag = _TUNING[own] == "bool"
-            tuning[own] = _text(own, value, "bool") == "true" if is_flag else _number(own, value)
+            tuning[own] = _tuned(own, value)
             continue
         known = service.peers.get(name, name)
         if known not in service.options:
@@ -332,6 +250,13 @@ def _unknown(service: Service, name: str) -> OptionError:
         f"Its options are: {', '.join(sorted({*service.options, *class_options(service)}))}; "
         f"for all services: {', '.join(_TUNING)}."
     )
+
+
+def _tuned(name: str, value: Any) -> Any:
+    """Return the value of an option of `Tuning`."""
+    if name in PARSERS:
+        return PARSERS[name](name, value)
+    return _text(name, value, "bool") == "true" if _TUNING[name] == "bool" else _number(name, value)
 
 
 def _number(name: str, value: Any) -> float | int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -13,6 +14,7 @@ import pyarrow.fs as pafs
 from opendalfs import listing
 from opendalfs.errors import redact
 from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.recorded import keep_info, recorded_info
 from opendalfs.listing.info import Info
 from opendalfs.runtime import tasks
 from opendalfs.runtime.tasks import gather
@@ -56,10 +58,12 @@ class FileInfoReader:
         if key in self._cache.directories:
             return pafs.FileInfo(path, pafs.FileType.Directory)
         try:
-            if list_below:
-                info = await self._stat_and_list(fs, stripped)
-            else:
-                info = await fs._info(stripped, refresh=True)
+            info = recorded_info(fs, stripped)
+            if info is None:
+                asked = time.time()
+                stat = self._stat_and_list(fs, stripped) if list_below else fs._info(stripped, refresh=True)
+                info = await stat
+                keep_info(fs, stripped, info, asked)
         except (FileNotFoundError, NotADirectoryError):
             self._cache.invalidate(key)
             return pafs.FileInfo(path, pafs.FileType.NotFound)

@@ -6,6 +6,7 @@ from typing import Final
 
 from opendalfs import listing, urls
 from opendalfs.listing.info import Info
+from opendalfs.read.current_version import current_version
 from opendalfs.runtime import tasks
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
@@ -23,10 +24,9 @@ def stat_file(connection: Connection, key: str) -> Version | None:
     if not key:
         return None
     try:
-        metadata = connection.stat_blocking(key)
+        return current_version(connection, key)
     except ABSENT:
         return None
-    return Version.of(connection, key, metadata) if metadata.is_file else None
 
 
 def find_matches(url: str, connection: Connection, key: str) -> list[tuple[str, Version]]:

@@ -12,13 +12,14 @@ import binascii
 import os
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from opendalfs.aws import DefaultRegion
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.options import Tuning
+from opendalfs.services import Locality
 
 __all__ = ["NativeBackendError", "NativeStore", "translate"]
 
@@ -58,6 +59,10 @@ class NativeStore:
         return f"NativeStore({self.base!r})"
 
 
+_NO_CACHE: Final[Mapping[str, Any]] = {"cache_dir": None, "cache_size": 1, "cache_ttl": 0.0}
+"""Options that have no effect where there is no cache."""
+
+
 def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> NativeStore:
     """Translate a filesystem's options for one container.
 
@@ -92,7 +97,10 @@ def translate(filesystem: ServiceFileSystem, container: str, *, write: bool) -> 
         raise NativeBackendError(f"Polars has no native store for {scheme}")
     if filesystem.provider is not None:
         raise NativeBackendError("opendalfs renews the credentials of the credential_provider")
-    if filesystem.tuning != Tuning():
+    tuning = filesystem.tuning
+    if tuning.cache_dir is not None and filesystem.service.locality is Locality.REMOTE:
+        raise NativeBackendError("Polars cannot use the cache of opendalfs on disk")
+    if replace(tuning, **_NO_CACHE) != Tuning(**_NO_CACHE):
         raise NativeBackendError("Polars does not support opendalfs's retries, timeouts, sizes and limits")
     variables = [
         name for name, text in os.environ.items() if text and name.startswith(_ENVIRONMENT.get(scheme, ()))

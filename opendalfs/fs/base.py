@@ -8,10 +8,10 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, ClassVar, Final, Protocol
 
 from fsspec.asyn import AsyncFileSystem, get_loop
-from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 
 from opendalfs import urls
@@ -21,6 +21,8 @@ from opendalfs.errors import OptionError, UnsupportedError, redact
 from opendalfs.listing.cache import Listings
 from opendalfs.listing.info import Info
 from opendalfs.options import check, is_secret, without_secrets
+from opendalfs.read import cache
+from opendalfs.read.current_version import forget_version
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import process
 from opendalfs.services import Form, Locality, Service, lookup
@@ -28,17 +30,11 @@ from opendalfs.storage.connection import Connection
 from opendalfs.storage.operators import connect
 from opendalfs.storage.version import Version, detects_change
 
+from .json_encoder import OptionsEncoder
+
 __all__ = ["BaseFileSystem", "ChangeListener", "must_refresh", "parent_directory"]
 
 _listeners_lock: Final = threading.Lock()
-
-
-class _Encoder(FilesystemJSONEncoder):
-    """fsspec's encoder, which raises for None: an option that is not given, or has no limit."""
-
-    def default(self, o: Any) -> Any:
-        """Return None as it is."""
-        return None if o is None else super().default(o)
 
 
 class ChangeListener(Protocol):
@@ -175,7 +171,7 @@ class BaseFileSystem(AsyncFileSystem, metaclass=_CachedByProvider):
             )
         if not include_password:
             options = without_secrets(self.service, options, container=self._relative_paths)
-        cls, encoder = type(self), _Encoder()
+        cls, encoder = type(self), OptionsEncoder()
         return {
             "cls": f"{cls.__module__}:{cls.__name__}",
             "protocol": self.protocol if isinstance(self.protocol, str) else self.protocol[0],
@@ -351,10 +347,14 @@ class BaseFileSystem(AsyncFileSystem, metaclass=_CachedByProvider):
         """
         if path is None:
             self.dircache.clear()
+            cache.forget_all()
         else:
             path = self._strip_protocol(path)
             self.dircache.invalidate(path, *self._parents(path))
             self.dircache.invalidate_below(path)
+            if self.tuning.cache_dir is not None and self.tuning.cache_ttl != 0:
+                with suppress(ValueError, UnsupportedError):
+                    forget_version(*self.locate(path))
         super().invalidate_cache(path)
         for reference in self._listeners:
             listener = reference()

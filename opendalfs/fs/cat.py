@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from opendalfs import listing
 from opendalfs.errors import ChangedError, redact
 from opendalfs.read import async_reader
+from opendalfs.read.current_version import recorded_version
 from opendalfs.read.plan import group_by_path, restore_order
 from opendalfs.read.reader import Reader
 from opendalfs.runtime import executor
@@ -149,11 +150,13 @@ def cat_ranges_blocking(
         ranges = [(start, end) for _, start, end in groups[path]]
         pinned = fs.cached_version(path) is not None
         try:
-            return open_reader(fs, path).read_some(ranges, max_gap)
+            reader = open_reader(fs, path)
+            pinned = pinned or recorded_version(reader.connection, reader.key) is not None
+            return reader.read_some(ranges, max_gap)
         except Exception as exc:
             if not pinned or not isinstance(exc, (ChangedError, FileNotFoundError)):
                 return [exc] * len(ranges)
-        # The version that the cached listing shows is gone.
+        # The version that the cached listing shows, or that was recorded, is gone.
         fs.invalidate_cache(path)
         return read_ranges(path)
 

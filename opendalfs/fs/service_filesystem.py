@@ -40,6 +40,7 @@ Parameters
 {options}
 retry_timeout, retries, retry_min_delay, retry_max_delay, timeout, io_timeout, concurrency, max_concurrency
 block_size, default_block_size, read_chunk, write_chunk, max_gap, hedge_reads, verify_writes
+cache_dir, cache_size, cache_ttl
     As `opendalfs.Tuning` describes them.
 asynchronous, loop, batch_size, use_listings_cache, listings_expiry_time, max_paths, skip_instance_cache
     As `opendalfs.OpendalFileSystem` describes them.

@@ -2,7 +2,7 @@
 
 from .cache import Listings
 from .directory import exclude_staged, keeps_directories, list_directory, list_versions, may_be_index
-from .info import Info, directory_info, entry_info, sort_infos, stat_info, without_marker
+from .info import Info, directory_info, entry_info, sort_infos, stat_info, version_info, without_marker
 from .tree import list_single_page, list_tree
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "may_be_index",
     "sort_infos",
     "stat_info",
+    "version_info",
     "without_marker",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TypedDict
 
 __all__ = ["CommonOptions"]
@@ -29,6 +30,9 @@ class CommonOptions(TypedDict, total=False):
     max_gap: int | None
     hedge_reads: bool | None
     verify_writes: bool | None
+    cache_dir: str | os.PathLike[str] | None
+    cache_size: int | str | None
+    cache_ttl: float | None
     asynchronous: bool
     loop: asyncio.AbstractEventLoop | None
     batch_size: int | None

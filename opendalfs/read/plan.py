@@ -16,6 +16,7 @@ from opendalfs.budget import PROCESS, Reservation
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version, changed, compare, compares, pin, whole
 
+from .cache import CachedRange, ObjectBlocks, cache_of
 from .ranges import Fetch, Range, clamp, plan_fetches
 
 __all__ = [
@@ -199,6 +200,9 @@ class SingleRequest:
         """
         if connection.service.whole_values:
             return cls(ranges, 0, None)
+        if cache_of(connection) is not None:
+            # What is cached, and what is kept, is of a version that has to be known.
+            return None
         fixed = [
             Range(a or 0, max(a or 0, b)) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0
         ]
@@ -251,12 +255,15 @@ class PinnedObject:
         Whether reads are checked by a stat after them, as on local services, where it costs no request.
     value : bytes or None
         The whole object, kept for further reads if the service transfers all of it for each range.
+    blocks : ObjectBlocks or None
+        Ranges of the version in the cache on disk; None without one.
     """
 
     __slots__ = (
         "_held",
         "_memory",
         "_shorter",
+        "blocks",
         "connection",
         "key",
         "lock",
@@ -279,6 +286,12 @@ class PinnedObject:
         self._shorter = shorter
         self._held = held
         self._memory = Reservation(VALUES)
+        cache = cache_of(connection)
+        self.blocks: ObjectBlocks | None = None if cache is None else cache.object(connection, key, version)
+
+    def cached(self, part: Range) -> CachedRange | None:
+        """Read what the cache on disk has of a range; None without a cache."""
+        return None if self.blocks is None else self.blocks.read(part)
 
     def keep(self, value: bytes) -> None:
         """Keep the whole object, if the budget has memory for it or the object is `held`.

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Final
 
 from opendalfs import tracing
 from opendalfs.errors import ChangedError, RangeError
@@ -17,10 +18,15 @@ from opendalfs.runtime.executor import submit, wait_for_all
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 
+from .cache import cache_of
+from .current_version import current_version, forget_version
 from .plan import PinnedObject, ReadPlan, SingleRequest, Slice
 from .ranges import Range, clamp
 
 __all__ = ["Reader"]
+
+_ATTEMPTS: Final = 3
+"""Reads of a version that was replaced meanwhile."""
 
 
 class Reader:
@@ -74,8 +80,7 @@ class Reader:
         if self._pinned is None:
             with self._lock:
                 if self._pinned is None:
-                    metadata = self.connection.stat_blocking(self.key)
-                    version = Version.of_file(self.connection, self.key, metadata)
+                    version = current_version(self.connection, self.key)
                     self._pinned = PinnedObject(self.connection, self.key, version)
         return self._pinned
 
@@ -158,7 +163,19 @@ class Reader:
                 # OpenDAL refuses a range that reaches past the end.
                 with suppress(RangeError):
                     return single.results(self.connection.read_blocking(self.key, single.start, single.size))
+            if cache_of(self.connection) is not None:
+                return self._read_current(ranges, gap)
             self._pin()
+        return self.read_ranges(ranges, gap)
+
+    def _read_current(self, ranges: Sequence[Slice], gap: int | None) -> list[bytes]:
+        """Read ranges of the current version, as the cache has to know it; again if it is replaced."""
+        for _ in range(_ATTEMPTS):
+            # Nothing was returned yet, so any version will do. Reads of other threads keep theirs.
+            newest = Reader(self.connection, self.key, changed=self._changed)
+            with suppress(ChangedError):
+                return newest.read_ranges(ranges, gap)
+        self._pin()
         return self.read_ranges(ranges, gap)
 
     def fetch(self, part: Range) -> bytes:
@@ -184,10 +201,19 @@ class Reader:
                 if self.connection.service.whole_values:
                     data = self._fetch_value(pinned)[part.start : part.stop]
                 else:
-                    data = self.connection.read_blocking(self.key, part.start, part.size, **pinned.options)
+                    cached = pinned.cached(part)
+                    start, size = part.start, part.size
+                    if cached is not None:
+                        start, size = cached.missing.start, cached.missing.size
+                    data = b""
+                    if size or cached is None:
+                        data = self.connection.read_blocking(self.key, start, size, **pinned.options)
+                    if cached is not None:
+                        data = cached.complete(data)
             if pinned.needs_stat:
                 pinned.check(self.connection.stat_blocking(self.key))
         except ChangedError:
+            forget_version(self.connection, self.key)
             if self._changed is not None:
                 self._changed()
             raise

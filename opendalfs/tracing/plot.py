@@ -21,6 +21,7 @@ _COLOURS: Final = {
     "list": "#009e73",
     "delete": "#cc79a7",
     "copy": "#56b4e9",
+    "cache": "#f0e442",
 }
 _OTHER: Final = "#777777"
 _FAILED: Final = "#000000"

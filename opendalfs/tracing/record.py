@@ -22,7 +22,7 @@ from typing import Any
 from . import otel
 from .request import Request
 
-__all__ = ["Trace", "add_bytes_wanted", "enabled", "finish", "start", "trace"]
+__all__ = ["Trace", "add_bytes_wanted", "add_cache_hit", "enabled", "finish", "start", "trace"]
 
 
 @dataclass(eq=False, repr=False)
@@ -66,6 +66,16 @@ class Trace:
         """Bytes of content read and written."""
         return sum(r.bytes for r in self.records)
 
+    @property
+    def cache_hits(self) -> int:
+        """Number of ranges that came from the cache on disk, all or a part of each."""
+        return sum(1 for r in self.records if r.saved)
+
+    @property
+    def bytes_saved(self) -> int:
+        """Bytes that came from the cache on disk; `bytes` does not contain them."""
+        return sum(r.saved for r in self.records)
+
     def count(self, *operations: str) -> int:
         """Count the requests of some operations.
 
@@ -83,7 +93,8 @@ class Trace:
     @property
     def in_flight(self) -> int:
         """Largest number of calls in flight at one time."""
-        moments = [(r.start, 1) for r in self.records] + [(r.end_or_infinity, -1) for r in self.records]
+        calls = [r for r in self.records if not r.saved]
+        moments = [(r.start, 1) for r in calls] + [(r.end_or_infinity, -1) for r in calls]
         largest = now = 0
         for _, step in sorted(moments):
             now += step
@@ -142,18 +153,25 @@ class Trace:
             requests[r.operation] += r.requests
             moved[r.operation] += r.bytes
         rows = [f"{'operation':<12}{'requests':>9}{'bytes':>15}"]
-        rows += [f"{op:<12}{n:>9,}{moved[op]:>15,}" for op, n in requests.most_common()]
+        counts = [(op, n) for op, n in requests.most_common() if op != "cache"]
+        rows += [f"{op:<12}{n:>9,}{moved[op]:>15,}" for op, n in counts]
         rows.append(f"{'all':<12}{self.requests:>9,}{self.bytes:>15,}")
         repeated = f", {self.hedges:,} hedges" if self.hedges else ""
         rows.append(
             f"{self.round_trips} round trips on the critical path, {self.in_flight} most in flight, "
             f"{self.bytes_wanted:,} bytes wanted{repeated}"
         )
+        if hits := self._hits():
+            rows.append(hits)
         if retries := self._retries():
             rows.append(retries)
         return "\n".join(rows)
 
     __repr__ = __str__
+
+    def _hits(self) -> str:
+        """Return a line on the cache on disk; empty if nothing came from it."""
+        return f"{self.cache_hits:,} cache hits, {self.bytes_saved:,} bytes saved" if self.cache_hits else ""
 
     def _retries(self) -> str:
         """Return a line on retries, waits, the pace and slots; empty if there were no retries and waits."""
@@ -186,6 +204,7 @@ class Trace:
             f"{self.requests:,} requests, {plot.format_size(self.bytes)}, "
             f"{plot.time_span(self.records)[1] * 1000:,.0f} ms, "
             f"{self.round_trips} round trips on the critical path, {self.in_flight} most in flight"
+            f"{f', {hits}' if (hits := self._hits()) else ''}"
             f"{f', {retries}' if (retries := self._retries()) else ''}"
         )
 
@@ -262,3 +281,22 @@ def add_bytes_wanted(size: int) -> None:
     """Add the bytes that a caller has requested from a reader to every open trace."""
     for t in _open_traces:
         t.bytes_wanted += size
+
+
+def add_cache_hit(service: str, container: str, key: str, offset: int, size: int, begun: float) -> None:
+    """Add a range from the cache on disk to every open trace.
+
+    Parameters
+    ----------
+    service, container, key : str
+        As for `start`.
+    offset, size : int
+        Where the range starts, and how many bytes were cached.
+    begun : float
+        When the look-up began, on the clock of `time.perf_counter`.
+    """
+    thread = threading.current_thread().name
+    now = time.perf_counter()
+    hit = Request("cache", service, container, key, begun, now, offset, size, 0, 0, thread=thread, saved=size)
+    for t in _open_traces:
+        t.records.append(hit)

@@ -15,7 +15,8 @@ class Request:
     Parameters
     ----------
     operation : str
-        ``"stat"``, ``"read"``, ``"write"``, ``"list"``, ``"delete"``, ``"copy"``, ...
+        ``"stat"``, ``"read"``, ``"write"``, ``"list"``, ``"delete"``, ``"copy"``, ...; ``"cache"`` for a
+        range from the cache on disk, which takes no request.
     service, container, key : str
         What the call was for; the container is empty for services that have none.
     start : float
@@ -52,6 +53,8 @@ class Request:
     slots : int
         Requests in flight that the filesystem was allowed at the end of the call, while timeouts have made
         them fewer than `concurrency`; otherwise 0.
+    saved : int
+        Bytes that came from the cache on disk; `bytes` is 0 then.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class Request:
     waited: float = 0.0
     pace: float = 0.0
     slots: int = 0
+    saved: int = 0
 
     @property
     def path(self) -> str:

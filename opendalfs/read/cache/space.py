@@ -1,0 +1,256 @@
+"""The limit on the size of a cache, which all processes keep together, and eviction.
+
+The file ``usage`` holds the bytes in use. Who holds its lock (``flock``) may create a file: it adds the bytes
+to the number and creates the file in its full length, before any content is written. So the number counts
+every file, also one of a process that was killed. Files that are removed elsewhere are counted until the next
+scan, which counts what is there. On a disk without locks nothing is added.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Final, NamedTuple
+
+from .folder import CacheFolder, scan
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  # Windows has no flock
+    fcntl = None
+
+__all__ = ["Space", "cost", "has_locks"]
+
+_USAGE: Final = struct.Struct("<QI")
+_PAGE: Final = 4096
+_OVERHEAD: Final = 16 * _PAGE
+"""Bytes of what is always there: the top directories, the secret and the count."""
+
+_LOCK_SECONDS: Final = 1.0
+"""How long to wait for the lock of another process, which may evict; then the block is not kept."""
+
+_TARGET: Final = 0.9
+"""Part of the limit that is in use after an eviction, as each eviction scans the directory."""
+
+SMALL: Final = 256 * 1024
+"""Bytes up to which a block is kept longest: footers and small files, of which each costs a round trip."""
+
+_SMALL_SHARE: Final = 0.25
+"""Part of the limit up to which small blocks outlive all larger ones."""
+
+
+_IN_USE: Final = float("inf")
+"""Time of the last use of a file that is being written: it is not removed."""
+
+
+class _File(NamedTuple):
+    used: float
+    cost: int
+    path: str
+
+
+def cost(size: int) -> int:
+    """Return the bytes on disk of a file: whole pages, and one each for two directories."""
+    return -(-size // _PAGE) * _PAGE + 2 * _PAGE
+
+
+def has_locks() -> bool:
+    """Whether this system has the locks that the cache needs."""
+    return fcntl is not None
+
+
+class Space:
+    """The bytes that the files of a cache may have.
+
+    Parameters
+    ----------
+    folder : CacheFolder
+        The directory.
+    limit : int
+        Bytes of all files together, inclusive.
+    """
+
+    def __init__(self, folder: CacheFolder, limit: int) -> None:
+        self._folder = folder
+        self.limit = max(limit - _OVERHEAD, 0)
+
+    def create(self, size: int) -> tuple[str, int] | None:
+        """Create a temporary file of full length, after an eviction if there is no space for it.
+
+        Parameters
+        ----------
+        size : int
+            Bytes of the file.
+
+        Returns
+        -------
+        tuple of (str, int) or None
+            Its path and an open descriptor; None if it does not fit, or another process holds the lock.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, read-only or has no locks, or if the directory is gone.
+        """
+        needed = cost(size)
+        if needed > self.limit // 2:
+            return None
+        assert fcntl is not None
+        with self._locked() as usage:
+            if usage is None:
+                return None
+            used = _read_usage(usage)
+            if used is None or used + needed > self.limit:
+                used = self._make_space(needed)
+            if used + needed > self.limit:
+                _write_usage(usage, used)
+                return None
+            _write_usage(usage, used + needed)
+            path = self._folder.temporary()
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                # Released when its writer ends, however it ends: see `_is_abandoned`.
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, size)
+            except BaseException:
+                os.close(descriptor)
+                os.unlink(path)
+                raise
+            return path, descriptor
+
+    def clear(self) -> None:
+        """Remove all files but the secret, and those that are being written.
+
+        Raises
+        ------
+        OSError
+            If the directory cannot be changed.
+        """
+        with self._locked() as usage:
+            for file in self._files():
+                _removed(file)
+            if usage is not None:
+                _write_usage(usage, sum(file.cost for file in self._files()))
+
+    @contextmanager
+    def _locked(self) -> Iterator[int | None]:
+        """Hold the lock in the block; yield the descriptor of the file, None if another holds it too long."""
+        if fcntl is None:
+            raise OSError(errno.ENOLCK, "no locks")
+        descriptor = os.open(self._folder.usage, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            yield descriptor if _lock(descriptor) else None
+        finally:
+            # This releases the lock.
+            os.close(descriptor)
+
+    def _make_space(self, needed: int) -> int:
+        """Remove the files that were used least recently; return the bytes that are in use then."""
+        files = sorted(self._files())
+        used = sum(file.cost for file in files)
+        target = min(int(self.limit * _TARGET), self.limit - needed)
+        if used + needed <= self.limit:
+            return used
+        small = sum(file.cost for file in files if file.cost <= cost(SMALL))
+        spare = max(small - int(self.limit * _SMALL_SHARE), 0)
+        kept: list[_File] = []
+        for file in files:
+            if used <= target:
+                break
+            if file.cost <= cost(SMALL):
+                if spare <= 0:
+                    kept.append(file)
+                    continue
+                spare -= file.cost
+            used -= _removed(file)
+        for file in kept:
+            if used <= target:
+                break
+            used -= _removed(file)
+        return used
+
+    def _files(self) -> Iterator[_File]:
+        """Yield all files that count, and remove what a killed writer has left."""
+        for kind in ("blocks", "versions", "changes"):
+            for entry in scan(os.path.join(self._folder.root, kind)):
+                with suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    yield _File(found.st_mtime, cost(found.st_size), entry.path)
+        for entry in scan(os.path.join(self._folder.root, "tmp")):
+            with suppress(OSError):
+                if _is_abandoned(entry.path):
+                    os.unlink(entry.path)
+                else:
+                    size = entry.stat(follow_symlinks=False).st_size
+                    yield _File(_IN_USE, cost(size), entry.path)
+
+
+def _is_abandoned(path: str) -> bool:
+    """Whether the writer of a temporary file has ended, so that it holds the lock of the file no longer."""
+    assert fcntl is not None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock was obtained within `_LOCK_SECONDS`."""
+    assert fcntl is not None
+    deadline = time.monotonic() + _LOCK_SECONDS
+    delay = 0.0005
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(delay)
+            delay = min(delay * 2, 0.02)
+        else:
+            return True
+
+
+def _removed(file: _File) -> int:
+    """Remove a file; return the bytes that this frees."""
+    if file.used == _IN_USE or not _remove(file.path):
+        return 0
+    return file.cost
+
+
+def _remove(path: str) -> bool:
+    """Remove a file, and its directory if that is empty now; return whether the file is gone."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(path))
+    return True
+
+
+def _read_usage(descriptor: int) -> int | None:
+    """Return the number in the file; None if there is none, or it is damaged."""
+    data = os.pread(descriptor, _USAGE.size, 0)
+    if len(data) != _USAGE.size:
+        return None
+    used, check = _USAGE.unpack(data)
+    return int(used) if zlib.crc32(data[:8]) == check else None
+
+
+def _write_usage(descriptor: int, used: int) -> None:
+    number = struct.pack("<Q", used)
+    os.pwrite(descriptor, _USAGE.pack(used, zlib.crc32(number)), 0)

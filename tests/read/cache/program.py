@@ -1,0 +1,142 @@
+"""Reads with a cache on disk, each in a process of its own, with the requests that it took."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+
+
+def cat_file(path: str, options: dict[str, Any]) -> bytes:
+    """Read a file whole."""
+    import opendalfs
+
+    return bytes(opendalfs.filesystem("s3", **options).cat_file(path))
+
+
+def cat_ranges(path: str, options: dict[str, Any]) -> bytes:
+    """Read ranges of a file."""
+    import opendalfs
+
+    ranges = opendalfs.filesystem("s3", **options).cat_ranges(
+        [path] * 3, [0, 500_000, -100], [10, 600_000, None]
+    )
+    return b"".join(ranges)
+
+
+def open_and_read(path: str, options: dict[str, Any]) -> bytes:
+    """Read a file object to its end."""
+    import opendalfs
+
+    with opendalfs.filesystem("s3", **options).open(path) as file:
+        return bytes(file.read())
+
+
+def open_async_and_read(path: str, options: dict[str, Any]) -> bytes:
+    """Read a file object of coroutines to its end."""
+    import asyncio
+
+    import opendalfs
+
+    async def read() -> bytes:
+        fs: Any = opendalfs.filesystem("s3", asynchronous=True, **options)
+        async with await fs.open_async(path) as file:
+            return bytes(await file.read())
+
+    return asyncio.run(read())
+
+
+def get(path: str, options: dict[str, Any]) -> bytes:
+    """Download a file."""
+    import io
+
+    import opendalfs
+
+    target = io.BytesIO()
+    opendalfs.filesystem("s3", **options).get_file(path, target)
+    return target.getvalue()
+
+
+def read_table(path: str, options: dict[str, Any]) -> bytes:
+    """Read a table by pyarrow."""
+    import pyarrow.parquet as pq
+
+    import opendalfs
+
+    table = pq.read_table(path, columns=["a", "c"], filesystem=opendalfs.arrow("s3", **options))
+    return str(table.to_pydict()).encode()
+
+
+def duckdb_select(path: str, options: dict[str, Any]) -> bytes:
+    """Read a table by DuckDB."""
+    import duckdb
+
+    import opendalfs
+
+    with duckdb.connect() as connection:
+        connection.register_filesystem(opendalfs.duckdb("s3", **options))
+        rows = connection.execute(f"SELECT a, c FROM 'opendal+s3://{path}'").fetchall()
+    return str({"a": [row[0] for row in rows], "c": [row[1] for row in rows]}).encode()
+
+
+def polars_scan(path: str, options: dict[str, Any]) -> bytes:
+    """Read a table by Polars."""
+    import opendalfs_polars
+
+    frame = opendalfs_polars.scan_parquet(f"opendal+s3://{path}", storage_options=options)
+    return str(frame.select("a", "c").collect().to_dict(as_series=False)).encode()
+
+
+READS: dict[str, Callable[[str, dict[str, Any]], bytes]] = {
+    function.__name__: function
+    for function in (
+        cat_file,
+        cat_ranges,
+        open_and_read,
+        open_async_and_read,
+        get,
+        read_table,
+        duckdb_select,
+        polars_scan,
+    )
+}
+TABLES = {"read_table", "duckdb_select", "polars_scan"}
+
+
+def run(read: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Read in a new process; return the requests, the cache hits and a digest of what was read."""
+    result = subprocess.run(
+        [sys.executable, "-m", __name__, read, path, json.dumps(options)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Read, and print what it took."""
+    import opendalfs
+
+    read, path, options = sys.argv[1:]
+    with opendalfs.trace() as trace:
+        data = READS[read](path, json.loads(options))
+    found = {
+        "requests": {r.operation: trace.count(r.operation) for r in trace.records if r.requests},
+        "hits": trace.cache_hits,
+        "saved": trace.bytes_saved,
+        "sha": hashlib.sha256(data).hexdigest(),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Random reads, overwrites, evictions, damage and kills: never a wrong byte, and the limit holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opendalfs
+from opendalfs.read.cache import background
+from opendalfs.read.cache.folder import scan
+from opendalfs.testing import S3Server
+
+from .conftest import MakeFileSystem
+from .readers import KEYS, content, read_some, start
+
+LIMIT = 3 << 20
+
+
+class Writer:
+    """Overwrites random objects, and damages random files of the cache."""
+
+    def __init__(self, server: S3Server, bucket: str, folder: Path, seed: int) -> None:
+        self._server = server
+        self._bucket = bucket
+        self._folder = folder
+        self._random = random.Random(seed)
+        self.written: dict[str, int] = {}
+        for key in KEYS:
+            self.write(key)
+
+    def write(self, key: str) -> None:
+        number = self.written.get(key, 0) + 1
+        self._server.client.put_object(Bucket=self._bucket, Key=key, Body=content(key, number))
+        self.written[key] = number
+
+    def step(self) -> None:
+        self.write(self._random.choice(KEYS))
+        files = [entry.path for entry in scan(str(self._folder / "opendalfs-1" / "blocks"))]
+        if files and self._random.random() < 0.5:
+            path = self._random.choice(files)
+            with suppress(OSError), open(path, "r+b") as file:
+                file.seek(self._random.randrange(max(os.path.getsize(path), 1)))
+                file.write(b"\x5a" * self._random.randrange(1, 50))
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files of the cache."""
+    total = 0
+    for entry in scan(str(folder)):
+        with suppress(OSError):
+            total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def run_against(
+    seconds: float, processes: int, threads: int, connect: MakeFileSystem, writer: Writer, folder: Path
+) -> tuple[int, int, list[dict[str, Any]]]:
+    """Read in threads and processes while objects are overwritten; return what there was to see.
+
+    Returns
+    -------
+    int
+        Bytes that the threads compared.
+    int
+        The largest size of the cache that was seen.
+    list of dict
+        What the processes printed.
+    """
+    options = connect(cache_size=LIMIT).storage_options
+    children = [start(seconds, seed, options) for seed in range(processes)]
+    end = time.monotonic() + seconds
+    failures: list[BaseException] = []
+    compared = [0] * threads
+
+    def read(i: int) -> None:
+        fs, chosen = connect(cache_size=LIMIT, use_listings_cache=False), random.Random(100 + i)
+        try:
+            while time.monotonic() < end and not failures:
+                compared[i] += read_some(fs, chosen, dict(writer.written))
+        except BaseException as exc:
+            failures.append(exc)
+
+    running = [threading.Thread(target=read, args=(i,)) for i in range(threads)]
+    for thread in running:
+        thread.start()
+    largest = 0
+    while time.monotonic() < end and not failures:
+        writer.step()
+        largest = max(largest, size_of(folder))
+        time.sleep(0.05)
+    for thread in running:
+        thread.join()
+    results = [child.communicate() for child in children]
+    for failure in failures:
+        raise failure
+    assert [child.returncode for child in children] == [0] * processes, results
+    return sum(compared), largest, [json.loads(out) for out, _ in results]
+
+
+def test_threads_and_processes_read_no_wrong_byte(
+    s3_server: S3Server, bucket: str, connect: MakeFileSystem, folder: Path
+) -> None:
+    writer = Writer(s3_server, bucket, folder, 1)
+    compared, largest, results = run_against(3, 2, 3, connect, writer, folder)
+    assert compared > 0
+    assert largest <= LIMIT
+    assert all(result["reads"] for result in results)
+    background.flush()
+    assert size_of(folder) <= LIMIT
+
+
+def kill_readers(count: int, options: dict[str, Any], writer: Writer) -> None:
+    """Start processes that read, and kill each at a random time."""
+    chosen = random.Random(5)
+    for seed in range(count):
+        child = start(60, seed, options)
+        with pytest.raises(Exception, match="timed out"):
+            child.wait(0.6 + 1.2 * chosen.random())
+        writer.step()
+        child.kill()
+        out, err = child.communicate()
+        assert child.returncode < 0, (out, err)
+
+
+def check_after(connect: MakeFileSystem, writer: Writer) -> None:
+    """Read all objects with the cache that is left, twice, and compare them."""
+    for _ in range(2):
+        fs = connect(cache_size=LIMIT)
+        for key, number in writer.written.items():
+            assert fs.cat_file(key) == content(key, number)
+        background.flush()
+
+
+def test_killed_processes_leave_a_cache_that_works(
+    s3_server: S3Server, bucket: str, connect: MakeFileSystem, folder: Path
+) -> None:
+    writer = Writer(s3_server, bucket, folder, 2)
+    kill_readers(3, connect(cache_size=LIMIT).storage_options, writer)
+    check_after(connect, writer)
+    assert size_of(folder) <= LIMIT
+
+
+@pytest.mark.services
+@pytest.mark.timeout(600)
+def test_two_hundred_killed_processes_leave_a_cache_that_works(
+    s3_server: S3Server, bucket: str, connect: MakeFileSystem, folder: Path
+) -> None:
+    writer = Writer(s3_server, bucket, folder, 3)
+    kill_readers(200, connect(cache_size=LIMIT).storage_options, writer)
+    check_after(connect, writer)
+    assert size_of(folder) <= LIMIT
+    assert opendalfs.cache_info(folder).blocks > 0
+    opendalfs.clear_cache(folder)
+    assert list((folder / "opendalfs-1" / "tmp").iterdir()) == []
+
+
+@pytest.mark.services
+@pytest.mark.timeout(300)
+def test_four_processes_keep_the_limit_for_two_minutes(
+    s3_server: S3Server, bucket: str, connect: MakeFileSystem, folder: Path
+) -> None:
+    writer = Writer(s3_server, bucket, folder, 4)
+    compared, largest, results = run_against(
+        float(os.environ.get("SECONDS_OF_READS", 120)), 4, 2, connect, writer, folder
+    )
+    assert compared > 0
+    assert largest <= LIMIT
+    assert sum(result["hits"] for result in results) > 0

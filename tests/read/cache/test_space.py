@@ -1,0 +1,147 @@
+"""The limit on the size of a cache, and what is evicted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from opendalfs.read.cache import BlockCache
+from opendalfs.read.cache.folder import CacheFolder, scan
+
+from .program import ROOT
+
+MiB = 1 << 20
+
+
+def open_cache(path: Path, limit: int) -> BlockCache:
+    return BlockCache(CacheFolder(str(path)), limit)
+
+
+def put(cache: BlockCache, name: str, size: int, age: float = 0.0) -> Path:
+    """Write a file of some bytes, last used some seconds ago."""
+    path = Path(cache.folder.root, "blocks", name[:2], name, f"0-{size}")
+    assert cache.write(str(path), [b"\1" * size])
+    when = time.time() - age
+    os.utime(path, (when, when))
+    return path
+
+
+def disk_usage(folder: Path) -> int:
+    """Return the bytes that all files and directories take on disk."""
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+
+
+def test_what_was_used_least_recently_goes_first(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path, 8 * MiB)
+    paths = [put(cache, f"{i:02}", MiB, age=1000 - i) for i in range(7)]
+    os.utime(paths[0])
+    put(cache, "new", MiB)
+    assert paths[0].exists()
+    assert not paths[1].exists()
+    assert paths[6].exists()
+    assert not paths[1].parent.exists(), "an empty directory stays"
+
+
+def test_footers_and_small_files_are_kept_longest(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path, 8 * MiB)
+    small = [put(cache, f"s{i}", 50_000, age=10_000) for i in range(10)]
+    for i in range(30):
+        put(cache, f"l{i}", MiB, age=100 - i)
+    assert all(path.exists() for path in small)
+
+
+def test_small_files_do_not_fill_the_cache(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path, 8 * MiB)
+    small = [put(cache, f"s{i}", 50_000, age=10_000 - i) for i in range(120)]
+    for i in range(10):
+        put(cache, f"l{i}", MiB)
+    kept = [path.exists() for path in small]
+    assert 20 <= sum(kept) <= 40
+    assert kept == sorted(kept), "older ones are kept longer"
+
+
+def test_a_file_of_more_than_half_the_limit_is_not_kept(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path, 4 * MiB)
+    assert not cache.write(str(tmp_path / "x"), [bytes(3 * MiB)])
+
+
+def test_the_limit_holds_on_the_disk(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path, 4 * MiB)
+    for i in range(300):
+        put(cache, f"{i:03}", (i * 7919) % 200_000 + 1)
+        if i % 20 == 0:
+            assert disk_usage(tmp_path) <= 4 * MiB
+    assert disk_usage(tmp_path) <= 4 * MiB
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 12, b"\xff" * 5], ids=["empty", "wrong", "short"])
+def test_a_damaged_count_is_counted_again(tmp_path: Path, content: bytes) -> None:
+    cache = open_cache(tmp_path, 4 * MiB)
+    put(cache, "a", MiB)
+    Path(cache.folder.usage).write_bytes(content)
+    for i in range(10):
+        put(cache, f"b{i}", MiB)
+    assert disk_usage(tmp_path) <= 4 * MiB
+
+
+def test_a_temporary_file_of_a_killed_writer_is_removed_and_that_of_a_live_one_is_not(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path, 4 * MiB)
+    created = cache.space.create(MiB)
+    assert created is not None
+    left = Path(cache.folder.temporary())
+    left.write_bytes(bytes(MiB))
+    for i in range(8):
+        put(cache, f"{i}", MiB - 10_000)
+    assert Path(created[0]).exists()
+    assert not left.exists()
+    os.close(created[1])
+
+
+def test_another_format_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "opendalfs-2"
+    other.mkdir(parents=True)
+    (other / "x").write_bytes(b"x")
+    cache = open_cache(tmp_path, 4 * MiB)
+    for i in range(8):
+        put(cache, f"{i}", MiB)
+    cache.space.clear()
+    assert (other / "x").read_bytes() == b"x"
+
+
+FILL = """
+import sys
+from pathlib import Path
+from opendalfs.read.cache import BlockCache
+from opendalfs.read.cache.folder import CacheFolder
+
+cache = BlockCache(CacheFolder(sys.argv[1]), 4 << 20)
+for i in range(150):
+    name = f"{sys.argv[2]}{i:03}"
+    cache.write(f"{cache.folder.root}/blocks/{name[:2]}/{name}/0-100000", [b"1" * 100000])
+"""
+
+
+def test_processes_keep_the_limit_together(tmp_path: Path) -> None:
+    children = [
+        subprocess.Popen([sys.executable, "-c", FILL, str(tmp_path), str(i)], cwd=ROOT) for i in range(3)
+    ]
+    largest = 0
+    while any(child.poll() is None for child in children):
+        largest = max(largest, sum(map(size_of, scan(str(tmp_path)))))
+        time.sleep(0.01)
+    assert [child.returncode for child in children] == [0, 0, 0]
+    assert 2 * MiB < largest <= 4 * MiB
+    assert 2 * MiB < disk_usage(tmp_path) <= 4 * MiB
+
+
+def size_of(entry: os.DirEntry[str]) -> int:
+    """Return the size of a file; 0 if it has been removed."""
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return 0
