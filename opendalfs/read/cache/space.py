@@ -178,11 +178,7 @@ class Space:
 
     def _files(self) -> Iterator[_File]:
         """Yield all files that count, and remove what a killed writer has left."""
-        for kind in ("blocks", "versions", "changes"):
-            for entry in scan(os.path.join(self._folder.root, kind)):
-                with suppress(OSError):
-                    found = entry.stat(follow_symlinks=False)
-                    yield _File(found.st_mtime, cost(found.st_size), entry.path)
+        # First, as a file that is renamed meanwhile may count twice, and must not be left out.
         for entry in scan(os.path.join(self._folder.root, "tmp")):
             with suppress(OSError):
                 if _is_abandoned(entry.path):
@@ -190,6 +186,11 @@ class Space:
                 else:
                     size = entry.stat(follow_symlinks=False).st_size
                     yield _File(_IN_USE, cost(size), entry.path)
+        for kind in ("blocks", "versions", "changes"):
+            for entry in scan(os.path.join(self._folder.root, kind)):
+                with suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    yield _File(found.st_mtime, cost(found.st_size), entry.path)
 
 
 def _is_abandoned(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -52,12 +53,17 @@ class Writer:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files of the cache."""
-    total = 0
-    for entry in scan(str(folder)):
-        with suppress(OSError):
-            total += entry.stat(follow_symlinks=False).st_size
-    return total
+    """Return the bytes of all files of the cache, while no process adds or evicts any."""
+    with suppress(FileNotFoundError), open(folder / "opendalfs-1" / "usage") as usage:
+        fcntl.flock(usage, fcntl.LOCK_EX)
+        sizes = {}
+        for entry in scan(str(folder)):
+            with suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                # A file that is renamed meanwhile may be seen twice.
+                sizes[found.st_ino] = found.st_size
+        return sum(sizes.values())
+    return 0
 
 
 def run_against(
