@@ -131,7 +131,7 @@ def kill_readers(count: int, options: dict[str, Any], writer: Writer) -> None:
     chosen = random.Random(5)
     alive: deque[subprocess.Popen[str]] = deque()
     for seed in range(count + 4):
-        alive.append(start(600, seed, options))
+        alive.append(start(300, seed, options))
         time.sleep(0.2 + 0.6 * chosen.random())
         writer.step()
         if len(alive) > 4:
