@@ -105,15 +105,19 @@ class CacheFolder:
                 os.mkdir(folder, 0o700)
 
     def _write_secret(self, secret: bytes) -> None:
-        """Write the secret, unless there is one: a link never replaces a file, and is never incomplete."""
+        """Write the secret, unless there is one: a link never replaces a file, and is never incomplete.
+
+        One that a machine has lost as it crashed is replaced: to sync it would delay the first read.
+        """
         target = os.path.join(self.root, "secret")
-        if os.path.exists(target):
-            return
+        with suppress(FileNotFoundError):
+            if os.stat(target).st_size == _SECRET_SIZE:
+                return
+            os.unlink(target)
         path = self.temporary()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, secret)
-            os.fsync(descriptor)
             with suppress(FileExistsError):
                 os.link(path, target)
         finally:
@@ -124,7 +128,7 @@ class CacheFolder:
         with open(os.path.join(self.root, "secret"), "rb") as file:
             secret = file.read(_SECRET_SIZE + 1)
         if len(secret) != _SECRET_SIZE:
-            raise OSError(f"the secret of the cache is damaged: remove {self.root}")
+            raise OSError(f"the secret of the cache is damaged: {self.root}")
         return secret
 
 

@@ -102,6 +102,16 @@ def test_a_temporary_file_of_a_killed_writer_is_removed_and_that_of_a_live_one_i
     os.close(created[1])
 
 
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_a_damaged_secret_is_replaced(tmp_path: Path, content: bytes) -> None:
+    first = CacheFolder(str(tmp_path))
+    assert CacheFolder(str(tmp_path)).secret == first.secret
+    Path(first.root, "secret").write_bytes(content)
+    second = CacheFolder(str(tmp_path)).secret
+    assert len(second) == 32
+    assert second != first.secret
+
+
 def test_another_format_is_left_alone(tmp_path: Path) -> None:
     other = tmp_path / "opendalfs-2"
     other.mkdir(parents=True)
