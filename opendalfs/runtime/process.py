@@ -36,6 +36,7 @@ __all__ = [
     "at_exit",
     "begin_call",
     "begin_engine_call",
+    "calls_in_flight",
     "check_fork",
     "drain",
     "end_call",
@@ -197,6 +198,11 @@ def end_call(task: asyncio.Task[object] | None = None) -> None:
                 _tasks[task] = left
     if _exiting and task is not None:
         _settle()
+
+
+def calls_in_flight() -> int:
+    """Return the number of calls to storage in flight."""
+    return _active
 
 
 def begin_engine_call() -> None:

@@ -20,6 +20,11 @@ BUDGET: Final = PROCESS.share(128 << 20)
 _PAUSE: Final = 10.0
 """Seconds without writes after one that failed, as on a full disk."""
 
+_LONGEST_WAIT: Final = 0.25
+"""Seconds that a write waits for reads in flight, which need the processor, at most."""
+
+_POLL_SECONDS: Final = 0.005
+
 _EXIT_SECONDS: Final = 2.0
 """How long the exit of the interpreter waits for writes."""
 
@@ -42,6 +47,7 @@ class _Background:
         self._changed = threading.Condition()
         self._queue: deque[_Write] = deque()
         self._busy = False
+        self._flushing = 0
         self._started = False
         self._resume_at = 0.0
 
@@ -62,7 +68,11 @@ class _Background:
     def flush(self, seconds: float) -> bool:
         """Wait until all is written; return whether it was within a time."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._queue and not self._busy, seconds)
+            self._flushing += 1
+            try:
+                return self._changed.wait_for(lambda: not self._queue and not self._busy, seconds)
+            finally:
+                self._flushing -= 1
 
     def _run(self) -> None:
         while True:
@@ -71,10 +81,20 @@ class _Background:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._queue)
                 self._busy = True
+            self._wait_for_reads()
+            with self._changed:
                 job = self._queue.popleft()
             self._write(job)
             # Before the next wait, as it holds the bytes.
             del job
+
+    def _wait_for_reads(self) -> None:
+        """Wait while reads are in flight, unless much waits to be written, or somebody waits for it."""
+        deadline = time.monotonic() + _LONGEST_WAIT
+        while process.calls_in_flight() and not self._flushing and BUDGET.held < BUDGET.limit // 4:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_SECONDS)
 
     def _write(self, job: _Write) -> None:
         try:
