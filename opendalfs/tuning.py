@@ -135,7 +135,7 @@ class Tuning:
         Largest size of the cache in bytes, or with a unit, such as ``"20 GiB"``. By default
         ``OPENDALFS_CACHE_SIZE`` of the environment, if that is set.
     cache_ttl : float or None, default 0
-        Seconds for which the version of a file that storage has returned is used by later opens, in all
+        Seconds for which what storage has returned for a stat or a list is used by later ones, in all
         processes that share the cache. 0 to ask storage at each open, None for files that never change.
 
     Raises

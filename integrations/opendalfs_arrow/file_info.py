@@ -14,8 +14,8 @@ import pyarrow.fs as pafs
 from opendalfs import listing
 from opendalfs.errors import redact
 from opendalfs.fs.core import OpendalFileSystem
-from opendalfs.fs.recorded import keep_info, recorded_info
 from opendalfs.listing.info import Info
+from opendalfs.read import recorded
 from opendalfs.runtime import tasks
 from opendalfs.runtime.tasks import gather
 
@@ -58,12 +58,10 @@ class FileInfoReader:
         if key in self._cache.directories:
             return pafs.FileInfo(path, pafs.FileType.Directory)
         try:
-            info = recorded_info(fs, stripped)
-            if info is None:
-                asked = time.time()
-                stat = self._stat_and_list(fs, stripped) if list_below else fs._info(stripped, refresh=True)
-                info = await stat
-                keep_info(fs, stripped, info, asked)
+            if list_below:
+                info = await self._stat_and_list(fs, stripped)
+            else:
+                info = await fs._stored_info(stripped, refresh=False)
         except (FileNotFoundError, NotADirectoryError):
             self._cache.invalidate(key)
             return pafs.FileInfo(path, pafs.FileType.NotFound)
@@ -73,12 +71,16 @@ class FileInfoReader:
     async def _stat_and_list(self, fs: OpendalFileSystem, stripped: str) -> Info:
         """Stat a path; if its name has no suffix, list what is below it at the same time."""
         connection, key = fs.locate(stripped)
-        if not key or "." in key.rpartition("/")[2] or not connection.can("list_with_recursive"):
-            return await fs._info(stripped, refresh=True)
+        known = recorded.recorded_stat(connection, f"{key}/") is not None
+        if not key or known or "." in key.rpartition("/")[2] or not connection.can("list_with_recursive"):
+            return await fs._stored_info(stripped, refresh=False)
         directories = self._cache.directories
         invalidations = directories.invalidations
+        asked = time.time()
         stat, below = await asyncio.gather(
-            connection.stat(key), listing.list_single_page(connection, key), return_exceptions=True
+            recorded.stat(connection, key),
+            listing.list_single_page(connection, key, refresh=False),
+            return_exceptions=True,
         )
         if not isinstance(stat, BaseException):
             return listing.stat_info(connection, key, stat)
@@ -88,9 +90,10 @@ class FileInfoReader:
                 raise error
         if not isinstance(stat, FileNotFoundError) or isinstance(below, BaseException) or below == []:
             # Only this finds an empty directory, or raises the error of the failed request.
-            return await fs._info(stripped, refresh=True)
+            return await fs._stored_info(stripped, refresh=False)
         if below is not None:
             directories.add_tree(self._paths.full_path(fs, stripped), below, invalidations)
+        recorded.keep_directory(connection, key, asked)
         return listing.directory_info(stripped)
 
     def add(self, fs: OpendalFileSystem, info: Info) -> pafs.FileInfo:
@@ -133,7 +136,7 @@ class FileInfoReader:
                 if found is None:
                     found = list((await fs._find(directory, withdirs=True, detail=True)).values())
             else:
-                found = await fs._ls(directory, refresh=True)
+                found = await fs._list(directory, refresh=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return [info for info in found if info["name"] != directory]

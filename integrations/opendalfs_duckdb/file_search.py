@@ -6,7 +6,7 @@ from typing import Final
 
 from opendalfs import listing, urls
 from opendalfs.listing.info import Info
-from opendalfs.read.current_version import current_version
+from opendalfs.read import recorded
 from opendalfs.runtime import tasks
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
@@ -24,9 +24,10 @@ def stat_file(connection: Connection, key: str) -> Version | None:
     if not key:
         return None
     try:
-        return current_version(connection, key)
+        metadata = recorded.stat_blocking(connection, key)
     except ABSENT:
         return None
+    return Version.of(connection, key, metadata) if metadata.is_file else None
 
 
 def find_matches(url: str, connection: Connection, key: str) -> list[tuple[str, Version]]:
@@ -70,7 +71,7 @@ async def _list(connection: Connection, pattern: Pattern) -> list[Info]:
     """List the files and directories that can match a pattern."""
     if pattern.flat:
         base = f"{pattern.folder}/" if pattern.folder else ""
-        entries = await connection.list(base + pattern.prefix or "/") or []
+        entries = await listing.list_flat(connection, base + pattern.prefix, refresh=False)
         shown = listing.exclude_staged(connection, entries)
         return [listing.entry_info(connection, e.path, e.metadata) for e in shown]
-    return await listing.list_tree(connection, pattern.folder, prefix=pattern.prefix)
+    return await listing.list_tree(connection, pattern.folder, prefix=pattern.prefix, refresh=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,6 +12,7 @@ from opendalfs import listing, urls
 from opendalfs.errors import NoContainerError, redact
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.path_cache import PathCache
+from opendalfs.read import recorded
 from opendalfs.read.version_cache import CONDITIONAL, VersionCache
 from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
@@ -112,11 +114,15 @@ class Directory:
         connection, found = self.locate(key)
         if not found or found.endswith("/"):
             raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
-        if connection.service.locality is Locality.PROCESS:
-            # In-process: a lookup is faster than a thread switch.
-            metadata = connection.stat_blocking(found)
-        else:
-            metadata = await connection.stat(found)
+        metadata = recorded.recorded_stat(connection, found)
+        if metadata is None:
+            asked = time.time()
+            if connection.service.locality is Locality.PROCESS:
+                # In-process: a lookup is faster than a thread switch.
+                metadata = connection.stat_blocking(found)
+            else:
+                metadata = await connection.stat(found)
+            recorded.keep_stat(connection, found, metadata, asked)
         if metadata.is_dir:
             raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
         version = Version.of(connection, found, metadata)
@@ -180,8 +186,8 @@ class Directory:
     ) -> list[listing.Info]:
         try:
             if deep:
-                return await listing.list_tree(connection, folder, prefix=name)
-            return await listing.list_directory(connection, folder) or []
+                return await listing.list_tree(connection, folder, prefix=name, refresh=False)
+            return await listing.list_directory(connection, folder, refresh=False) or []
         except FileNotFoundError as exc:
             if isinstance(exc, NoContainerError) or not self.missing_is_empty:
                 raise

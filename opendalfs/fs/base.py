@@ -21,8 +21,8 @@ from opendalfs.errors import OptionError, UnsupportedError, redact
 from opendalfs.listing.cache import Listings
 from opendalfs.listing.info import Info
 from opendalfs.options import check, is_secret, without_secrets
-from opendalfs.read import cache
-from opendalfs.read.current_version import forget_version
+from opendalfs.read import recorded
+from opendalfs.read.cache import records
 from opendalfs.read.version_cache import LISTED
 from opendalfs.runtime import process
 from opendalfs.services import Form, Locality, Service, lookup
@@ -347,14 +347,14 @@ class BaseFileSystem(AsyncFileSystem, metaclass=_CachedByProvider):
         """
         if path is None:
             self.dircache.clear()
-            cache.forget_all()
+            records.forget_all()
         else:
             path = self._strip_protocol(path)
             self.dircache.invalidate(path, *self._parents(path))
             self.dircache.invalidate_below(path)
-            if self.tuning.cache_dir is not None and self.tuning.cache_ttl != 0:
+            if self.tuning.cache_dir is not None:
                 with suppress(ValueError, UnsupportedError):
-                    forget_version(*self.locate(path))
+                    recorded.forget(self.locate(path)[0])
         super().invalidate_cache(path)
         for reference in self._listeners:
             listener = reference()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from opendalfs import listing
 from opendalfs.errors import ChangedError, redact
 from opendalfs.read import async_reader
-from opendalfs.read.current_version import recorded_version
+from opendalfs.read.current_version import is_recorded
 from opendalfs.read.plan import group_by_path, restore_order
 from opendalfs.read.reader import Reader
 from opendalfs.runtime import executor
@@ -151,7 +151,7 @@ def cat_ranges_blocking(
         pinned = fs.cached_version(path) is not None
         try:
             reader = open_reader(fs, path)
-            pinned = pinned or recorded_version(reader.connection, reader.key) is not None
+            pinned = pinned or is_recorded(reader.connection, reader.key)
             return reader.read_some(ranges, max_gap)
         except Exception as exc:
             if not pinned or not isinstance(exc, (ChangedError, FileNotFoundError)):

@@ -168,7 +168,7 @@ class ChangingFileSystem(LookupFileSystem):
         if maxdepth is not None:
             return await remove_listed(self, await expand(self, path, recursive, maxdepth, False), limit)
         # Patterns are resolved; a directory is removed by its prefix, not file by file.
-        paths = await self._expand_path(path, recursive=False)
+        paths = list(await expand(self, path, False, None))
         if recursive:
             paths = topmost(paths)
         await gather(partial(remove_tree, self) if recursive else self._rm_file, paths, limit)

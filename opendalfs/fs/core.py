@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 import weakref
 from typing import Any, Final
 
@@ -27,7 +26,6 @@ from .base import must_refresh
 from .cat import open_reader
 from .content import ContentFileSystem
 from .file import ReadFile
-from .recorded import keep_info, recorded_info
 from .signed_urls import CLIENT_METHODS, SignedURL, sign
 from .sync import add_blocking_methods
 from .write_file import CompressedWriteFile, TextWriteFile, WriteFile
@@ -360,13 +358,9 @@ class OpendalFileSystem(ContentFileSystem):
         if mode == "rb":
             if "size" in kwargs:
                 raise ValueError("open_async() does not support size=: leave it out")
-            version_id = kwargs.pop("version_id", None)
-            info = None if version_id else recorded_info(self, path)
-            if info is None:
-                asked = time.time()
-                info = await self._info(path, refresh=must_refresh(self, path), version_id=version_id)
-                if version_id is None:
-                    keep_info(self, path, info, asked)
+            info = await self._info(
+                path, refresh=must_refresh(self, path), version_id=kwargs.pop("version_id", None)
+            )
             if info["type"] != "file":
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
             return AsyncReadFile(*self.locate(path), Version.from_info(info))

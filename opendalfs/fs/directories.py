@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from opendalfs import listing
 from opendalfs.errors import NoContainerError, UnsupportedError, redact
+from opendalfs.listing.info import Info
+from opendalfs.read import recorded
 from opendalfs.storage.connection import Connection
 from opendalfs.write.staging import remove_leftovers
 
-from .base import BaseFileSystem
+from .base import BaseFileSystem, parent_directory
 
 __all__ = [
+    "cache_tree",
     "create_directory",
     "directory_exists",
     "is_directory_only",
@@ -20,16 +24,37 @@ __all__ = [
     "remove_directory",
 ]
 
+_MOST_CACHED: Final = 50_000
+"""Largest tree, in entries, whose listings one find caches; 50,000 take about 50 MB."""
 
-async def directory_exists(connection: Connection, key: str) -> bool:
+
+def cache_tree(fs: BaseFileSystem, path: str, listed: list[Info], invalidations: int) -> None:
+    """Cache the listing of each directory of a tree, so that lookups after a find make no request."""
+    if not fs.dircache.use_listings_cache or len(listed) > _MOST_CACHED:
+        return
+    folders: dict[str, list[Info]] = {
+        info["name"]: [] for info in listed if info["type"] == "directory" and not info.get("islink")
+    }
+    for info in listed:
+        name = info["name"]
+        if name != path:
+            entry = listing.without_marker(info) if "marker" in info else info
+            folders.setdefault(parent_directory(fs, name), []).append(entry)
+    for folder, infos in folders.items():
+        listing.sort_infos(infos)
+        fs.dircache.put(folder, infos, invalidations)
+
+
+async def directory_exists(connection: Connection, key: str, *, refresh: bool = True) -> bool:
     """Whether there is a directory of a key, which is not empty: a marker object, or any object below it.
 
-    False for services that have neither listings nor directories.
+    False for services that have neither listings nor directories. `refresh`: whether to ask storage also
+    within `cache_ttl`.
     """
     if not connection.can("list") and not connection.can("create_dir"):
         return False
     try:
-        return (await connection.stat(f"{key}/")).is_dir
+        return (await recorded.stat(connection, f"{key}/", refresh)).is_dir
     except NoContainerError:
         raise
     except (FileNotFoundError, NotADirectoryError):

@@ -26,11 +26,17 @@ def as_paths(path: Any) -> str | list[str]:
 
 
 async def expand(
-    fs: BaseFileSystem, path: Any, recursive: bool, maxdepth: int | None, follow: bool = True
+    fs: BaseFileSystem,
+    path: Any,
+    recursive: bool,
+    maxdepth: int | None,
+    follow: bool = True,
+    refresh: bool = True,
 ) -> dict[str, Info | None]:
     """Return the infos of the paths that patterns and directories stand for, by path; None where not listed.
 
-    `follow` lists what links to directories lead to, rather than the links.
+    `follow` lists what links to directories lead to, rather than the links. `refresh` asks storage also
+    within `cache_ttl`, as what changes files must.
 
     Raises
     ------
@@ -47,7 +53,7 @@ async def expand(
         depth = maxdepth
         folders = [plain]
         if has_magic(plain):
-            matches = await fs._glob(one, maxdepth=maxdepth, detail=True)
+            matches = await fs._glob(one, maxdepth=maxdepth, detail=True, refresh=refresh)
             infos |= matches
             folders = [n for n, i in matches.items() if i["type"] == "directory" or i.get("is_prefix")]
             depth = None if maxdepth is None else maxdepth - 1
@@ -55,7 +61,7 @@ async def expand(
             infos.setdefault(plain, None)
         if recursive and depth != 0:
             for folder in folders:
-                for name, info in (await list_tree(fs, folder, depth, follow)).items():
+                for name, info in (await list_tree(fs, folder, depth, follow, refresh=refresh)).items():
                     infos.setdefault(name, info)
     if not infos:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", _shown(path))
@@ -63,7 +69,12 @@ async def expand(
 
 
 async def list_tree(
-    fs: BaseFileSystem, path: str, maxdepth: int | None, follow: bool, entered_links: Sequence[str] = ()
+    fs: BaseFileSystem,
+    path: str,
+    maxdepth: int | None,
+    follow: bool,
+    entered_links: Sequence[str] = (),
+    refresh: bool = True,
 ) -> dict[str, Info]:
     """Return the infos of a directory and of all below it, by path; empty when nothing exists at the path.
 
@@ -74,16 +85,21 @@ async def list_tree(
         ``islink``, also when `path`, which is never a pattern, is one itself.
     entered_links : sequence of str
         Directories of this machine whose links have led to `path`; a link back to one of them raises OSError.
+    refresh : bool
+        Whether to ask storage also within `cache_ttl`.
     """
     connection, key = fs.locate(path)
     if not follow and connection.is_link(key):
         return {path: {**listing.directory_info(path), "islink": True}}
-    infos: dict[str, Info] = await fs._find(path, maxdepth=maxdepth, withdirs=True, detail=True)
+    infos: dict[str, Info] = await fs._find(
+        path, maxdepth=maxdepth, withdirs=True, detail=True, refresh=refresh
+    )
     for link in [name for name, info in infos.items() if follow and info.get("islink")]:
         levels = link.removeprefix(path).strip("/").count("/") + 1
         depth = None if maxdepth is None else maxdepth - levels
         if depth != 0:
-            infos |= await list_tree(fs, link, depth, follow, enter_link(*fs.locate(link), entered_links))
+            entered = enter_link(*fs.locate(link), entered_links)
+            infos |= await list_tree(fs, link, depth, follow, entered, refresh)
     return infos
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import operator
 import threading
-import time
 from typing import Any
 
 from fsspec.spec import AbstractBufferedFile
@@ -22,7 +21,6 @@ from opendalfs.storage.version import Version
 
 from . import file_readers
 from .base import BaseFileSystem, must_refresh
-from .recorded import keep_info, recorded_info
 
 __all__ = ["ReadFile"]
 
@@ -85,7 +83,7 @@ class ReadFile(AbstractBufferedFile):
             if version_id is None and details is None:
                 details = _details_of_size(fs, path, size)
         if details is None:
-            details = _current_details(fs, path, version_id)
+            details = fs.info(path, refresh=must_refresh(fs, path), version_id=version_id)
         self._details = details
         connection, key = fs.locate(path)
         if self._details["type"] != "file":
@@ -202,17 +200,6 @@ def _checked_size(size: Any) -> int:
     if count < 0:
         raise ValueError(f"size must be 0 bytes or more, not {count}")
     return count
-
-
-def _current_details(fs: BaseFileSystem, path: str, version_id: str | None) -> dict[str, Any]:
-    """Return the info of a file; of one whose version is recorded, without a request."""
-    found = None if version_id else recorded_info(fs, path)
-    if found is None:
-        asked = time.time()
-        found = fs.info(path, refresh=must_refresh(fs, path), version_id=version_id)
-        if version_id is None:
-            keep_info(fs, path, found, asked)
-    return found
 
 
 def _details_of_size(fs: BaseFileSystem, path: str, size: int) -> dict[str, Any] | None:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import errno
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from fsspec.utils import tokenize
 
 from opendalfs import listing
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.listing.info import Info
+from opendalfs.read import recorded
 from opendalfs.storage.connection import Connection
 
-from .base import BaseFileSystem, parent_directory
-from .directories import directory_exists
+from .base import BaseFileSystem
+from .directories import cache_tree, directory_exists
 from .expansion import expand
 from .walk import walk
 
 __all__ = ["LookupFileSystem"]
-
-_MOST_CACHED: Final = 50_000
-"""Largest tree, in entries, whose listings one find caches; 50,000 take about 50 MB."""
 
 
 class LookupFileSystem(BaseFileSystem):
@@ -66,19 +64,28 @@ class LookupFileSystem(BaseFileSystem):
         cached = None if refresh or version_id else self.cached_info(path)
         if cached is not None:
             return cached
+        return await self._stored_info(path, refresh, version_id)
+
+    async def _stored_info(self, path: str, refresh: bool, version_id: str | None = None) -> Info:
+        """Return the info of a stripped path without a look at cached listings, as `info` does."""
+        if not path:
+            # The root of all containers has no connection.
+            return listing.directory_info(path)
         connection, key = self.locate(path)
         if not key:
-            return await self._root_info(connection, path)
-        options = {"version": version_id} if version_id else {}
+            return await self._root_info(connection, path, refresh)
         try:
-            metadata = await connection.stat(key, **options)
+            if version_id:
+                metadata = await connection.stat(key, version=version_id)
+            else:
+                metadata = await recorded.stat(connection, key, refresh, directories=True)
         except (FileNotFoundError, NotADirectoryError):
-            if not await directory_exists(connection, key):
+            if not await directory_exists(connection, key, refresh=refresh):
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path)) from None
             return listing.directory_info(path)
         return listing.stat_info(connection, key, metadata)
 
-    async def _root_info(self, connection: Connection, path: str) -> Info:
+    async def _root_info(self, connection: Connection, path: str, refresh: bool) -> Info:
         """Return the info of the root of a container."""
         return listing.directory_info(path)
 
@@ -124,8 +131,8 @@ class LookupFileSystem(BaseFileSystem):
         connection, key = self.locate(path)
         try:
             if not key:
-                return bool((await self._root_info(connection, path))["type"] == "directory")
-            return await directory_exists(connection, key)
+                return bool((await self._root_info(connection, path, refresh))["type"] == "directory")
+            return await directory_exists(connection, key, refresh=refresh)
         except FileNotFoundError:
             return False
 
@@ -137,15 +144,15 @@ class LookupFileSystem(BaseFileSystem):
         cached = None if refresh else self.cached_info(path)
         if cached is not None:
             return bool(cached["type"] == "file")
-        return await self._file_info(path) is not None
+        return await self._file_info(path, refresh) is not None
 
-    async def _file_info(self, path: str) -> Info | None:
+    async def _file_info(self, path: str, refresh: bool) -> Info | None:
         """Return the info of a file without a look at cached listings; None if there is no file."""
         connection, key = self.locate(path)
         if not key:
             return None
         try:
-            metadata = await connection.stat(key)
+            metadata = await recorded.stat(connection, key, refresh)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return listing.stat_info(connection, key, metadata) if metadata.is_file else None
@@ -185,14 +192,15 @@ class LookupFileSystem(BaseFileSystem):
         path = self._strip_protocol(path)
         infos: list[Info] | None = None if refresh else self.dircache.get(path)
         if infos is None:
-            infos = await self._list(path)
+            infos = await self._list(path, refresh)
         return list(infos) if detail else sorted(info["name"] for info in infos)
 
-    async def _list(self, path: str) -> list[Info]:
+    async def _list(self, path: str, refresh: bool) -> list[Info]:
+        """List a directory without a look at cached listings."""
         connection, key = self.locate(path)
         connection.require("list", "list directories")
         invalidations = self.dircache.invalidations
-        infos = await listing.list_directory(connection, key)
+        infos = await listing.list_directory(connection, key, refresh=refresh)
         if infos is None:
             info = await self._info(path, refresh=True)
             if info["type"] == "file":
@@ -208,6 +216,7 @@ class LookupFileSystem(BaseFileSystem):
         withdirs: bool = False,
         detail: bool = False,
         prefix: str | None = "",
+        refresh: bool = False,
         **kwargs: Any,
     ) -> Any:
         """List all files below a directory, with as few requests as the service allows.
@@ -224,6 +233,8 @@ class LookupFileSystem(BaseFileSystem):
             Whether to return infos rather than names.
         prefix : str, optional
             List only paths that continue the directory's path, and a slash, with this.
+        refresh : bool
+            Whether to ask the service also within ``cache_ttl``.
 
         Returns
         -------
@@ -251,11 +262,16 @@ class LookupFileSystem(BaseFileSystem):
         connection, key = self.locate(path)
         connection.require("list", "list directories")
         invalidations = self.dircache.invalidations
-        listed = await listing.list_tree(connection, key, prefix=prefix or "", maxdepth=maxdepth)
+        listed = await listing.list_tree(
+            connection, key, prefix=prefix or "", maxdepth=maxdepth, refresh=refresh
+        )
         if maxdepth is None and not prefix:
-            self._cache_tree(path, listed, invalidations)
+            cache_tree(self, path, listed, invalidations)
+        elif maxdepth == 1 and not prefix and listed:
+            infos = [listing.without_marker(info) for info in listed if info["name"] != path]
+            self.dircache.put(path, infos, invalidations)
         if not listed and not prefix:
-            file = await self._file_info(path)
+            file = await self._file_info(path, refresh)
             listed = [] if file is None else [file]
         found = {info["name"]: info for info in listed if withdirs and info["type"] == "directory"}
         found.pop(self.root_marker, None)
@@ -266,22 +282,6 @@ class LookupFileSystem(BaseFileSystem):
         found |= files
         return dict(sorted(found.items())) if detail else sorted(found)
 
-    def _cache_tree(self, path: str, listed: list[Info], invalidations: int) -> None:
-        """Cache the listing of each directory of a tree, so that lookups after a find make no request."""
-        if not self.dircache.use_listings_cache or len(listed) > _MOST_CACHED:
-            return
-        folders: dict[str, list[Info]] = {
-            info["name"]: [] for info in listed if info["type"] == "directory" and not info.get("islink")
-        }
-        for info in listed:
-            name = info["name"]
-            if name != path:
-                entry = listing.without_marker(info) if "marker" in info else info
-                folders.setdefault(parent_directory(self, name), []).append(entry)
-        for folder, infos in folders.items():
-            listing.sort_infos(infos)
-            self.dircache.put(folder, infos, invalidations)
-
     async def _expand_path(
         self,
         path: Any,
@@ -291,7 +291,7 @@ class LookupFileSystem(BaseFileSystem):
     ) -> list[str]:
         if assume_literal:
             return await super()._expand_path(path, recursive, maxdepth, True)  # type: ignore[no-any-return]
-        return list(await expand(self, path, recursive, maxdepth))
+        return list(await expand(self, path, recursive, maxdepth, refresh=False))
 
     async def _walk(
         self, path: str, maxdepth: Any = None, topdown: bool = True, on_error: Any = None, **kwargs: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import Any, ClassVar, Final
 
 from fsspec.config import apply_config
@@ -14,6 +15,7 @@ from opendalfs.errors import NoContainerError, OptionError, UnsupportedError, re
 from opendalfs.listing.info import Info
 from opendalfs.options import is_secret
 from opendalfs.peer_options import class_options
+from opendalfs.read import recorded
 from opendalfs.services import SERVICES, Form, Service
 from opendalfs.storage.connection import Connection
 
@@ -147,18 +149,13 @@ class ServiceFileSystem(OpendalFileSystem):
             )
         return super().locate(path)
 
-    async def _info(
-        self, path: str, refresh: bool = False, version_id: str | None = None, **kwargs: Any
-    ) -> Info:
-        if self.service.form in (Form.CONTAINER, Form.HUB) and not self._strip_protocol(path):
-            return listing.directory_info("")
-        return await super()._info(path, refresh, version_id, **kwargs)
-
     async def _isdir(self, path: str, refresh: bool = False) -> bool:
         return not self._strip_protocol(path) or await super()._isdir(path, refresh)
 
-    async def _root_info(self, connection: Connection, path: str) -> Info:
-        if connection.container and connection.can("list"):
+    async def _root_info(self, connection: Connection, path: str, refresh: bool) -> Info:
+        known = not refresh and recorded.recorded_stat(connection, "/") is not None
+        if connection.container and connection.can("list") and not known:
+            asked = time.time()
             try:
                 await connection.holds_any("/")
             except NoContainerError as exc:
@@ -170,6 +167,7 @@ class ServiceFileSystem(OpendalFileSystem):
                     f"{redact(path)!r} is meant to be a key ({connection.where})"
                 )
                 raise NoContainerError(errno.ENOENT, text, redact(path)) from exc.__cause__
+            recorded.keep_directory(connection, "", asked)
         return listing.directory_info(path)
 
 

@@ -1,8 +1,15 @@
 """Listings of directories and trees, as info dicts, and their cache."""
 
 from .cache import Listings
-from .directory import exclude_staged, keeps_directories, list_directory, list_versions, may_be_index
-from .info import Info, directory_info, entry_info, sort_infos, stat_info, version_info, without_marker
+from .directory import (
+    exclude_staged,
+    keeps_directories,
+    list_directory,
+    list_flat,
+    list_versions,
+    may_be_index,
+)
+from .info import Info, directory_info, entry_info, sort_infos, stat_info, without_marker
 from .tree import list_single_page, list_tree
 
 __all__ = [
@@ -13,12 +20,12 @@ __all__ = [
     "exclude_staged",
     "keeps_directories",
     "list_directory",
+    "list_flat",
     "list_single_page",
     "list_tree",
     "list_versions",
     "may_be_index",
     "sort_infos",
     "stat_info",
-    "version_info",
     "without_marker",
 ]

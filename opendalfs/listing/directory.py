@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from opendal.types import Entry
 
 from opendalfs.errors import NoContainerError
+from opendalfs.read import recorded
 from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import is_link_to_directory, stages_writes
@@ -16,7 +18,14 @@ from opendalfs.storage.staged_files import is_staged_name
 
 from .info import Info, entry_info, sort_infos
 
-__all__ = ["exclude_staged", "keeps_directories", "list_directory", "list_versions", "may_be_index"]
+__all__ = [
+    "exclude_staged",
+    "keeps_directories",
+    "list_directory",
+    "list_flat",
+    "list_versions",
+    "may_be_index",
+]
 
 _INDEX_STARTS: Final = (b"<!doctype html", b"<html")
 
@@ -41,7 +50,7 @@ def exclude_staged(connection: Connection, entries: Sequence[Entry]) -> Sequence
     return [e for e in entries if not is_staged_name(e.path.rpartition("/")[2])]
 
 
-async def list_directory(connection: Connection, key: str) -> list[Info] | None:
+async def list_directory(connection: Connection, key: str, *, refresh: bool = True) -> list[Info] | None:
     """List a directory.
 
     Parameters
@@ -50,6 +59,8 @@ async def list_directory(connection: Connection, key: str) -> list[Info] | None:
         To its service.
     key : str
         Key of the directory, without a trailing slash; empty for the root.
+    refresh : bool
+        Whether to ask storage also within `cache_ttl`.
 
     Returns
     -------
@@ -66,7 +77,7 @@ async def list_directory(connection: Connection, key: str) -> list[Info] | None:
     """
     prefix = f"{key}/" if key else ""
     try:
-        listed = await connection.list(prefix or "/") or []
+        listed = await list_flat(connection, prefix, refresh=refresh)
     except NoContainerError:
         raise
     except (FileNotFoundError, NotADirectoryError):
@@ -83,6 +94,13 @@ async def list_directory(connection: Connection, key: str) -> list[Info] | None:
         return None
     sort_infos(infos)
     return infos
+
+
+async def list_flat(connection: Connection, prefix: str, *, refresh: bool) -> Sequence[Entry]:
+    """List the keys that start with a prefix, and the directories, not what is in them."""
+    start = prefix or "/"
+    fetch = partial(connection.list, start)
+    return await recorded.list_entries(connection, start, fetch, recursive=False, refresh=refresh) or []
 
 
 def _child_info(connection: Connection, entry: Entry) -> Info:

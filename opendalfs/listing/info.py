@@ -9,7 +9,6 @@ from typing import Any
 from opendal.types import Metadata
 
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.version import Version
 
 __all__ = [
     "Info",
@@ -19,7 +18,6 @@ __all__ = [
     "file_info",
     "sort_infos",
     "stat_info",
-    "version_info",
     "without_marker",
 ]
 
@@ -77,13 +75,6 @@ def file_info(connection: Connection, key: str, metadata: Metadata) -> Info:
     if kind is not None:
         info["ContentType"] = info["content_type"] = kind
     return info
-
-
-def version_info(name: str, version: Version) -> Info:
-    """Return the info dict of a file of which only the version is known."""
-    info: Info = {"name": name, "size": version.size, "type": "file", "Key": name, "Size": version.size}
-    known = {"ETag": version.etag, "LastModified": version.modified, "VersionId": version.version}
-    return info | {field: value for field, value in known.items() if value is not None}
 
 
 def stat_info(connection: Connection, key: str, metadata: Metadata) -> Info:

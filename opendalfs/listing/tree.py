@@ -6,12 +6,13 @@ level, all directories of a level at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 from opendal.types import Entry
 
+from opendalfs.read import recorded
 from opendalfs.runtime.tasks import gather
 from opendalfs.services import Locality
 from opendalfs.storage.connection import PAGE, Connection
@@ -30,7 +31,12 @@ very much larger, so it is listed directory by directory."""
 
 
 async def list_tree(
-    connection: Connection, key: str, *, prefix: str = "", maxdepth: int | None = None
+    connection: Connection,
+    key: str,
+    *,
+    prefix: str = "",
+    maxdepth: int | None = None,
+    refresh: bool = True,
 ) -> list[Info]:
     """List a directory and everything below it.
 
@@ -44,6 +50,8 @@ async def list_tree(
         List only paths that start with that of the directory, a slash, and this.
     maxdepth : int, optional
         Levels to list; 1 is the directory's own entries.
+    refresh : bool
+        Whether to ask storage also within `cache_ttl`.
 
     Returns
     -------
@@ -53,17 +61,18 @@ async def list_tree(
         too.
     """
     if not prefix:
-        return await _list(connection, key, "", maxdepth)
+        return await _list(connection, key, "", maxdepth, refresh)
     folder, slash, rest = prefix.rpartition("/")
     depth = None if maxdepth is None else maxdepth - prefix.count("/")
     if depth is not None and depth < 1:
         return []
     start = connection.name(_directory_prefix(key) + prefix)
-    infos = await _list(connection, _directory_prefix(key) + folder if slash else key, rest, depth)
+    below = _directory_prefix(key) + folder if slash else key
+    infos = await _list(connection, below, rest, depth, refresh)
     return [info for info in infos if f"{info['name']}/".startswith(start)]
 
 
-async def list_single_page(connection: Connection, key: str) -> list[Info] | None:
+async def list_single_page(connection: Connection, key: str, *, refresh: bool = True) -> list[Info] | None:
     """List a directory and everything below it with one request, in services that list recursively.
 
     Parameters
@@ -72,31 +81,42 @@ async def list_single_page(connection: Connection, key: str) -> list[Info] | Non
         To its service.
     key : str
         Key of the directory; empty for the root.
+    refresh : bool
+        Whether to ask storage also within `cache_ttl`.
 
     Returns
     -------
     list of dict or None
         As `list_tree`, sorted by name and without duplicates; None when there is more than one page.
     """
-    entries = await connection.page(_directory_prefix(key) or "/", recursive=True)
-    infos = _infos(connection, key, entries, None)
-    return list(by_name(infos).values()) if len(entries) < PAGE else None
+    start = _directory_prefix(key) or "/"
+
+    async def fetch() -> Sequence[Entry] | None:
+        entries = await connection.page(start, recursive=True)
+        return entries if len(entries) < PAGE else None
+
+    entries = await recorded.list_entries(connection, start, fetch, recursive=True, refresh=refresh)
+    return None if entries is None else list(by_name(_infos(connection, key, entries, None)).values())
 
 
 def _directory_prefix(key: str) -> str:
     return f"{key}/" if key else ""
 
 
-async def _list(connection: Connection, key: str, prefix: str, maxdepth: int | None) -> list[Info]:
+async def _list(
+    connection: Connection, key: str, prefix: str, maxdepth: int | None, refresh: bool
+) -> list[Info]:
     recursive = connection.can("list_with_recursive") or connection.service.locality is not Locality.REMOTE
     if recursive and maxdepth != 1:
         start = _directory_prefix(key) + prefix or "/"
         if maxdepth is None:
-            return _infos(connection, key, await list_parallel(connection, start), None)
-        entries = await connection.list(start, recursive=True, most=_MAX_ENTRIES)
+            fetch: Callable[[], Awaitable[Sequence[Entry] | None]] = partial(list_parallel, connection, start)
+        else:
+            fetch = partial(connection.list, start, recursive=True, most=_MAX_ENTRIES)
+        entries = await recorded.list_entries(connection, start, fetch, recursive=True, refresh=refresh)
         if entries is not None:
             return _infos(connection, key, entries, maxdepth)
-    return await _list_by_level(connection, key, prefix, maxdepth)
+    return await _list_by_level(connection, key, prefix, maxdepth, refresh)
 
 
 def _infos(connection: Connection, key: str, entries: Sequence[Entry], maxdepth: int | None) -> list[Info]:
@@ -147,8 +167,11 @@ def _with_parents(folders: set[str], base: int) -> set[str]:
     return complete
 
 
-async def _list_by_level(connection: Connection, key: str, prefix: str, maxdepth: int | None) -> list[Info]:
-    first = await list_directory(connection, key)
+async def _list_by_level(
+    connection: Connection, key: str, prefix: str, maxdepth: int | None, refresh: bool
+) -> list[Info]:
+    list_one = partial(list_directory, connection, refresh=refresh)
+    first = await list_one(key)
     if first is None:
         return []
     start = connection.name(_directory_prefix(key) + prefix)
@@ -162,6 +185,6 @@ async def _list_by_level(connection: Connection, key: str, prefix: str, maxdepth
         depth += 1
         folders = (info for info in level if info["type"] == "directory" and not info.get("islink"))
         keys = [connection.key(info["name"]) for info in folders]
-        lists = await gather(partial(list_directory, connection), keys, _LISTS_IN_FLIGHT)
+        lists = await gather(list_one, keys, _LISTS_IN_FLIGHT)
         level = [info for listed in lists for info in listed or []]
     return infos

@@ -20,8 +20,9 @@ from opendalfs.runtime.tasks import gather
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 
+from . import recorded
 from .cache import cache_of
-from .current_version import forget_version, read_current
+from .current_version import read_current
 from .plan import PinnedObject, ReadPlan, SingleRequest, Slice
 from .ranges import Range
 
@@ -64,19 +65,19 @@ async def fetch_part(pinned: PinnedObject, part: Range) -> bytes:
     if blocks is None:
         with pinned.reading():
             return await connection.read(pinned.key, part.start, part.size, **pinned.options)
-    if part.size <= _READ_AT_ONCE:
+    if part.size <= _READ_AT_ONCE or blocks.is_empty():
         cached = blocks.read(part)
     else:
         cached = await executor.to_thread(blocks.read, part)
     data, missing = b"", cached.missing
-    if missing.size:
-        try:
-            with pinned.reading():
+    try:
+        with pinned.reading():
+            if missing.size:
                 data = await connection.read(pinned.key, missing.start, missing.size, **pinned.options)
-        except ChangedError:
-            forget_version(connection, pinned.key)
-            raise
-    return cached.complete(data)
+            return cached.complete(data)
+    except ChangedError:
+        recorded.forget(connection)
+        raise
 
 
 async def _fetch_value(pinned: PinnedObject) -> bytes:

@@ -1,8 +1,7 @@
-"""The version of an object that an open reads: what storage returns now, or returned within `cache_ttl`."""
+"""The version of an object that an open reads: the current one, or one of at most `cache_ttl` seconds ago."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -11,16 +10,10 @@ from opendalfs.errors import ChangedError
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 
-from .cache import cache_of, record_of
+from . import recorded
+from .cache import cache_of
 
-__all__ = [
-    "current_version",
-    "current_version_async",
-    "forget_version",
-    "keep_version",
-    "read_current",
-    "recorded_version",
-]
+__all__ = ["is_recorded", "read_current"]
 
 T = TypeVar("T")
 
@@ -28,72 +21,9 @@ _ATTEMPTS: Final = 3
 """Reads of a version that was replaced meanwhile."""
 
 
-def recorded_version(connection: Connection, key: str) -> Version | None:
-    """Return the version that storage has returned within `cache_ttl`, to any process that shares the cache.
-
-    Parameters
-    ----------
-    connection : Connection
-        Connection of the object.
-    key : str
-        Its key.
-
-    Returns
-    -------
-    Version or None
-        None without a cache, with a `cache_ttl` of 0, and after a change through opendalfs. A read of it may
-        raise ChangedError or FileNotFoundError; then call `forget_version`.
-    """
-    record = record_of(connection, key)
-    return None if record is None else record.get()
-
-
-def keep_version(connection: Connection, key: str, version: Version, asked: float) -> None:
-    """Keep a version for `recorded_version`; `asked` is the time before the request, as of `time.time`."""
-    record = record_of(connection, key)
-    if record is not None:
-        record.put(version, asked)
-
-
-def forget_version(connection: Connection, key: str) -> None:
-    """Use no recorded version of an object, or of those below it, that is from before now."""
-    record = record_of(connection, key)
-    if record is not None:
-        record.mark_changed()
-
-
-def current_version(connection: Connection, key: str) -> Version:
-    """Return the recorded version, else that of a stat.
-
-    Parameters
-    ----------
-    connection : Connection
-        Connection of the object.
-    key : str
-        Its key.
-
-    Returns
-    -------
-    Version
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no object.
-    IsADirectoryError
-        For a directory.
-    """
-    found = recorded_version(connection, key)
-    if found is None:
-        asked = time.time()
-        found = Version.of_file(connection, key, connection.stat_blocking(key))
-        keep_version(connection, key, found, asked)
-    return found
-
-
-async def current_version_async(connection: Connection, key: str) -> Version:
-    """Return the recorded version, else that of a stat, as `current_version` does."""
-    return recorded_version(connection, key) or await _stat(connection, key)
+def is_recorded(connection: Connection, key: str) -> bool:
+    """Whether the version takes no request, so that a read of it may find that it is gone."""
+    return recorded.recorded_stat(connection, key) is not None
 
 
 async def read_current(connection: Connection, key: str, read: Callable[[Version], Awaitable[T]]) -> T:
@@ -104,25 +34,23 @@ async def read_current(connection: Connection, key: str, read: Callable[[Version
 
     Parameters
     ----------
-    connection, key
-        As for `current_version`.
+    connection : Connection
+        Connection of the object.
+    key : str
+        Its key.
     read : callable
         Called with the version; it may be called several times.
     """
-    found = recorded_version(connection, key)
-    if found is not None:
+    if is_recorded(connection, key):
         try:
-            return await read(found)
+            return await read(await _version(connection, key))
         except (ChangedError, FileNotFoundError):
-            forget_version(connection, key)
+            recorded.forget(connection)
     for _ in range(_ATTEMPTS if cache_of(connection) is not None else 0):
         with suppress(ChangedError):
-            return await read(await _stat(connection, key))
-    return await read(await _stat(connection, key))
+            return await read(await _version(connection, key))
+    return await read(await _version(connection, key))
 
 
-async def _stat(connection: Connection, key: str) -> Version:
-    asked = time.time()
-    found = Version.of_file(connection, key, await connection.stat(key))
-    keep_version(connection, key, found, asked)
-    return found
+async def _version(connection: Connection, key: str) -> Version:
+    return Version.of_file(connection, key, await recorded.stat(connection, key))

@@ -18,8 +18,8 @@ from opendalfs.runtime.executor import submit, wait_for_all
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.version import Version
 
+from . import recorded
 from .cache import cache_of
-from .current_version import current_version, forget_version
 from .plan import PinnedObject, ReadPlan, SingleRequest, Slice
 from .ranges import Range, clamp
 
@@ -80,7 +80,8 @@ class Reader:
         if self._pinned is None:
             with self._lock:
                 if self._pinned is None:
-                    version = current_version(self.connection, self.key)
+                    metadata = recorded.stat_blocking(self.connection, self.key)
+                    version = Version.of_file(self.connection, self.key, metadata)
                     self._pinned = PinnedObject(self.connection, self.key, version)
         return self._pinned
 
@@ -213,7 +214,7 @@ class Reader:
             if pinned.needs_stat:
                 pinned.check(self.connection.stat_blocking(self.key))
         except ChangedError:
-            forget_version(self.connection, self.key)
+            recorded.forget(self.connection)
             if self._changed is not None:
                 self._changed()
             raise

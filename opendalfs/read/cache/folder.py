@@ -68,10 +68,14 @@ class CacheFolder:
         name = digest.hex()
         return os.path.join(self.root, "blocks", name[:2], name[2:])
 
-    def record(self, kind: str, digest: bytes) -> str:
-        """Return the path of a record; `kind` is ``"versions"`` or ``"changes"``."""
-        name = digest.hex()
-        return os.path.join(self.root, kind, name[:2], name[2:])
+    def digest(self, path: str) -> bytes:
+        """Return the digest of the version whose blocks are in the directory of a file."""
+        *_, first, rest, _ = path.split(os.sep)
+        return bytes.fromhex(first + rest)
+
+    def change(self, container: bytes) -> str:
+        """Return the path of the time of the last change in a container."""
+        return os.path.join(self.root, "changes", container.hex())
 
     def temporary(self) -> str:
         """Return a path that no other writer uses, on the same disk as all files of the cache."""
@@ -132,7 +136,7 @@ class CacheFolder:
         return secret
 
 
-_FOLDERS: Final = ("tmp", "blocks", "versions", "changes")
+_FOLDERS: Final = ("tmp", "blocks", "packs", "changes")
 
 
 def scan(root: str) -> Iterator[os.DirEntry[str]]:

@@ -64,10 +64,10 @@ def container_digest(secret: bytes, connection: Connection) -> bytes | None:
     return hashlib.blake2b(text.encode(), key=secret, digest_size=_SIZE).digest()
 
 
-def key_digest(secret: bytes, container: bytes, key: str) -> bytes:
-    """Return the digest of a key of a container."""
+def key_digest(secret: bytes, container: bytes, key: str, kind: str = "key") -> bytes:
+    """Return the digest of a key of a container; `kind` tells what is kept of it apart."""
     text = container + key.encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, key=secret, digest_size=_SIZE, person=b"key").digest()
+    return hashlib.blake2b(text, key=secret, digest_size=_SIZE, person=kind.encode()).digest()
 
 
 def version_digest(secret: bytes, key: bytes, version: Version) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from opendalfs.tuning import PARSERS
 
 from . import background
 from .folder import CacheFolder, scan
+from .packs import Packs
 from .space import Space
 
 __all__ = ["CacheInfo", "cache_info", "clear_cache"]
@@ -27,7 +29,7 @@ class CacheInfo:
     blocks : int
         Ranges that are cached.
     bytes : int
-        Bytes of their files.
+        Bytes of all files, which also hold what has been replaced, and records for `cache_ttl`.
 
     Examples
     --------
@@ -71,16 +73,18 @@ def cache_info(path: str | os.PathLike[str]) -> CacheInfo:
     folder = _folder(path)
     if folder is None:
         return CacheInfo(os.fspath(path), 0, 0, 0)
-    objects: set[str] = set()
-    blocks = size = 0
+    files = size = 0
+    objects: set[bytes] = set()
     for entry in scan(os.path.join(folder.root, "blocks")):
-        try:
+        with suppress(OSError, ValueError):
             size += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            continue
-        blocks += 1
-        objects.add(os.path.dirname(entry.path))
-    return CacheInfo(folder.path, len(objects), blocks, size)
+            files += 1
+            objects.add(folder.digest(entry.path))
+    small, in_packs = Packs(folder, Space(folder, 0)).contents()
+    size += in_packs
+    ranges = {(digest, block) for digest, block in small if block.size}
+    objects |= {digest for digest, _ in ranges}
+    return CacheInfo(folder.path, len(objects), files + len(ranges), size)
 
 
 def clear_cache(path: str | os.PathLike[str]) -> None:

@@ -1,9 +1,10 @@
 """The limit on the size of a cache, which all processes keep together, and eviction.
 
 The file ``usage`` holds the bytes in use. Who holds its lock (``flock``) may create a file: it adds the bytes
-to the number and creates the file in its full length, before any content is written. So the number counts
-every file, also one of a process that was killed. Files that are removed elsewhere are counted until the next
-scan, which counts what is there. On a disk without locks nothing is added.
+to the number and creates the file in its full length, before any content is written. Packs grow only while
+the lock is held. So the number counts every file, also one of a process that was killed. Files that are
+removed elsewhere are counted until the next scan, which counts what is there. On a disk without locks nothing
+is added.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Final, NamedTuple
@@ -26,7 +27,7 @@ try:
 except ImportError:  # pragma: no cover  # Windows has no flock
     fcntl = None
 
-__all__ = ["Space", "cost", "has_locks"]
+__all__ = ["SMALL", "Space", "cost", "has_locks"]
 
 _USAGE: Final = struct.Struct("<QI")
 _PAGE: Final = 4096
@@ -40,11 +41,11 @@ _TARGET: Final = 0.9
 """Part of the limit that is in use after an eviction, as each eviction scans the directory."""
 
 SMALL: Final = 256 * 1024
-"""Bytes up to which a block is kept longest: footers and small files, of which each costs a round trip."""
+"""Bytes up to which a range is kept in a pack, and longest: footers and small files, of which each costs a
+round trip."""
 
 _SMALL_SHARE: Final = 0.25
-"""Part of the limit up to which small blocks outlive all larger ones."""
-
+"""Part of the limit up to which packs outlive all larger ranges."""
 
 _IN_USE: Final = float("inf")
 """Time of the last use of a file that is being written: it is not removed."""
@@ -54,6 +55,7 @@ class _File(NamedTuple):
     used: float
     cost: int
     path: str
+    small: bool = False
 
 
 def cost(size: int) -> int:
@@ -81,8 +83,43 @@ class Space:
         self._folder = folder
         self.limit = max(limit - _OVERHEAD, 0)
 
+    @contextmanager
+    def reserve(self, needed: int) -> Iterator[bool]:
+        """Hold the lock in the block, in which files may grow by a number of bytes together.
+
+        Files are evicted if there is no space for them.
+
+        Parameters
+        ----------
+        needed : int
+            Bytes, as of `cost`.
+
+        Yields
+        ------
+        bool
+            False if they do not fit, or another process holds the lock: then nothing may be written.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, read-only or has no locks, or if the directory is gone.
+        """
+        if needed > self.limit // 2:
+            yield False
+            return
+        with self._locked() as usage:
+            if usage is None:
+                yield False
+                return
+            used = _read_usage(usage)
+            if used is None or used + needed > self.limit:
+                used = self._make_space(needed)
+            fits = used + needed <= self.limit
+            _write_usage(usage, used + needed if fits else used)
+            yield fits
+
     def create(self, size: int) -> tuple[str, int] | None:
-        """Create a temporary file of full length, after an eviction if there is no space for it.
+        """Create a temporary file of full length.
 
         Parameters
         ----------
@@ -92,27 +129,17 @@ class Space:
         Returns
         -------
         tuple of (str, int) or None
-            Its path and an open descriptor; None if it does not fit, or another process holds the lock.
+            Its path and an open descriptor; None if there is no space for it, as `reserve` says.
 
         Raises
         ------
         OSError
-            If the disk is full, read-only or has no locks, or if the directory is gone.
+            As `reserve` does.
         """
-        needed = cost(size)
-        if needed > self.limit // 2:
-            return None
         assert fcntl is not None
-        with self._locked() as usage:
-            if usage is None:
+        with self.reserve(cost(size)) as fits:
+            if not fits:
                 return None
-            used = _read_usage(usage)
-            if used is None or used + needed > self.limit:
-                used = self._make_space(needed)
-            if used + needed > self.limit:
-                _write_usage(usage, used)
-                return None
-            _write_usage(usage, used + needed)
             path = self._folder.temporary()
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
@@ -124,6 +151,37 @@ class Space:
                 os.unlink(path)
                 raise
             return path, descriptor
+
+    def write_file(self, path: str, pieces: Iterable[bytes]) -> bool:
+        """Write a file, which exists only once it is complete; return whether there is space for it.
+
+        Raises
+        ------
+        OSError
+            If the disk fails.
+        """
+        content = [memoryview(piece) for piece in pieces]
+        size = sum(map(len, content))
+        try:
+            created = self.create(size)
+        except FileNotFoundError:
+            self._folder.restore()
+            created = self.create(size)
+        if created is None:
+            return False
+        temporary, descriptor = created
+        try:
+            for view in content:
+                while view:
+                    view = view[os.write(descriptor, view) :]
+            _move(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+        return True
 
     def clear(self) -> None:
         """Remove all files but the secret, and those that are being written.
@@ -158,13 +216,13 @@ class Space:
         target = min(int(self.limit * _TARGET), self.limit - needed)
         if used + needed <= self.limit:
             return used
-        small = sum(file.cost for file in files if file.cost <= cost(SMALL))
+        small = sum(file.cost for file in files if file.small)
         spare = max(small - int(self.limit * _SMALL_SHARE), 0)
         kept: list[_File] = []
         for file in files:
             if used <= target:
                 break
-            if file.cost <= cost(SMALL):
+            if file.small:
                 if spare <= 0:
                     kept.append(file)
                     continue
@@ -186,11 +244,28 @@ class Space:
                 else:
                     size = entry.stat(follow_symlinks=False).st_size
                     yield _File(_IN_USE, cost(size), entry.path)
-        for kind in ("blocks", "versions", "changes"):
+        for kind in ("blocks", "packs", "changes"):
             for entry in scan(os.path.join(self._folder.root, kind)):
                 with suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
-                    yield _File(found.st_mtime, cost(found.st_size), entry.path)
+                    yield _File(found.st_mtime, cost(found.st_size), entry.path, kind != "blocks")
+
+
+def _move(temporary: str, path: str) -> None:
+    """Rename a file to its place, whose directory an eviction may remove meanwhile."""
+    for attempt in range(3):
+        try:
+            folder = os.path.dirname(path)
+            # `os.makedirs` would apply the mode to the last directory only.
+            for directory in (os.path.dirname(folder), folder):
+                with suppress(FileExistsError):
+                    os.mkdir(directory, 0o700)
+            os.rename(temporary, path)
+        except FileNotFoundError:
+            if attempt == 2:
+                raise
+        else:
+            return
 
 
 def _is_abandoned(path: str) -> bool:

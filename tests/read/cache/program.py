@@ -93,6 +93,72 @@ def polars_scan(path: str, options: dict[str, Any]) -> bytes:
     return str(frame.select("a", "c").collect().to_dict(as_series=False)).encode()
 
 
+def cat_folder(path: str, options: dict[str, Any]) -> bytes:
+    """Read all files of a directory."""
+    import opendalfs
+
+    found = opendalfs.filesystem("s3", **options).cat(f"{folder_of(path)}/*")
+    return b"".join(data for _, data in sorted(found.items()))
+
+
+def get_folder(path: str, options: dict[str, Any]) -> bytes:
+    """Download a directory."""
+    import tempfile
+
+    import opendalfs
+
+    with tempfile.TemporaryDirectory() as target:
+        opendalfs.filesystem("s3", **options).get(f"{folder_of(path)}/", target, recursive=True)
+        return b"".join(file.read_bytes() for file in sorted(Path(target).rglob("*")) if file.is_file())
+
+
+def look_up(path: str, options: dict[str, Any]) -> bytes:
+    """Look up files and directories, and read one by a pattern."""
+    import opendalfs
+
+    fs = opendalfs.filesystem("s3", **options)
+    folder = folder_of(path)
+    found = [fs.isdir(folder), fs.isfile(path), fs.exists(path), fs.size(path), fs.ls(folder, detail=False)]
+    found += [fs.glob(f"{folder}/*.parquet"), sorted(fs.walk(folder)), fs.du(folder)]
+    return str(found).encode() + bytes(fs.cat_file(fs.glob(f"{folder}/*.parquet")[0]))
+
+
+def read_dataset(path: str, options: dict[str, Any]) -> bytes:
+    """Read a directory of tables by pyarrow."""
+    import pyarrow.parquet as pq
+
+    import opendalfs
+
+    table = pq.read_table(folder_of(path), columns=["a"], filesystem=opendalfs.arrow("s3", **options))
+    return str(sorted(table["a"].to_pylist())).encode()
+
+
+def duckdb_glob(path: str, options: dict[str, Any]) -> bytes:
+    """Read tables by DuckDB and a pattern."""
+    import duckdb
+
+    import opendalfs
+
+    with duckdb.connect() as connection:
+        connection.register_filesystem(opendalfs.duckdb("s3", **options))
+        url = f"opendal+s3://{folder_of(path)}/*.parquet"
+        return str(connection.execute(f"SELECT sum(a), count(c) FROM '{url}'").fetchall()).encode()
+
+
+def polars_glob(path: str, options: dict[str, Any]) -> bytes:
+    """Read tables by Polars and a pattern."""
+    import opendalfs_polars
+
+    url = f"opendal+s3://{folder_of(path)}/*.parquet"
+    frame = opendalfs_polars.scan_parquet(url, storage_options=options)
+    return str(sorted(frame.select("a").collect()["a"].to_list())).encode()
+
+
+def folder_of(path: str) -> str:
+    """Return the directory of files of the same kind beside a file."""
+    return path.rpartition("/")[0] + "/folder"
+
+
 READS: dict[str, Callable[[str, dict[str, Any]], bytes]] = {
     function.__name__: function
     for function in (
@@ -105,6 +171,10 @@ READS: dict[str, Callable[[str, dict[str, Any]], bytes]] = {
         duckdb_select,
         polars_scan,
     )
+}
+FOLDERS: dict[str, Callable[[str, dict[str, Any]], bytes]] = {
+    function.__name__: function
+    for function in (cat_folder, get_folder, look_up, read_dataset, duckdb_glob, polars_glob)
 }
 TABLES = ["read_table", "duckdb_select", "polars_scan"]
 
@@ -133,7 +203,7 @@ def measure(read: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
     import opendalfs
 
     with opendalfs.trace() as trace:
-        data = READS[read](path, options)
+        data = (READS | FOLDERS)[read](path, options)
     return {
         "requests": {r.operation: trace.count(r.operation) for r in trace.records if r.requests},
         "hits": trace.cache_hits,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -212,6 +213,7 @@ def test_a_read_only_folder_is_read(
 
     monkeypatch.setattr(os, "open", open_to_read)
     monkeypatch.setattr(block_cache, "_caches", {})
+    monkeypatch.setattr(block_cache, "_by_connection", WeakKeyDictionary())
     assert reads(connect())[0] == 0
     assert reads(connect(), "b")[0] >= 1
     assert blocks(folder) == before

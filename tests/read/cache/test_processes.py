@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import opendalfs_polars
+from opendalfs.read.cache import background
 from opendalfs.testing import S3Server
 
-from .program import READS, TABLES, Job, run
+from .program import FOLDERS, READS, TABLES, Job, measure, run
 
 ROWS = 60_000
 
@@ -30,7 +31,7 @@ def table() -> bytes:
 
 
 class Runs(NamedTuple):
-    """What the reads of a first process took, and the same reads of a second one, by `cache_ttl` and name."""
+    """What the reads of this process took, and the same reads of a new one, by `cache_ttl` and name."""
 
     first: dict[tuple[int | None, str], dict[str, Any]]
     second: dict[tuple[int | None, str], dict[str, Any]]
@@ -39,19 +40,21 @@ class Runs(NamedTuple):
 
 @pytest.fixture(scope="module")
 def runs(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """Run all reads in two processes, each read with a cache of its own; and the engines with one cache."""
+    """Run all reads here and in a new process, each with its own cache; and the engines with one cache."""
     bucket = f"cache-{uuid4().hex[:12]}"
     s3_server.make_bucket(bucket)
-    s3_server.client.put_object(Bucket=bucket, Key="a.parquet", Body=table())
+    for key in ("a.parquet", "folder/a.parquet", "folder/b.parquet"):
+        s3_server.client.put_object(Bucket=bucket, Key=key, Body=table())
     folder = tmp_path_factory.mktemp("caches")
 
     def job(read: str, cache: str, ttl: int | None) -> Job:
         cached = {"cache_dir": str(folder / cache), "cache_size": "1 GiB", "cache_ttl": ttl}
         return read, f"{bucket}/a.parquet", s3_server.options | cached
 
-    names = [(ttl, read) for ttl in (0, None) for read in READS]
+    names = [(ttl, read) for ttl in (0, None) for read in (*READS, *FOLDERS)]
     jobs = [job(read, f"{read}-{ttl}", ttl) for ttl, read in names]
-    first = run([*jobs, job("cat_file", "shared", 0)])
+    first = [measure(*one) for one in (*jobs, job("cat_file", "shared", 0))]
+    assert background.flush()
     second = run([*jobs, *(job(read, "shared", 0) for read in TABLES)])
     return Runs(
         dict(zip(names, first, strict=False)), dict(zip(names, second, strict=False)), second[len(jobs) :]
@@ -67,7 +70,18 @@ def test_the_second_run_takes_one_stat_and_no_get(read: str, runs: Runs) -> None
     assert second["sha"] == first["sha"]
 
 
-@pytest.mark.parametrize("read", sorted(READS.keys() - {"get"}))
+@pytest.mark.parametrize("read", sorted(FOLDERS.keys() - {"look_up"}))
+def test_the_second_run_of_a_folder_takes_one_list_and_no_get(read: str, runs: Runs) -> None:
+    first, second = runs.first[0, read], runs.second[0, read]
+    assert first["requests"]["read"] >= 2
+    assert second["requests"].keys() <= {"list", "stat"}
+    assert second["requests"]["list"] == 1
+    # pyarrow looks up what kind of path it is.
+    assert second["requests"].get("stat", 0) <= (read == "read_dataset")
+    assert second["sha"] == first["sha"]
+
+
+@pytest.mark.parametrize("read", [*READS, *FOLDERS])
 def test_the_second_run_of_immutable_files_takes_no_request(read: str, runs: Runs) -> None:
     first, second = runs.first[None, read], runs.second[None, read]
     assert first["requests"]["read"] >= 1

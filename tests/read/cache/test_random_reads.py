@@ -47,7 +47,8 @@ class Writer:
 
     def step(self) -> None:
         self.write(self._random.choice(KEYS))
-        files = [entry.path for entry in scan(str(self._folder / "opendalfs-1" / "blocks"))]
+        kinds = [self._folder / "opendalfs-1" / kind for kind in ("blocks", "packs")]
+        files = [entry.path for kind in kinds for entry in scan(str(kind))]
         if files and self._random.random() < 0.5:
             path = self._random.choice(files)
             with suppress(OSError), open(path, "r+b") as file:

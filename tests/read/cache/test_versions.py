@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs.read.cache import background, version_record
+from opendalfs.read.cache import background, records
 from opendalfs.testing import S3Server
 
 from .conftest import MakeFileSystem
-from .test_faults import blocks
 
 
 def replace(server: S3Server, bucket: str, key: str, data: bytes) -> None:
@@ -90,7 +89,7 @@ def test_a_version_of_the_future_is_not_used(
     assert connect(cache_ttl=None).cat_file("a") == b"new"
 
 
-@pytest.mark.parametrize("change", ["write", "remove_tree", "move_tree"])
+@pytest.mark.parametrize("change", ["write", "write without cache_ttl", "remove_tree", "move_tree"])
 def test_a_change_through_opendalfs_is_seen_at_once(connect: MakeFileSystem, change: str) -> None:
     fs = connect(cache_ttl=None)
     fs.pipe({"d/e/a": b"old", "from/e/a": b"new"})
@@ -99,6 +98,8 @@ def test_a_change_through_opendalfs_is_seen_at_once(connect: MakeFileSystem, cha
     background.flush()
     if change == "write":
         fs.pipe_file("d/e/a", b"new")
+    elif change == "write without cache_ttl":
+        connect().pipe_file("d/e/a", b"new")
     else:
         fs.rm("d", recursive=True)
         if change == "remove_tree":
@@ -107,20 +108,19 @@ def test_a_change_through_opendalfs_is_seen_at_once(connect: MakeFileSystem, cha
             fs.pipe_file("d/e/a", b"new")
         else:
             fs.mv("from", "d", recursive=True)
-    version_record._changes.clear()
+    records._changes.clear()
     assert connect(cache_ttl=None).cat_file("d/e/a") == b"new"
 
 
 def test_a_recorded_version_that_is_gone_is_read_again(
-    connect: MakeFileSystem, folder: Path, s3_server: S3Server, bucket: str
+    connect: MakeFileSystem, s3_server: S3Server, bucket: str
 ) -> None:
     for read in ("cat_file", "cat_ranges", "async"):
         replace(s3_server, bucket, "a", b"old" * 100)
         fs = connect(cache_ttl=None)
         fs.invalidate_cache("a")
-        assert fs.cat_file("a") == b"old" * 100
-        for path in blocks(folder):
-            path.unlink()
+        assert fs.cat_file("a", end=10) == b"oldoldoldo"
+        background.flush()
         replace(s3_server, bucket, "a", b"new")
         fs = connect(cache_ttl=None)
         found = fs.cat_ranges(["a"], 0, None)[0] if read == "cat_ranges" else fs.cat_file("a", start=0)
@@ -135,10 +135,110 @@ def test_a_damaged_record_is_not_used(
     connect(cache_ttl=None).cat_file("a")
     background.flush()
     replace(s3_server, bucket, "a", b"new")
-    records = [path for path in (folder / "opendalfs-1" / "versions").rglob("*") if path.is_file()]
-    assert len(records) == 1
-    os.truncate(records[0], records[0].stat().st_size - 1)
+    (pack,) = (path for path in (folder / "opendalfs-1" / "packs").rglob("*") if path.is_file())
+    data = pack.read_bytes()
+    found = re.search(rb"\[\d{10}\.", data)
+    assert found is not None
+    pack.write_bytes(data[: found.start() + 1] + b"9" + data[found.start() + 2 :])
     assert connect(cache_ttl=None).cat_file("a") == b"new"
+
+
+def names(fs: Any, method: str, path: str, **options: Any) -> list[str]:
+    """Return the names in a directory."""
+    found: list[str] = getattr(fs, method)(path, detail=False, **options)
+    return found
+
+
+class TestFolders:
+    """Listings within `cache_ttl`."""
+
+    def test_a_listing_is_used_for_its_time_and_no_longer(
+        self, connect: MakeFileSystem, s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        replace(s3_server, bucket, "listed/a", b"a")
+        for method in ("ls", "find"):
+            assert names(connect(cache_ttl=100), method, "listed") == ["listed/a"]
+        background.flush()
+        replace(s3_server, bucket, "listed/b", b"b")
+        clock = time.time
+        for method in ("ls", "find"):
+            with opendalfs.trace() as trace:
+                assert names(connect(cache_ttl=100), method, "listed") == ["listed/a"]
+                assert names(connect(cache_ttl=None), method, "listed") == ["listed/a"]
+            assert trace.requests == 0
+            assert names(connect(cache_ttl=0), method, "listed") == ["listed/a", "listed/b"]
+            monkeypatch.setattr(time, "time", lambda: clock() + 101)
+            assert names(connect(cache_ttl=100), method, "listed") == ["listed/a", "listed/b"]
+            monkeypatch.setattr(time, "time", clock)
+
+    def test_refresh_lists_again(self, connect: MakeFileSystem, s3_server: S3Server, bucket: str) -> None:
+        replace(s3_server, bucket, "again/a", b"a")
+        assert names(connect(cache_ttl=None), "ls", "again") == ["again/a"]
+        assert connect(cache_ttl=None).find("again") == ["again/a"]
+        background.flush()
+        replace(s3_server, bucket, "again/b", b"b")
+        assert names(connect(cache_ttl=None), "ls", "again", refresh=True) == ["again/a", "again/b"]
+        assert connect(cache_ttl=None).find("again", refresh=True) == ["again/a", "again/b"]
+        assert connect(cache_ttl=None).info("again/b", refresh=True)["size"] == 1
+
+    @pytest.mark.parametrize("change", ["pipe", "rm", "mv", "cp", "touch"])
+    def test_a_change_through_opendalfs_is_seen_at_once(self, connect: MakeFileSystem, change: str) -> None:
+        fs = connect(cache_ttl=None)
+        fs.pipe({f"{change}/d/a": b"a", f"{change}/other": b"other"})
+        assert connect(cache_ttl=None).find(change) == [f"{change}/d/a", f"{change}/other"]
+        assert names(connect(cache_ttl=None), "ls", f"{change}/d") == [f"{change}/d/a"]
+        background.flush()
+        left = {
+            "pipe": lambda: fs.pipe_file(f"{change}/d/b", b"b"),
+            "rm": lambda: fs.rm(f"{change}/d/a"),
+            "mv": lambda: fs.mv(f"{change}/other", f"{change}/d/b"),
+            "cp": lambda: fs.cp_file(f"{change}/other", f"{change}/d/b"),
+            "touch": lambda: fs.touch(f"{change}/d/b"),
+        }
+        left[change]()
+        records._changes.clear()
+        found = [] if change == "rm" else [f"{change}/d/a", f"{change}/d/b"]
+        assert [path for path in connect(cache_ttl=None).find(change) if "/d/" in path] == found
+        if found:
+            assert names(connect(cache_ttl=None), "ls", f"{change}/d") == found
+
+    @pytest.mark.parametrize("change", ["rm", "rm pattern", "mv", "cp"])
+    def test_a_change_lists_again(
+        self, connect: MakeFileSystem, s3_server: S3Server, bucket: str, change: str
+    ) -> None:
+        root = f"tree-{change.replace(' ', '-')}"
+        replace(s3_server, bucket, f"{root}/a", b"a")
+        assert connect(cache_ttl=None).find(root) == [f"{root}/a"]
+        assert connect(cache_ttl=None).glob(f"{root}/*") == [f"{root}/a"]
+        background.flush()
+        replace(s3_server, bucket, f"{root}/b", b"b")
+        fs = connect(cache_ttl=None)
+        if change == "rm":
+            fs.rm(root, recursive=True, maxdepth=3)
+        elif change == "rm pattern":
+            fs.rm(f"{root}/*")
+        elif change == "mv":
+            fs.mv(root, f"{root}-2", recursive=True)
+        else:
+            fs.cp(root, f"{root}-2", recursive=True)
+        if change in ("mv", "cp"):
+            assert connect(cache_ttl=0).find(f"{root}-2") == [f"{root}-2/a", f"{root}-2/b"]
+        assert connect(cache_ttl=0).find(root) == ([f"{root}/a", f"{root}/b"] if change == "cp" else [])
+
+    def test_infos_are_complete(self, connect: MakeFileSystem) -> None:
+        fs = connect(cache_ttl=None)
+        fs.pipe_file("complete/a.txt", b"a", content_type="text/plain", metadata={"who": "me"})
+        stored = connect(cache_ttl=0)
+        expected = [stored.info("complete/a.txt"), stored.info("complete"), stored.ls("complete")]
+        expected.append(stored.find("complete", withdirs=True, detail=True))
+        for _ in range(2):
+            with opendalfs.trace() as trace:
+                new = connect(cache_ttl=None)
+                found = [new.info("complete/a.txt"), new.info("complete"), new.ls("complete")]
+                found.append(new.find("complete", withdirs=True, detail=True))
+            assert found == expected
+            background.flush()
+        assert trace.requests == 0
 
 
 def test_info_and_clear(connect: MakeFileSystem, folder: Path) -> None:
@@ -148,7 +248,7 @@ def test_info_and_clear(connect: MakeFileSystem, folder: Path) -> None:
     fs.cat(["a", "b"])
     info = opendalfs.cache_info(str(folder))
     assert (info.objects, info.blocks) == (2, 2)
-    assert 3000 < info.bytes < 3400
+    assert 3000 < info.bytes < 5000
     opendalfs.clear_cache(folder)
     assert opendalfs.cache_info(folder).blocks == 0
     with opendalfs.trace() as trace:
