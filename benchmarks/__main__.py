@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -179,4 +180,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # As an interrupt does, so that servers end and directories of caches are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

@@ -64,10 +64,13 @@ class Access:
 
     def s3fs(self, **settings: Any) -> S3FileSystem:
         """Return a new s3fs, which is not in its instance cache."""
+        return S3FileSystem(**self.s3fs_options(), skip_instance_cache=True, **settings)
+
+    def s3fs_options(self) -> dict[str, Any]:
+        """Return the options of s3fs."""
         who = {"key": self.key or None, "secret": self.secret or None, "token": self.token or None}
         client = {"region_name": self.region} if self.region else {}
-        where = {"endpoint_url": self.endpoint or None, "client_kwargs": client}
-        return S3FileSystem(**who, **where, skip_instance_cache=True, **settings)
+        return {**who, "endpoint_url": self.endpoint or None, "client_kwargs": client}
 
     def boto3(self) -> Any:
         """Return a client of boto3."""

@@ -32,6 +32,7 @@ from benchmarks.runner import set_distance
 
 _ROOT = Path(__file__).parents[1]
 _CHILD = Path(__file__).with_name("against_child.py")
+_EXIT_SECONDS = 30
 _WORSE = 1.05
 """Ratio of medians from which a row is marked."""
 
@@ -71,8 +72,12 @@ class Checkout:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        try:
+            # The end of its input ends the process, which removes its directories.
+            self._process.communicate(timeout=_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def run(self, case: Case) -> dict[str, Any]:
         """Run a case once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from benchmarks.cases.arrow import PYARROW
@@ -9,7 +10,7 @@ from benchmarks.cases.cold import QUERY, READS, WARM
 from benchmarks.cases.model import OBSTORE, S3FS
 from benchmarks.runner import Result
 
-__all__ = ["CAUSES", "slower"]
+__all__ = ["CAUSES", "GOAL_CAUSES", "slower"]
 
 _POLARS: Final = "Polars native"
 
@@ -50,6 +51,9 @@ CAUSES: Final = {
     ("polars: 4 columns, filter to 1 row group", _POLARS): _NATIVE,
 }
 """By the label of the case and the name of the peer."""
+
+GOAL_CAUSES: Final[Mapping[tuple[str, str], str]] = {}
+"""Why goals of the group ``cache`` are missed, by the name of the case and of the peer."""
 
 
 def slower(result: Result, peers: list[str], ours: str) -> list[str]:

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow.fs
@@ -132,6 +133,11 @@ class Context:
     def count(self, full: int) -> int:
         """Return a number of files, keys or ranges: `full`, or a fraction for a smoke test."""
         return max(2, round(full * self.settings.share))
+
+    @cached_property
+    def scratch(self) -> Path:
+        """A local directory for caches on disk, which is removed at the end."""
+        return Path(self._exits.enter_context(TemporaryDirectory(prefix="opendalfs-benchmark-")))
 
     def path(self, name: str) -> str:
         """Return a path below the root that no data set uses."""

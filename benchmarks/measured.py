@@ -7,7 +7,7 @@ import gc
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,15 @@ class Elsewhere:
         Wall time and CPU time.
     memory : int or None
         Growth of the resident set in bytes; None where it cannot be measured.
+    calls : dict
+        Requests of opendalfs by operation, such as ``{"stat": 1}``; empty where it was not traced.
     """
 
     outcome: Any
     seconds: float
     cpu: float
     memory: int | None
+    calls: dict[str, int] = field(default_factory=dict)
 
 
 def timed(work: Callable[[], Any]) -> Elsewhere:

@@ -27,6 +27,10 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "opendalfs.serve": ("#56b4e9", "D"),
     "scan_pyarrow_dataset, s3fs": ("#d55e00", "o"),
     "s3fs, DuckDB's caches on": ("#e69f00", "o"),
+    "s3fs, filecache": ("#d55e00", "o"),
+    "s3fs, blockcache": ("#e69f00", "o"),
+    "opendalfs, cache_ttl=None": ("#009e73", "D"),
+    "local file and a round trip": ("#999999", "^"),
     LIMIT: ("#999999", "^"),
 }
 NATIVES = ("obstore", "pyarrow S3FileSystem", "DuckDB httpfs", "Polars native")

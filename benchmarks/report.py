@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import network_report, plots
+from benchmarks import cache_report, network_report, plots
 from benchmarks.cases.model import LIMIT, LOCAL, OURS, S3FS, TUNED
 from benchmarks.causes import slower
 from benchmarks.context import Settings
@@ -22,6 +22,7 @@ _GROUPS = {
     "duckdb": "DuckDB",
     "polars": "Polars",
     "cold": "Cold processes",
+    "cache": "Cache on disk",
     "cost": "Cost of the library itself",
     "growth": "How it grows",
 }
@@ -52,6 +53,11 @@ another.
   that of the call. **Interpreter and imports** is what a script takes before it, with pandas, which pyarrow
   imports. **Second time** is the same call again in that process, with a filesystem that has nothing cached;
   its requests are those of both.
+- **Cache on disk**: as cold processes, with a cache that another process has filled by the same work, each
+  in a directory of its own, in memory as files are that were read shortly before. **cache_ttl=None** is for
+  files that never change. **filecache** and **blockcache** are those of fsspec with their defaults, which do
+  not look whether a file has changed. **Local file and a round trip** is the same work on a local file, after
+  a request of one byte.
 - **DuckDB httpfs**: DuckDB 1.5 in a process of its own, because PyPI has httpfs for that version.
 - **No delay**: the server is on this machine without added latency, which shows the client's own time.
 - Polars' native store makes its requests without opendalfs, so `opendalfs.trace()` does not see them.
@@ -151,7 +157,9 @@ def _section(group: str, run: Run, runs: dict[str, Run], folder: str) -> Iterato
     else:
         yield f"![{_GROUPS[group]}]({folder}/{group}.svg)"
         yield ""
-    if group not in ("cost", "growth"):
+    if group == "cache":
+        yield from cache_report.lines(run.results)
+    elif group not in ("cost", "growth"):
         yield from _compared(run.results)
     yield "<details><summary>All figures</summary>"
     yield ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from benchmarks.access import Skipped
@@ -28,7 +28,8 @@ class Sample:
 
     ``cpu`` is the CPU time of the client process in seconds, all threads, with decoding; ``memory`` is the
     growth of its resident set in bytes; ``proxy_cpu`` is the CPU time of the proxy. Requests and bytes are
-    those that reached the server; 0 where there is no proxy to count them.
+    those that reached the server; 0 where there is no proxy to count them. ``calls`` are those of opendalfs
+    by operation; empty where it was not traced.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Sample:
     requests: int = 0
     bytes: int = 0
     in_flight: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -269,12 +271,10 @@ def run_once(case: Case, peer: str, context: Context) -> tuple[Sample, object]:
         proxy.reset()
     took = timed(work)
     seen = proxy.counters() if proxy else None
-    sample = Sample(took.seconds, took.cpu, took.memory)
+    sample = Sample(took.seconds, took.cpu, took.memory, calls=took.calls)
     if seen and before:
-        sample = Sample(
-            took.seconds,
-            took.cpu,
-            took.memory,
+        sample = replace(
+            sample,
             proxy_cpu=seen.cpu - before.cpu,
             requests=seen.requests,
             bytes=seen.sent + seen.received,

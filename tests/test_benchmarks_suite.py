@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from benchmarks import against, readme
 from benchmarks.__main__ import choose, main, parse
 from benchmarks.access import Access, Skipped
 from benchmarks.cases import CASES, GROUPS
+from benchmarks.cases.cache import AT_LEAST, AT_MOST, FILECACHE, ROUND_TRIP, UNCACHED
 from benchmarks.cases.model import LIMIT, LOCAL, OURS, Case, Peer
-from benchmarks.causes import CAUSES
+from benchmarks.causes import CAUSES, GOAL_CAUSES
 from benchmarks.context import Context, Settings
 from benchmarks.measured import Elsewhere, timed
 from benchmarks.networks import DEFAULT, compared
@@ -77,12 +80,14 @@ def test_labels_are_unique_and_ours_comes_first() -> None:
     labels = [c.label for c in CASES]
     assert len(set(labels)) == len(labels)
     assert all(next(iter(c.peers)) == OURS for c in CASES)
-    assert set(GROUPS) == {"raw", "arrow", "duckdb", "polars", "cold", "cost", "growth"}
+    assert set(GROUPS) == {"raw", "arrow", "duckdb", "polars", "cold", "cache", "cost", "growth"}
 
 
 def test_causes_name_cases_and_peers_that_exist() -> None:
     peers = {c.label: c.peers for c in CASES}
     assert all(peer in peers[label] for label, peer in CAUSES)
+    goals = [*AT_LEAST, *AT_MOST]
+    assert all(peer in peers[f"cache: {name}"] for name, peer in [*goals, *GOAL_CAUSES])
 
 
 def test_a_storage_of_the_users_is_only_read() -> None:
@@ -247,6 +252,25 @@ def test_the_report_says_why_a_peer_is_faster(tmp_path: Path) -> None:
     assert text.count("takes 0.") == 2
 
 
+def test_the_report_shows_the_goals_of_the_cache_and_those_missed(tmp_path: Path) -> None:
+    label = "cache: second run, DuckDB, Q6"
+    peers = {OURS: 1.0, "DuckDB httpfs": 4.0, FILECACHE: 1.5, ROUND_TRIP: 0.8}
+    second = sampled(label, **peers)
+    second.samples[OURS] = [replace(sample, calls={"stat": 1}) for sample in second.samples[OURS]]
+    first = sampled("cache: first run, cat, the big file", **{OURS: 1.2, UNCACHED: 1.0})
+    save(Run.now(Settings(), None, [second, first]), tmp_path / "results")
+    text = write(tmp_path / "results").read_text()
+    assert (
+        "| DuckDB, Q6 | 1.000 | 1 stat | - |  | **4.00x** (>= 3x) | **1.50x** (>= 2x) |  | **1.25x** ("
+        in text
+    )
+    assert "| cat, the big file | 1.000 | 1.200 | **1.20x** (<= 1.1x) |" in text
+    missed = text.partition("Where a goal is missed:")[2].partition("<details>")[0].strip().splitlines()
+    assert [line.partition(",")[0] for line in missed] == ["- **second run", "- **first run"]
+    assert f"{FILECACHE} takes 1.50 times as long, goal 2:" in missed[0]
+    assert f"opendalfs takes 1.20 times as long as {UNCACHED}, goal 1.1:" in missed[1]
+
+
 def test_the_readme_shows_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
     found = [sampled("raw: cat_file, the big file", opendalfs=1.0, s3fs=2.0, obstore=3.0)]
     save(Run.now(Settings(), None, found), tmp_path / "results")
@@ -311,6 +335,27 @@ def test_a_bucket_of_the_users(
     left = s3_server.client.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
     assert left == []
     assert (tmp_path / "results" / "raw.json").exists()
+
+
+@pytest.mark.services
+def test_a_second_run_reads_from_the_cache_and_leaves_none_behind(
+    s3_server: S3Server, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    told = {"endpoint_url": s3_server.endpoint, "key": s3_server.access_key, "secret": s3_server.secret_key}
+    options = [f"-o{name}={value}" for name, value in {**told, "region": s3_server.region}.items()]
+    chosen = ["-k", "cache: second run, directory", "--peer", ROUND_TRIP, "--rounds", "0"]
+    results = tmp_path / "results"
+    assert main(["--url", f"opendal+s3://{prefix}", *options, *chosen, "--results", str(results)]) == 0
+    (result,) = load(results)["cache"].results
+    assert {peer: samples[0].calls for peer, samples in result.samples.items()} == {
+        OURS: {"stat": 1, "list": 1},
+        ROUND_TRIP: {},
+    }
+    assert result.wrong == {}
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_service_that_no_peer_reads(capsys: pytest.CaptureFixture[str]) -> None:

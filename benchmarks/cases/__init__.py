@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import arrow, cold, cost, duck, polar, raw, small, throttled
+from benchmarks.cases import arrow, cache, cold, cost, duck, polar, raw, small, throttled
 from benchmarks.cases.model import Case
 
 __all__ = ["CASES", "GROUPS"]
@@ -15,6 +15,7 @@ CASES: list[Case] = [
     *duck.CASES,
     *polar.CASES,
     *cold.CASES,
+    *cache.CASES,
     *cost.CASES,
     *arrow.GROWTH,
 ]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,42 @@ _ROOT = Path(__file__).parents[2]
 _NATIVE = "import pyarrow.dataset, pyarrow.fs, pyarrow.parquet"
 
 
-def _in_child(order: dict[str, Any]) -> Elsewhere:
-    """Do an order in a fresh process."""
+def in_child(order: dict[str, Any], *, to_the_exit: bool = False) -> Elsewhere:
+    """Do an order in a fresh process.
+
+    Parameters
+    ----------
+    order : dict
+        What `benchmarks.cold_child` reads.
+    to_the_exit : bool
+        Whether the seconds are those until the process has ended, in place of those of the call.
+
+    Returns
+    -------
+    Elsewhere
+        The digest of the result as text, and what it took.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.cold_child"],
         input=json.dumps(order),
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        check=True,
+        check=False,
         cwd=_ROOT,
+        env=_environment(),
     )
-    return Elsewhere(**json.loads(done.stdout))
+    ended = time.perf_counter()
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}")
+    took = json.loads(done.stdout)
+    # The clock of all processes of a machine is the same one.
+    begun = took.pop("begun")
+    return Elsewhere(**took | ({"seconds": ended - begun} if to_the_exit else {}))
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which the bytecode of modules is kept, as in an installation."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _ours(order: Callable[[Context], dict[str, Any]], **more: Any) -> Peer:
@@ -45,7 +71,7 @@ def _ours(order: Callable[[Context], dict[str, Any]], **more: Any) -> Peer:
     def peer(context: Context) -> Work:
         options = {**context.options, **more.get("options", {})}
         full = {"service": context.service, **order(context), **more, "options": options}
-        return lambda: _in_child(full)
+        return lambda: in_child(full)
 
     return peer
 
@@ -54,15 +80,15 @@ def _reads(columns: list[str], where: Callable[[Context], Path]) -> dict[str, Pe
     """Return the peers that read some columns with ``pq.read_table``."""
 
     def order(context: Context) -> dict[str, Any]:
-        return {"path": context.remote(where(context)), "columns": columns}
+        return {"work": "read_table", "path": context.remote(where(context)), "columns": columns}
 
     def native(context: Context) -> Work:
         full = {**order(context), "service": "pyarrow", "options": context.access.pyarrow_options()}
-        return lambda: _in_child(full)
+        return lambda: in_child(full)
 
     def local(context: Context) -> Work:
         full = {**order(context), "service": None, "path": str(where(context))}
-        return lambda: _in_child(full)
+        return lambda: in_child(full)
 
     return {
         OURS: _ours(order),
@@ -73,21 +99,23 @@ def _reads(columns: list[str], where: Callable[[Context], Path]) -> dict[str, Pe
     }
 
 
+def httpfs(context: Context) -> Work:
+    """Return query 6 of TPC-H in a new process of DuckDB with httpfs."""
+    text = QUERY_6.format(f"s3://{context.remote(context.lineitem)}")
+
+    def work() -> Elsewhere:
+        with Httpfs(context.access) as process:
+            found = process.query(text)
+        return Elsewhere(repr(found.outcome), found.seconds, found.cpu, found.memory)
+
+    return work
+
+
 def _queries() -> dict[str, Peer]:
     """Return the peers that run query 6 of TPC-H in DuckDB."""
 
     def order(context: Context) -> dict[str, Any]:
-        return {"sql": QUERY_6.format(context.url(context.remote(context.lineitem)))}
-
-    def httpfs(context: Context) -> Work:
-        text = QUERY_6.format(f"s3://{context.remote(context.lineitem)}")
-
-        def work() -> Elsewhere:
-            with Httpfs(context.access) as process:
-                found = process.query(text)
-            return Elsewhere(repr(found.outcome), found.seconds, found.cpu, found.memory)
-
-        return work
+        return {"work": "query", "sql": QUERY_6.format(context.url(context.remote(context.lineitem)))}
 
     return {OURS: _ours(order), WARM: _ours(order, times=2), HTTPFS: httpfs}
 
@@ -96,10 +124,8 @@ def _imports() -> dict[str, Peer]:
     """Return the peers that start an interpreter and import what a script of theirs imports."""
 
     def of(statement: str) -> Peer:
-        # As in an installation, the bytecode of each module is there; the warm-up writes it.
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         command = [sys.executable, "-c", statement]
-        return lambda _: lambda: subprocess.run(command, check=True, cwd=_ROOT, env=environment).returncode
+        return lambda _: lambda: subprocess.run(command, check=True, cwd=_ROOT, env=_environment()).returncode
 
     return {
         OURS: of(f"{_NATIVE}, opendalfs_arrow"),

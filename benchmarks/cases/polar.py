@@ -108,14 +108,15 @@ def _plan(columns: list[str], last: bool) -> Callable[[Context], list[list[Part]
     return plan
 
 
-def _digest(frame: pl.DataFrame) -> object:
+def digest(frame: pl.DataFrame) -> object:
+    """Return the shape of a frame of `COLUMNS`, sums and the last date."""
     totals = frame.select(pl.col("l_quantity", "l_extendedprice", "l_discount").cast(pl.Float64).sum())
     return frame.shape, [round(value, 2) for value in totals.row(0)], frame["l_shipdate"].max()
 
 
 def _case(name: str, make: Callable[[Context], Query], plan: Callable[[Context], list[list[Part]]]) -> Case:
     found = peers(make)
-    return Case("polars", name, {**found, LIMIT: limit(plan, found[LOCAL])}, _digest)
+    return Case("polars", name, {**found, LIMIT: limit(plan, found[LOCAL])}, digest)
 
 
 CASES = [
