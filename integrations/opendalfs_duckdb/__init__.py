@@ -5,7 +5,7 @@
     import duckdb, opendalfs_duckdb
 
     con = duckdb.connect()
-    opendalfs_duckdb.register(con, "s3", region="eu-central-1")
+    opendalfs_duckdb.register(con, "s3", region="eu-central-1", replace=True)
     con.sql("SELECT count(*) FROM 'opendal+s3://lake/events/**/*.parquet'")
 
 ``con.register_filesystem(opendalfs.duckdb("s3", ...))`` does the same, but does not turn on DuckDB's caches,

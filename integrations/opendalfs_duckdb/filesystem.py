@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 from fsspec import AbstractFileSystem
@@ -27,6 +27,7 @@ from opendalfs.services import Form
 from opendalfs.storage.version import Version
 from opendalfs.write.writer import Writer, appending
 
+from . import registered
 from .callbacks import callback, watch_process
 from .file_search import ABSENT, find_matches, stat_file
 from .glob import is_pattern
@@ -35,6 +36,8 @@ from .read_handle import ReadHandle
 from .write_handle import WriteHandle
 
 __all__ = ["DuckDBFileSystem"]
+
+_WHOLE_CONTAINER: Final = "Not removed: the URL is that of a whole container. Add a key to it"
 
 
 class DuckDBFileSystem(AbstractFileSystem):
@@ -94,6 +97,10 @@ class DuckDBFileSystem(AbstractFileSystem):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.locator!r}, {self.protocol[0]}://)"
 
+    def replace_source(self, other: DuckDBFileSystem) -> None:
+        """Serve the source of another filesystem that has the same schemes. Open files keep theirs."""
+        self._versions, self.locator = other._versions, other.locator
+
     # Lookup
 
     @callback
@@ -117,6 +124,8 @@ class DuckDBFileSystem(AbstractFileSystem):
         UnsupportedError
             For a pattern if the service cannot list.
         """
+        if registered.answer(self, path):
+            return []
         before = self._versions.now()
         _, connection, key = self.locator.locate(path)
         matches = find_matches(path, connection, key) if is_pattern(key) else []
@@ -346,11 +355,7 @@ class DuckDBFileSystem(AbstractFileSystem):
             return
         _, connection, key = self.locator.locate(path)
         if not key:
-            raise IsADirectoryError(
-                errno.EISDIR,
-                "Not removed: the URL is that of a whole container. Add a key to it",
-                redact(path),
-            )
+            raise IsADirectoryError(errno.EISDIR, _WHOLE_CONTAINER, redact(path))
         connection.delete_blocking(key)
         self._invalidate(path)
 
@@ -366,11 +371,7 @@ class DuckDBFileSystem(AbstractFileSystem):
         if recursive:
             _, connection, key = self.locator.locate(path)
             if not key:
-                raise PermissionError(
-                    errno.EPERM,
-                    "Not removed: the URL is that of a whole container. Add a key to it",
-                    redact(path),
-                )
+                raise PermissionError(errno.EPERM, _WHOLE_CONTAINER, redact(path))
             tasks.run(connection.remove_all, f"{key}/")
             self._versions.clear()
             self._invalidate(path)

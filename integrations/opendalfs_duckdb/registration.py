@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opendalfs.fs.core import OpendalFileSystem
 
+from . import registered
 from .callbacks import interrupt_at_exit
 from .filesystem import DuckDBFileSystem
 from .locator import ANY
@@ -98,9 +99,12 @@ def register(
         that the database reads, local files too: ``cache_local_files``,
         ``external_file_cache_local_max_block_size`` (2 MiB), ``parquet_metadata_cache``. Each query
         requests the time of a cached file, and reads the file again if it has changed. CSV and JSON are
-        cached only under schemes that DuckDB itself counts as remote, such as ``s3://``.
+        cached only under schemes that DuckDB itself counts as remote, such as ``s3://``. The caches recognize
+        a file by its URL, its size and the second of its last write: to read other data, use another `name`.
     replace : bool
-        Replace the filesystem that is registered under the same name; otherwise that is an error.
+        Replace the source of the filesystem that is registered under the same name; otherwise that is an
+        error. The cell of a notebook can then run again, also while results are read: a file that is open
+        stays with its source, and files that a query opens later are of the new one.
     **options
         Options of the service, as for ``opendalfs.filesystem``. For services whose URLs name a server,
         credentials need ``endpoint``, so that a URL in a query cannot choose who receives them.
@@ -108,12 +112,13 @@ def register(
     Returns
     -------
     DuckDBFileSystem
-        The filesystem; its ``protocol`` lists the URL schemes.
+        The filesystem; its ``protocol`` lists the URL schemes. With `replace`, the one that is registered.
 
     Raises
     ------
     ValueError
-        If the name or a URL scheme is registered already; for an unknown service.
+        If the name or a URL scheme is registered already, or, with `replace`, with other schemes; for an
+        unknown service.
     OptionError
         For an unknown option.
 
@@ -134,20 +139,20 @@ def register(
     >>> opendalfs_duckdb.unregister(con, "scratch")
     """
     fs = DuckDBFileSystem(source, name=name, schemes=schemes, **options)
-    first = fs.protocol[0]
-    _check_clashes(con, fs, replace)
-    if first in con.list_filesystems():
-        unregister(con, first)
+    if replace and fs.protocol[0] in con.list_filesystems():
+        fs = _replace(con, fs)
+    else:
+        _check_clashes(con, fs)
+        con.register_filesystem(fs)
     if cache:
         _enable_caches(con)
-    con.register_filesystem(fs)
     _filesystems.add(fs)
     interrupt_at_exit(con)
     return fs
 
 
 def unregister(con: DuckDBPyConnection, name: str) -> None:
-    """Remove the registration of a filesystem.
+    """Remove the registration of a filesystem. No query of the database may be running.
 
     Parameters
     ----------
@@ -160,6 +165,11 @@ def unregister(con: DuckDBPyConnection, name: str) -> None:
     ------
     ValueError
         If no filesystem of that name is registered.
+
+    Notes
+    -----
+    DuckDB crashes if a query still reads through the filesystem, or a result that is not read to its end.
+    ``register(..., replace=True)`` needs no `unregister`.
 
     Examples
     --------
@@ -178,21 +188,37 @@ def unregister(con: DuckDBPyConnection, name: str) -> None:
     raise ValueError(f"no filesystem {name!r} is registered: use one of {', '.join(known) or 'none'}")
 
 
-def _check_clashes(con: DuckDBPyConnection, fs: DuckDBFileSystem, replace: bool) -> None:
+def _replace(con: DuckDBPyConnection, fs: DuckDBFileSystem) -> DuckDBFileSystem:
+    """Replace the source of the registration that has the name of a filesystem, and return its filesystem.
+
+    It stays registered: ``unregister_filesystem`` of DuckDB frees what running queries use, and crashes.
+    """
+    current: DuckDBFileSystem | None = registered.find(con, fs.protocol[0])
+    if current is None or current.protocol != fs.protocol:
+        name = fs.protocol[0]
+        raise ValueError(
+            f"{name!r} is registered with other URL schemes, which replace=True cannot change: call "
+            f"unregister(con, {name!r}) first,\nwhile no query of the database is running"
+        )
+    current.replace_source(fs)
+    return current
+
+
+def _check_clashes(con: DuckDBPyConnection, fs: DuckDBFileSystem) -> None:
     """Raise if a URL scheme is registered already: DuckDB would silently use the first registration."""
     known = set(con.list_filesystems())
     first = fs.protocol[0]
-    if first in known and not replace:
+    if first in known:
         raise ValueError(f"{first!r} is already registered: pass replace=True, or another name=")
     if first == ANY:
         # Earlier registrations keep their own URLs; this one serves the others.
         return
-    served = known - {first}
+    served = set(known)
     if ANY in known:
         served |= set(DuckDBFileSystem().protocol)
     for other in _filesystems:
         # DuckDB lists names only, not their schemes.
-        if other.protocol[0] in served and not replace:
+        if other.protocol[0] in served:
             served |= set(other.protocol)
     clash = [p for p in fs.protocol if p in served]
     if clash:

@@ -2,7 +2,9 @@
 
 Polars has no registry of object stores, so its functions are wrapped. A wrapper looks at the one argument
 that may hold URLs. Without an opendalfs URL the call goes to Polars unchanged. Without the hooks Polars takes
-such a URL for a local path: it does not find the file, or writes to a folder called ``opendal+s3:``.
+such a URL for a local path: it does not find the file, or writes to a folder called ``opendal+s3:``. Nothing
+of Polars could raise an error instead: it asks its default credential provider only for schemes that it
+knows, and does not let a namespace replace one of its methods.
 """
 
 from __future__ import annotations

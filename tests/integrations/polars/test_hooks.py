@@ -7,7 +7,7 @@ import inspect
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -320,9 +320,46 @@ def test_without_hooks_polars_reads_a_local_path_as_the_readme_says(
         pl.read_parquet(f"opendal+s3://lake/{path}")
 
 
-def test_without_hooks_polars_writes_to_a_local_folder_as_the_readme_says(tmp_path: Path) -> None:
+def test_without_hooks_polars_does_not_make_the_local_folder_by_default() -> None:
     with pytest.raises(FileNotFoundError):
         DATA.lazy().sink_parquet("opendal+s3://lake/a.parquet")
-    DATA.lazy().sink_parquet("opendal+s3://lake/a.parquet", mkdir=True)
-    assert (tmp_path / "opendal+s3:" / "lake" / "a.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: DATA.lazy().sink_parquet("opendal+s3://lake/a.parquet", mkdir=True),
+        lambda: DATA.lazy().sink_csv(pl.PartitionBy("opendal+s3://lake/", key="k"), mkdir=True),
+        lambda: DATA.write_parquet("opendal+s3://lake/", partition_by="k"),
+    ],
+    ids=["mkdir", "PartitionBy", "partition_by"],
+)
+def test_without_hooks_polars_writes_to_a_local_folder_as_the_readme_says(
+    tmp_path: Path, write: Callable[[], object]
+) -> None:
+    """If one of these raises, Polars has mended it: then the README need not warn of it."""
+    write()
+    found = [p for p in (tmp_path / "opendal+s3:" / "lake").rglob("*") if p.is_file()]
     shutil.rmtree(tmp_path / "opendal+s3:")
+    assert found
+
+
+def test_no_hook_of_polars_could_refuse_such_a_url(tmp_path: Path) -> None:
+    """If one can, the import of `opendalfs_polars` should use it to name the line that is missing."""
+    asked = []
+    with pl.Config():
+        pl.Config.set_default_credential_provider(lambda: asked.append("provider"))  # type: ignore[arg-type,return-value]
+        DATA.lazy().sink_parquet("opendal+s3://lake/a.parquet", mkdir=True)
+    shutil.rmtree(tmp_path / "opendal+s3:")
+    assert asked == []
+    for register, name in (
+        (pl.api.register_lazyframe_namespace, "sink_parquet"),
+        (pl.api.register_dataframe_namespace, "write_parquet"),
+    ):
+        with pytest.raises(AttributeError, match="cannot override"):
+            register(name)(type("Guard", (), {}))
+
+
+def test_the_readme_says_that_the_line_is_required() -> None:
+    text = (Path(__file__).parents[3] / "README.md").read_text()
+    assert "\nopendalfs.polars()  # required" in text
