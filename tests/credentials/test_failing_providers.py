@@ -348,8 +348,10 @@ def test_the_error_of_an_earlier_attempt_shows_no_secret(fails: bool, capture: S
         return {"key": "AKIA", "secret": "hush-secret", "token": "hush-token"}, None
 
     def respond(request: Request) -> Response:
-        text = f"<Error><Code>ExpiredToken</Code><M>{request.headers['x-amz-security-token']}</M></Error>"
-        return Response(400, {}, text.encode())
+        token = request.headers["x-amz-security-token"]
+        return Response(
+            400, {}, f"<Error><Code>ExpiredToken</Code><Message>{token}</Message></Error>".encode()
+        )
 
     capture.respond = respond
     fs = opendalfs.S3FileSystem(
