@@ -65,7 +65,11 @@ def test_no_update_is_lost(served: S3Endpoint) -> None:
             added = None
             while added is None:
                 found = s3.get_object(**at)
-                value = int(found["Body"].read()) + 1
+                content = found["Body"].read()
+                if len(content) < 3:
+                    # WsgiDAV shows files that it is still writing.
+                    continue
+                value = int(content) + 1
                 added = if_met(s3.put_object, **at, Body=b"%03d" % value, IfMatch=found["ETag"])
 
     at_once(add)
