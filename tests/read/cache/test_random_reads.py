@@ -163,7 +163,7 @@ def test_two_hundred_killed_processes_leave_a_cache_that_works(
     s3_server: S3Server, bucket: str, connect: MakeFileSystem, folder: Path
 ) -> None:
     writer = Writer(s3_server, bucket, folder, 3)
-    kill_readers(200, connect(cache_size=LIMIT).storage_options, writer)
+    kill_readers(int(os.environ.get("KILLS", 200)), connect(cache_size=LIMIT).storage_options, writer)
     check_after(connect, writer)
     assert size_of(folder) <= LIMIT
     assert opendalfs.cache_info(folder).blocks > 0
