@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -76,7 +75,7 @@ class FileInfoReader:
             return await fs._stored_info(stripped, refresh=False)
         directories = self._cache.directories
         invalidations = directories.invalidations
-        asked = time.time()
+        asked = recorded.begin(connection)
         stat, below = await asyncio.gather(
             recorded.stat(connection, key),
             listing.list_single_page(connection, key, refresh=False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -116,7 +115,7 @@ class Directory:
             raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
         metadata = recorded.recorded_stat(connection, found)
         if metadata is None:
-            asked = time.time()
+            asked = recorded.begin(connection)
             if connection.service.locality is Locality.PROCESS:
                 # In-process: a lookup is faster than a thread switch.
                 metadata = connection.stat_blocking(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from typing import Any, ClassVar, Final
 
 from fsspec.config import apply_config
@@ -155,7 +154,7 @@ class ServiceFileSystem(OpendalFileSystem):
     async def _root_info(self, connection: Connection, path: str, refresh: bool) -> Info:
         known = not refresh and recorded.recorded_stat(connection, "/") is not None
         if connection.container and connection.can("list") and not known:
-            asked = time.time()
+            asked = recorded.begin(connection)
             try:
                 await connection.holds_any("/")
             except NoContainerError as exc:

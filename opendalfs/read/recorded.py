@@ -5,7 +5,6 @@ These are for reads. What is about to change something asks storage.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -16,8 +15,10 @@ from opendalfs.storage.version import Version
 
 from .cache import identifies, records
 from .cache.metadata import pack_entries, pack_metadata, unpack_entries, unpack_metadata
+from .cache.records import Asked, begin
 
 __all__ = [
+    "begin",
     "forget",
     "keep_directory",
     "keep_stat",
@@ -55,7 +56,7 @@ def recorded_stat(connection: Connection, key: str) -> Metadata | None:
     return None if found is None else unpack_metadata(found)
 
 
-def keep_stat(connection: Connection, key: str, metadata: Metadata, asked: float) -> None:
+def keep_stat(connection: Connection, key: str, metadata: Metadata, asked: Asked | None) -> None:
     """Record metadata, unless a read would not notice that the object has another version.
 
     Parameters
@@ -64,8 +65,8 @@ def keep_stat(connection: Connection, key: str, metadata: Metadata, asked: float
         As for `recorded_stat`.
     metadata : Metadata
         What storage has returned.
-    asked : float
-        Time before the request, as of `time.time`.
+    asked : Asked or None
+        Result of `begin` before the request.
     """
     if not records.is_kept(connection):
         return
@@ -77,7 +78,7 @@ def stat_blocking(connection: Connection, key: str) -> Metadata:
     """Return a key's metadata, recorded or from storage."""
     found = recorded_stat(connection, key)
     if found is None:
-        asked = time.time()
+        asked = begin(connection)
         found = connection.stat_blocking(key)
         keep_stat(connection, key, found, asked)
     return found
@@ -101,13 +102,13 @@ async def stat(
     if found is None and directories and not refresh:
         found = recorded_stat(connection, f"{key}/")
     if found is None:
-        asked = time.time()
+        asked = begin(connection)
         found = await connection.stat(key)
         keep_stat(connection, key, found, asked)
     return found
 
 
-def keep_directory(connection: Connection, key: str, asked: float) -> None:
+def keep_directory(connection: Connection, key: str, asked: Asked | None) -> None:
     """Record that a key, without a slash at its end, is a directory and no file; see `keep_stat`."""
     if records.is_kept(connection):
         records.keep(connection, "stat", f"{key}/", asked, lambda: [True, 0])
@@ -157,7 +158,7 @@ async def list_entries(
     )
     if found is not None:
         return found
-    asked = time.time()
+    asked = begin(connection)
     entries = await fetch()
     if entries and len(entries) <= _MOST_ENTRIES and records.is_kept(connection):
         kind = "tree" if recursive else "list"

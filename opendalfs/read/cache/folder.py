@@ -73,14 +73,15 @@ class CacheFolder:
         *_, first, rest, _ = path.split(os.sep)
         return bytes.fromhex(first + rest)
 
-    def change(self, container: bytes) -> str:
-        """Return the path of the time of the last change in a container."""
-        return os.path.join(self.root, "changes", container.hex())
-
     def temporary(self) -> str:
         """Return a path that no other writer uses, on the same disk as all files of the cache."""
         name = f"{os.getpid()}-{next(self._names)}-{secrets.token_hex(4)}"
         return os.path.join(self.root, "tmp", name)
+
+    @property
+    def marks(self) -> str:
+        """Path of the file of the marks that changes replace."""
+        return os.path.join(self.root, "marks")
 
     @property
     def usage(self) -> str:
@@ -136,7 +137,7 @@ class CacheFolder:
         return secret
 
 
-_FOLDERS: Final = ("tmp", "blocks", "packs", "changes")
+_FOLDERS: Final = ("tmp", "blocks", "packs")
 
 
 def scan(root: str) -> Iterator[os.DirEntry[str]]:

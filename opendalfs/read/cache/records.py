@@ -1,17 +1,17 @@
 """What storage has returned for stats and lists, for later ones in any process: `cache_ttl`.
 
-A record holds the response and the time of the request. It counts for `cache_ttl` seconds, and not after a
-change of anything in its container through a filesystem with the same cache: each change writes the time of
-the last one to a file of the container.
+A record holds the response, the time of the request, and the mark of its container then. It counts for
+`cache_ttl` seconds, and not after a change of anything in its container through a filesystem with the same
+cache: each change writes another mark. Times would not do: clocks are set back, those of two machines differ,
+and of two changes at the same time the earlier one may be written last.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import struct
+import secrets
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -25,7 +25,7 @@ from .identity import key_digest
 from .pack import Record
 from .packs import Bucket
 
-__all__ = ["forget_all", "is_kept", "keep", "load", "mark_changed"]
+__all__ = ["Asked", "begin", "forget_all", "is_kept", "keep", "load", "mark_changed"]
 
 _WHOLE: Final = Range(0, 0)
 """The range of a record, in place of that of a block."""
@@ -33,13 +33,31 @@ _WHOLE: Final = Range(0, 0)
 _MOST_BYTES: Final = 4 << 20
 """Bytes of a record at most: some 30,000 entries of a list."""
 
-_CHANGE: Final = struct.Struct("<dI")
+_MARK_SIZE: Final = 16
 
-_changes: dict[bytes, float] = {}
-"""Changes by this process, which count even if the disk of the cache fails: times by digest."""
+_MARKS: Final = 64
+"""Marks in their file, which is never evicted; a container shares its one with others."""
+
+_unmarked: set[bytes] = set()
+"""Containers that this process has changed while no mark could be written, as on a read-only disk."""
 
 _changed_all = 0.0
 """Time up to which all records are out of date."""
+
+
+class Asked(NamedTuple):
+    """A request that may be recorded.
+
+    Parameters
+    ----------
+    time : float
+        When it began, as of `time.time`.
+    mark : str
+        Mark of the container then.
+    """
+
+    time: float
+    mark: str
 
 
 class _Place(NamedTuple):
@@ -78,8 +96,27 @@ def load(connection: Connection, kind: str, key: str) -> Any:
     return found
 
 
+def begin(connection: Connection) -> Asked | None:
+    """Return what `keep` needs; call it before the request. None if its response cannot be recorded."""
+    if not is_kept(connection):
+        return None
+    cache = cache_of(connection)
+    container = None if cache is None else cache.container(connection)
+    if cache is None or container is None:
+        return None
+    now = time.time()
+    with suppress(OSError):
+        return Asked(now, _mark(cache, container) or _create_marks(cache, container))
+    return None
+
+
 def keep(
-    connection: Connection, kind: str, key: str, asked: float, response: Callable[[], Any], size: int = 1024
+    connection: Connection,
+    kind: str,
+    key: str,
+    asked: Asked | None,
+    response: Callable[[], Any],
+    size: int = 1024,
 ) -> None:
     """Keep a response.
 
@@ -87,14 +124,14 @@ def keep(
     ----------
     connection, kind, key
         As for `load`.
-    asked : float
-        Time before the request, as of `time.time`.
+    asked : Asked or None
+        Result of `begin` before the request.
     response : callable
         Called in the thread of the cache; returns what `load` returns then.
     size : int
         Bytes of memory that the response holds.
     """
-    place = _place(connection, kind, key)
+    place = None if asked is None else _place(connection, kind, key)
     if place is not None:
         background.submit(size, _writer, (place, asked, response))
 
@@ -105,10 +142,14 @@ def mark_changed(connection: Connection) -> None:
     container = None if cache is None else cache.container(connection)
     if cache is None or container is None:
         return
-    _changes[container] = time.time()
-    # Now, as the next request may come from another process.
-    with suppress(OSError):
-        _write_change(cache, container, _changes[container])
+    try:
+        # Now, as the next request may come from another process.
+        _write(cache, secrets.token_bytes(_MARK_SIZE), _offset(container), os.O_WRONLY)
+    except FileNotFoundError:
+        # Then no record counts.
+        pass
+    except OSError:
+        _unmarked.add(container)
 
 
 def forget_all() -> None:
@@ -120,10 +161,10 @@ def forget_all() -> None:
 class _Writer:
     """Writes records, in the thread of the cache."""
 
-    def write(self, items: list[tuple[_Place, float, Callable[[], Any]]]) -> None:
+    def write(self, items: list[tuple[_Place, Asked, Callable[[], Any]]]) -> None:
         by_bucket: dict[Bucket, list[Record]] = {}
         for place, asked, response in items:
-            content = json.dumps([asked, response()], separators=(",", ":")).encode()
+            content = json.dumps([*asked, response()], separators=(",", ":")).encode()
             if len(content) <= _MOST_BYTES:
                 by_bucket.setdefault(place.bucket, []).append(Record(place.digest, _WHOLE, content))
         for bucket, records in by_bucket.items():
@@ -147,50 +188,46 @@ def _read(connection: Connection, place: _Place) -> Any:
     data = None if location is None else place.bucket.read(place.digest, _WHOLE, location)
     if data is None:
         return None
-    asked, response = json.loads(data)
+    asked, mark, response = json.loads(data)
     ttl, now = connection.tuning.cache_ttl, time.time()
     # After a change of the clock no record of the future counts.
-    if asked > now or (ttl is not None and now - asked >= ttl):
+    if asked > now or asked <= _changed_all or (ttl is not None and now - asked >= ttl):
         return None
-    return None if _last_change(place.cache, place.container) >= asked else response
+    with suppress(OSError):
+        if place.container not in _unmarked and _mark(place.cache, place.container) == mark:
+            return response
+    return None
 
 
-def _last_change(cache: BlockCache, container: bytes) -> float:
-    """Return the time of the last change in a container by this process or by others."""
-    here = max(_changed_all, _changes.get(container, 0.0))
+def _offset(container: bytes) -> int:
+    """Return where in its file the mark of a container is."""
+    return container[0] % _MARKS * _MARK_SIZE
+
+
+def _mark(cache: BlockCache, container: bytes) -> str:
+    """Return the mark of a container; empty if there is none."""
     try:
-        descriptor = os.open(cache.folder.change(container), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(cache.folder.marks, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return here
-    except OSError:
-        return time.time()
+        return ""
     try:
-        data = os.read(descriptor, _CHANGE.size)
-    except OSError:
-        data = b""
+        found = os.pread(descriptor, _MARK_SIZE, _offset(container))
     finally:
         os.close(descriptor)
-    if len(data) == _CHANGE.size:
-        changed, check = _CHANGE.unpack(data)
-        if zlib.crc32(data[:8]) == check:
-            return max(here, float(changed))
-    # It is damaged, so there may have been a change.
-    now = time.time()
-    with suppress(OSError):
-        _write_change(cache, container, now)
-    return now
+    # A disk that lost its last writes may show zeros.
+    return found.hex() if len(found) == _MARK_SIZE and any(found) else ""
 
 
-def _write_change(cache: BlockCache, container: bytes, when: float) -> None:
-    path = cache.folder.change(container)
-    data = struct.pack("<d", when)
-    data = _CHANGE.pack(when, zlib.crc32(data))
+def _create_marks(cache: BlockCache, container: bytes) -> str:
+    """Write marks for all containers, and return that of one."""
+    marks = secrets.token_bytes(_MARKS * _MARK_SIZE)
+    _write(cache, marks, 0, os.O_WRONLY | os.O_CREAT)
+    return _mark(cache, container)
+
+
+def _write(cache: BlockCache, data: bytes, offset: int, flags: int) -> None:
+    descriptor = os.open(cache.folder.marks, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        cache.space.write_file(path, (data,))
-        return
-    try:
-        os.pwrite(descriptor, data, 0)
+        os.pwrite(descriptor, data, offset)
     finally:
         os.close(descriptor)

@@ -32,7 +32,7 @@ __all__ = ["SMALL", "Space", "cost", "has_locks"]
 _USAGE: Final = struct.Struct("<QI")
 _PAGE: Final = 4096
 _OVERHEAD: Final = 16 * _PAGE
-"""Bytes of what is always there: the top directories, the secret and the count."""
+"""Bytes of what is always there: the top directories, the secret, the marks and the count."""
 
 _LOCK_SECONDS: Final = 1.0
 """How long to wait for the lock of another process, which may evict; then the block is not kept."""
@@ -244,11 +244,11 @@ class Space:
                 else:
                     size = entry.stat(follow_symlinks=False).st_size
                     yield _File(_IN_USE, cost(size), entry.path)
-        for kind in ("blocks", "packs", "changes"):
+        for kind in ("blocks", "packs"):
             for entry in scan(os.path.join(self._folder.root, kind)):
                 with suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
-                    yield _File(found.st_mtime, cost(found.st_size), entry.path, kind != "blocks")
+                    yield _File(found.st_mtime, cost(found.st_size), entry.path, kind == "packs")
 
 
 def _move(temporary: str, path: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +14,11 @@ from typing import Any
 import pytest
 
 import opendalfs
-from opendalfs.read.cache import background, records
+from opendalfs.read.cache import background, space
 from opendalfs.testing import S3Server
 
 from .conftest import MakeFileSystem
+from .program import ROOT
 
 
 def replace(server: S3Server, bucket: str, key: str, data: bytes) -> None:
@@ -108,8 +112,67 @@ def test_a_change_through_opendalfs_is_seen_at_once(connect: MakeFileSystem, cha
             fs.pipe_file("d/e/a", b"new")
         else:
             fs.mv("from", "d", recursive=True)
-    records._changes.clear()
     assert connect(cache_ttl=None).cat_file("d/e/a") == b"new"
+
+
+CHANGE = """
+import json, sys
+import opendalfs
+
+opendalfs.OpendalFileSystem("s3", **json.loads(sys.argv[1])).pipe_file("a", b"new")
+"""
+
+
+def change_in_another_process(fs: Any) -> None:
+    options = {"bucket": fs.storage_options["bucket"]} | fs.storage_options
+    arguments = [sys.executable, "-c", CHANGE, json.dumps(options)]
+    subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("state", ["a clock that was set back", "no space", "files that were evicted"])
+def test_a_change_by_another_process_is_seen_whatever_the_state(
+    connect: MakeFileSystem,
+    folder: Path,
+    s3_server: S3Server,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+) -> None:
+    replace(s3_server, bucket, "a", b"old")
+    clock = time.time
+    if state == "a clock that was set back":
+        # The clock of this process is ahead of that of the other one.
+        monkeypatch.setattr(time, "time", lambda: clock() + 3600)
+    assert connect(cache_ttl=None).cat_file("a") == b"old"
+    background.flush()
+    with opendalfs.trace() as trace:
+        assert connect(cache_ttl=None).cat_file("a") == b"old"
+    assert trace.requests == 0
+    usage = folder / "opendalfs-1" / "usage"
+    with usage.open("rb") as file:
+        if state == "no space":
+            space.fcntl.flock(file, space.fcntl.LOCK_EX)
+        change_in_another_process(connect(cache_ttl=None))
+    if state == "files that were evicted":
+        for path in (folder / "opendalfs-1").rglob("*"):
+            if path.is_file() and path.parent.parent.name != "packs" and path.name not in ("secret", "marks"):
+                path.unlink()
+    assert connect(cache_ttl=None).cat_file("a") == b"new"
+
+
+def test_a_removal_of_the_marks_ends_the_use_of_records(
+    connect: MakeFileSystem, folder: Path, s3_server: S3Server, bucket: str
+) -> None:
+    replace(s3_server, bucket, "a", b"old")
+    assert connect(cache_ttl=None).cat_file("a") == b"old"
+    background.flush()
+    replace(s3_server, bucket, "a", b"new")
+    assert connect(cache_ttl=None).cat_file("a") == b"old"
+    for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(bytes(1024))):
+        damage(folder / "opendalfs-1" / "marks")
+        assert connect(cache_ttl=None).cat_file("a") == b"new"
+        background.flush()
+        replace(s3_server, bucket, "a", b"new")
 
 
 def test_a_recorded_version_that_is_gone_is_read_again(
@@ -196,7 +259,6 @@ class TestFolders:
             "touch": lambda: fs.touch(f"{change}/d/b"),
         }
         left[change]()
-        records._changes.clear()
         found = [] if change == "rm" else [f"{change}/d/a", f"{change}/d/b"]
         assert [path for path in connect(cache_ttl=None).find(change) if "/d/" in path] == found
         if found:
