@@ -20,6 +20,7 @@ from tests.code_blocks import code_blocks
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+CLUSTERS = {"dask_scan", "ray_scan", "spark_scan"}  # tests/clusters/test_clusters.py runs these
 OURS = {"benchmarks", "examples", "tests"}
 
 
@@ -38,7 +39,7 @@ def run(folder: Path, example: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", sorted({*EXAMPLES} - CLUSTERS))
 def test_a_copy_of_the_example_runs_and_prints_something(example: str, tmp_path: Path) -> None:
     assert run(tmp_path, example).strip()
 

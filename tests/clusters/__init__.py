@@ -1,0 +1,1 @@
+"""Scans by several processes, and processes that fork."""
