@@ -140,7 +140,7 @@ class Commits:
         for that of its own object, and replace the other one with ``If-Match``.
         """
         try:
-            version = await directory.stat(key)
+            version = await directory.stat(key, refresh=True)
         except OSError:
             # The object is published: an error would make the client write it again.
             return _unknown_etag()
@@ -225,13 +225,13 @@ class Commits:
         if condition or pinned:
             # OpenDAL copies under no condition.
             await self._copy_content(directory, source, key, condition)
-            return await directory.stat(key)
+            return await directory.stat(key, refresh=True)
         if source[0] == key:
             return source[1]
         connection, found = directory.locate(source[0])
         await copy_object(connection, found, *directory.locate(key))
         directory.wrote(key)
-        version = await directory.stat(key)
+        version = await directory.stat(key, refresh=True)
         directory.mark(key, version)
         return version
 
@@ -252,7 +252,7 @@ class Commits:
 
     async def _current_etag(self, directory: Directory, key: str) -> str | None:
         try:
-            return directory.etag(key, await directory.stat(key))
+            return directory.etag(key, await directory.stat(key, refresh=True))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -261,7 +261,12 @@ class Commits:
 
         async def locked() -> T:
             async with self._locks.hold(directory.locate(key)[1]):
-                return await change()
+                try:
+                    return await change()
+                except (S3Error, FileExistsError):
+                    # The client has read another version, maybe one that is recorded for `cache_ttl`.
+                    directory.invalidate(key)
+                    raise
 
         return await asyncio.shield(asyncio.create_task(locked()))
 

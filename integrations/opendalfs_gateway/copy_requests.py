@@ -59,7 +59,7 @@ class CopyRequests:
         """
         headers = request.headers
         key = self._source(headers[_SOURCE])
-        version = await self._directory.stat(key)
+        version = await self._directory.stat(key, refresh=True)
         check_read(headers, version, self._directory.etag(key, version), prefix=f"{_SOURCE}-")
         if "uploadId" in parsed.query:
             return await self._copy_part(parsed, key, version, headers.get(f"{_SOURCE}-range"))

@@ -12,6 +12,7 @@ from opendalfs.errors import NoContainerError, redact
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.path_cache import PathCache
 from opendalfs.read import recorded
+from opendalfs.read.cache import cache_of
 from opendalfs.read.version_cache import CONDITIONAL, VersionCache
 from opendalfs.services import Locality
 from opendalfs.storage.connection import Connection
@@ -100,8 +101,19 @@ class Directory:
             raise S3Error(400, "InvalidURI", str(exc)) from None
         return self.connection, found
 
-    async def stat(self, key: str) -> Version:
-        """Get the version of an object from storage, and remember it for the reads that follow.
+    async def stat(self, key: str, *, refresh: bool = False) -> Version:
+        """Get the version of an object, and remember it for the reads that follow.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+        refresh : bool
+            Whether to ask storage also within `cache_ttl`, as all that changes objects must.
+
+        Returns
+        -------
+        Version
 
         Raises
         ------
@@ -113,7 +125,7 @@ class Directory:
         connection, found = self.locate(key)
         if not found or found.endswith("/"):
             raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
-        metadata = recorded.recorded_stat(connection, found)
+        metadata = None if refresh else recorded.recorded_stat(connection, found)
         if metadata is None:
             asked = recorded.begin(connection)
             if connection.service.locality is Locality.PROCESS:
@@ -144,6 +156,11 @@ class Directory:
             None if the version must be read from storage. A read that must get the current version gets the
             last known one only if it fails when the object has changed.
         """
+        # The cache on disk returns what it has of a version without asking storage.
+        return self._last_version(key) if cache_of(self.connection) is None else None
+
+    def _last_version(self, key: str) -> Version | None:
+        """Return the last known version; None unless reads fail when the object has another one."""
         found = self._latest.get(self.locate(key)[1])
         if found is None or "if_match" not in pin(self.connection, found):
             return None
@@ -175,9 +192,13 @@ class Directory:
 
     def wrote(self, key: str) -> None:
         """Invalidate the caches of the filesystem after an object was written or removed."""
+        self._written.pop(self.locate(key)[1])
+        self.invalidate(key)
+
+    def invalidate(self, key: str) -> None:
+        """Invalidate the caches of the filesystem after it was seen that an object has changed."""
         found = self.locate(key)[1]
         self._latest.invalidate(found)
-        self._written.pop(found)
         self.filesystem.invalidate_cache(self.connection.name(found))
 
     async def _infos(

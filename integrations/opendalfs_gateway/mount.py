@@ -88,7 +88,7 @@ class Mount(Directory):
         """
         if not first:
             return self._pinned(key).get(key)
-        found = super().pinned_version(key, first=True)
+        found = self._last_version(key)
         if found is not None:
             self._pinned(key)[key] = found
         return found
