@@ -73,14 +73,24 @@ class _Background:
         if time.monotonic() < self._resume_at or not self._memory.try_grow(size):
             return False
         with self._changed:
+            if not self._started and not self._start():
+                self._memory.shrink(size)
+                return False
             self._queue.append(_Item(target, content, size))
-            if not self._started:
-                self._started = True
-                process.at_exit(_flush_at_exit)
-                threading.Thread(target=self._run, name="opendalfs-cache", daemon=True).start()
             # Each wake-up takes the GIL from a reader.
             if len(self._queue) == 1 or self._memory.size >= _COLLECT_BYTES:
                 self._changed.notify_all()
+        return True
+
+    def _start(self) -> bool:
+        """Start the thread; return whether that is possible: not at exit, nor with too many threads."""
+        try:
+            threading.Thread(target=self._run, name="opendalfs-cache", daemon=True).start()
+        except RuntimeError:
+            self._resume_at = time.monotonic() + _PAUSE
+            return False
+        self._started = True
+        process.at_exit(_flush_at_exit)
         return True
 
     def flush(self, seconds: float) -> bool:
