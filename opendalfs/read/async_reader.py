@@ -22,7 +22,7 @@ from opendalfs.storage.version import Version
 
 from . import recorded
 from .cache import cache_of
-from .current_version import read_current
+from .current_version import may_read_without_stat, read_current
 from .plan import PinnedObject, ReadPlan, SingleRequest, Slice
 from .ranges import Range
 
@@ -155,14 +155,22 @@ async def read_some(
 
     The parameters are those of `fetch`; without `version` the newest one is read.
     """
-    if version is None:
-        single = SingleRequest.of(connection, ranges, gap)
-        if single is not None:
-            # OpenDAL refuses a range that reaches past the end.
-            with suppress(RangeError):
-                return single.results(await connection.read(key, single.start, single.size))
-        return await read_current(connection, key, lambda found: fetch(connection, key, ranges, found, gap))
-    return await fetch(connection, key, ranges, version, gap)
+    if version is not None:
+        return await fetch(connection, key, ranges, version, gap)
+    single = SingleRequest.of(connection, ranges, gap)
+    if single is None or cache_of(connection) is not None:
+        # What is cached, and what is kept, is of a version that has to be known.
+        try:
+            return await read_current(
+                connection, key, lambda found: fetch(connection, key, ranges, found, gap)
+            )
+        except OSError as exc:
+            if single is None or not may_read_without_stat(exc):
+                raise
+    # OpenDAL refuses a range that reaches past the end.
+    with suppress(RangeError):
+        return single.results(await connection.read(key, single.start, single.size))
+    return await read_current(connection, key, lambda found: fetch(connection, key, ranges, found, gap))
 
 
 async def read_all(
@@ -199,8 +207,13 @@ async def read_all(
     """
     if version is None and cache_of(connection) is not None:
         whole = [(0, None)]
-        found = await read_current(connection, key, lambda found: fetch(connection, key, whole, found))
-        return found[0]
+        try:
+            return (await read_current(connection, key, lambda found: fetch(connection, key, whole, found)))[
+                0
+            ]
+        except OSError as exc:
+            if not may_read_without_stat(exc):
+                raise
     # Where a stat receives the whole value too, a second request would cost as much as the first.
     if version is None and (many or connection.service.whole_values):
         try:

@@ -13,7 +13,7 @@ from opendalfs.storage.version import Version
 from . import recorded
 from .cache import cache_of
 
-__all__ = ["is_recorded", "read_current"]
+__all__ = ["is_recorded", "may_read_without_stat", "read_current"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,16 @@ async def read_current(connection: Connection, key: str, read: Callable[[Version
         with suppress(ChangedError):
             return await read(await _version(connection, key))
     return await read(await _version(connection, key))
+
+
+def may_read_without_stat(exc: OSError) -> bool:
+    """Whether a read of what is there may succeed after an error of `read_current`.
+
+    Some servers, and URLs that are signed for reads, refuse stats. Nobody reads what is not there, or from a
+    server that does not answer.
+    """
+    absent = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+    return not isinstance(exc, (*absent, TimeoutError, ConnectionError))
 
 
 async def _version(connection: Connection, key: str) -> Version:

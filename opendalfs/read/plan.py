@@ -200,9 +200,6 @@ class SingleRequest:
         """
         if connection.service.whole_values:
             return cls(ranges, 0, None)
-        if cache_of(connection) is not None:
-            # What is cached, and what is kept, is of a version that has to be known.
-            return None
         fixed = [
             Range(a or 0, max(a or 0, b)) for a, b in ranges if b is not None and b >= 0 and (a or 0) >= 0
         ]

@@ -20,6 +20,7 @@ from opendalfs.storage.version import Version
 
 from . import recorded
 from .cache import cache_of
+from .current_version import may_read_without_stat
 from .plan import PinnedObject, ReadPlan, SingleRequest, Slice
 from .ranges import Range, clamp
 
@@ -158,15 +159,20 @@ class Reader:
 
         The parameters and errors are those of `read_ranges`.
         """
-        if self._pinned is None:
-            single = SingleRequest.of(self.connection, ranges, gap)
-            if single is not None:
-                # OpenDAL refuses a range that reaches past the end.
-                with suppress(RangeError):
-                    return single.results(self.connection.read_blocking(self.key, single.start, single.size))
-            if cache_of(self.connection) is not None:
+        if self._pinned is not None:
+            return self.read_ranges(ranges, gap)
+        single = SingleRequest.of(self.connection, ranges, gap)
+        if cache_of(self.connection) is not None:
+            try:
                 return self._read_current(ranges, gap)
-            self._pin()
+            except OSError as exc:
+                if single is None or not may_read_without_stat(exc):
+                    raise
+        if single is not None:
+            # OpenDAL refuses a range that reaches past the end.
+            with suppress(RangeError):
+                return single.results(self.connection.read_blocking(self.key, single.start, single.size))
+        self._pin()
         return self.read_ranges(ranges, gap)
 
     def _read_current(self, ranges: Sequence[Slice], gap: int | None) -> list[bytes]:

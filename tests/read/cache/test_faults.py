@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 import opendalfs
 from opendalfs.read.cache import background, block_cache, space
-from opendalfs.testing import S3Server
+from opendalfs.testing import Response, S3Server, ScriptedServer
 
 from .conftest import MakeFileSystem
 
@@ -279,3 +280,38 @@ def test_other_credentials_do_not_find_what_was_cached(connect: MakeFileSystem) 
     with opendalfs.trace() as trace, pytest.raises(PermissionError):
         connect(cache_ttl=None, secret="another secret").cat_file("a")
     assert trace.cache_hits == 0
+
+
+@pytest.mark.parametrize("status", [403, 405])
+def test_a_server_that_refuses_stats_is_read_as_without_a_cache(folder: Path, status: int) -> None:
+    def respond(request: Any) -> Response:
+        headers = {"ETag": '"a"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+        return Response(200, headers, b"data") if request.method == "GET" else Response(status)
+
+    with ScriptedServer(respond) as server:
+        fs = opendalfs.OpendalFileSystem("http", endpoint=server.endpoint, cache_dir=str(folder))
+        assert fs.cat_file("a") == b"data"
+        assert fs.cat_file("a", 0, 4) == b"data"
+        assert fs.cat_ranges(["a"], 0, 4) == [b"data"]
+
+
+def test_without_threads_nothing_is_kept_and_reads_go_on(
+    connect: MakeFileSystem, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = connect()
+    fs.pipe_file("a", DATA)
+    reads(fs)
+    assert background.flush()
+    opendalfs.clear_cache(folder)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "opendalfs-cache":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(background, "_background", background._Background())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert connect().cat_file("a") == DATA
+    assert background.BUDGET.held == 0
+    monkeypatch.undo()
