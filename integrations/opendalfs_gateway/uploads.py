@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from typing import Final, Protocol
 
@@ -77,7 +77,7 @@ class Uploads:
         return sum(not upload.is_completed for upload in self._uploads.values())
 
     async def begin(self, directory: Directory, key: str, condition: WriteCondition = ANY) -> str:
-        """Begin a multipart upload, and return its id.
+        """Begin a multipart upload, and return its id. Its condition counts unless it ends with another one.
 
         Raises
         ------
@@ -92,7 +92,10 @@ class Uploads:
                 503, "SlowDown", f"{_MAX_UPLOADS} uploads are not completed: complete or abort some"
             )
         make = partial(self._publisher.open_writer, connection, found, condition)
-        publish = partial(self._publisher.add, directory, key)
+
+        def publish(writer: Writer, at_end: WriteCondition) -> Awaitable[str]:
+            return self._publisher.add(directory, key, writer, at_end or condition)
+
         upload = MultipartUpload(directory, key, make, publish, self.threads, self._released)
         upload_id = secrets.token_hex(16)
         self._uploads[upload_id] = upload

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from botocore.exceptions import ClientError
 
 import opendalfs
 from opendalfs_gateway import S3Endpoint
-from tests.integrations.serve.client import client_of, if_met, status_of
+from tests.integrations.serve.client import Raw, client_of, if_met, status_of
 from tests.integrations.serve.places import NAMES, open_place
 
 WRITERS = 8
@@ -130,6 +132,27 @@ def test_a_large_upload_of_a_new_object_is_refused_if_there_is_one(served: S3End
         s3.put_object(**at, Body=b"y" * (18 << 20), IfNoneMatch="*")
     assert status_of(error) == 412
     assert s3.get_object(**at)["Body"].read() == b"first"
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_the_condition_with_which_an_upload_begins_is_checked_at_its_end(header: str, tmp_path: Path) -> None:
+    """By the server too, as SQLite checks none."""
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("CREATE TABLE a (key TEXT PRIMARY KEY, value BLOB)")
+    database.close()
+    options = {"connection_string": f"sqlite://{tmp_path}/a.db", "table": "a"}
+    fs = opendalfs.filesystem("sqlite", **options, key_field="key", value_field="value")
+    with opendalfs.serve(fs, writable=True) as server:
+        s3 = client_of(server)
+        at = {"Bucket": server.bucket, "Key": "a"}
+        value = "*" if header == "If-None-Match" else s3.put_object(**at, Body=b"older")["ETag"]
+        answer = Raw(server).call("POST", f"/{server.bucket}/a?uploads=", headers={header: value})
+        begun = {**at, "UploadId": ElementTree.fromstring(answer.body)[2].text}
+        part = {"PartNumber": 1, "ETag": s3.upload_part(**begun, PartNumber=1, Body=b"late")["ETag"]}
+        s3.put_object(**at, Body=b"first")
+        complete = s3.complete_multipart_upload
+        assert if_met(complete, **begun, MultipartUpload={"Parts": [part]}) is None
+        assert s3.get_object(**at)["Body"].read() == b"first"
 
 
 @pytest.mark.parametrize("name", [*FAST, pytest.param("s3", marks=pytest.mark.tools)])
