@@ -14,11 +14,13 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 READY := $(VENV)/.ready
 TOOLS_READY := $(VENV)/.tools
+LOWEST := .venv-lowest
+LOWEST_TESTS := tests/portable tests/fs tests/integrations tests/test_versions.py
 SERVERS := PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults faults-compared crashes soak services tools fuzz check format bench bench-smoke build clean
+.PHONY: help demo test test-lowest faults faults-compared crashes soak services tools fuzz check format bench bench-smoke build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +30,9 @@ demo: $(READY) ## read real Parquet from a real S3 server on this machine, next 
 
 test: $(READY) ## all tests but the long ones: faults, soak, services, tools
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-lowest: $(LOWEST)/.ready ## the tests of the core and the adapters with the oldest versions that are supported
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -W default $(if $(ARGS),$(ARGS),$(LOWEST_TESTS))
 
 faults: $(READY) ## every operation under every fault; writes docs/faults.md
 	@mkdir -p .cache && rm -f .cache/faults.jsonl
@@ -82,7 +87,7 @@ build: $(READY) ## the sdist and the wheel, in dist/, checked
 	@OPENDALFS_TEST_DIST=dist $(PY) -m pytest -q tests/test_packaging.py $(ARGS)
 
 clean: ## remove what the other verbs made, the environment too
-	rm -rf $(VENV) build dist .cache .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) build dist .cache .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TOOLS_READY): $(READY)
@@ -118,4 +123,13 @@ $(READY): pyproject.toml constraints.txt
 	{ $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
 		&& $(BIN)/uv pip install --python $(PY) "$$@"; } \
 	|| { echo "uv could not do it; trying pip, which takes longer"; $(PY) -m pip install --disable-pip-version-check "$$@"; }
+	@touch $@
+
+# Its own constraints: s3fs and the SDKs of that time go with the fsspec of that time.
+$(LOWEST)/.ready: $(READY) pyproject.toml constraints-lowest.txt
+	@echo "installing the oldest versions into $(LOWEST)"
+	@$(PY) -m venv --clear $(LOWEST)
+	@set -- --quiet -c constraints-lowest.txt -e '.[all,test]'; \
+	$(BIN)/uv pip install --python $(LOWEST)/bin/python "$$@" \
+		|| $(LOWEST)/bin/python -m pip install --disable-pip-version-check "$$@"
 	@touch $@

@@ -12,6 +12,9 @@ b'hello'
 import typing as _typing
 
 from opendalfs import installation as _installation
+
+_installation.require("fsspec")
+
 from opendalfs.errors import ChangedError, NoContainerError, OptionError, RangeError, UnsupportedError
 from opendalfs.fs import services as _services
 from opendalfs.fs.core import OpendalFileSystem
@@ -46,10 +49,10 @@ __all__ += _services.__all__
 
 # Not in __all__: each needs its engine, and `from opendalfs import *` must work without any.
 _ENGINES = {
-    "arrow": ("pyarrow>=26",),
-    "duckdb": ("duckdb>=2.0",),
-    "polars": ("polars>=2.1", "aiohttp>=3.14"),
-    "serve": ("aiohttp>=3.14",),
+    "arrow": ("pyarrow",),
+    "duckdb": ("duckdb",),
+    "polars": ("polars", "aiohttp"),
+    "serve": ("aiohttp",),
 }
 """The packages that each function needs, the engine first: the extra of that name in pyproject.toml."""
 
@@ -82,9 +85,11 @@ else:
             raise AttributeError(f"module 'opendalfs' has no attribute {name!r}")
         from importlib import import_module
 
-        needs = _ENGINES[name]
+        for package in _ENGINES[name]:
+            _installation.require(package)
+        needs = [f"{package}>={_installation.FLOORS[package]}" for package in _ENGINES[name]]
         try:
-            import_module(needs[0].partition(">")[0])
+            import_module(_ENGINES[name][0])
             return getattr(import_module(_ADAPTERS[name]), name)
         except ImportError as exc:
             # The command does not use this package's extra: on PyPI its name belongs to another package.

@@ -1,4 +1,4 @@
-"""Detection of another package named opendalfs in the same environment.
+"""Checks of the environment: old versions of other packages, and another package named opendalfs.
 
 The name ``opendalfs`` on PyPI belongs to another package, which also has an ``opendalfs`` folder and
 ``opendal+s3`` entry points. pip replaces one by the other. An environment contains both after an install into
@@ -8,11 +8,21 @@ a folder (``--target``), with a system and a user environment, or with a checkou
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distributions, version
 from typing import Final
 
-__all__ = ["check"]
+__all__ = ["FLOORS", "check", "require"]
+
+FLOORS: Final = {
+    "aiohttp": "3.14",
+    "duckdb": "1.5.3",
+    "fsspec": "2025.2",
+    "polars": "2.0",
+    "pyarrow": "18",
+}
+"""The lowest version of each package that opendalfs and its adapters import; pyproject.toml has the same."""
 
 _OURS: Final = "opendalfs.fs.services:"
 """Part of this package's entry points, and of no other's."""
@@ -46,3 +56,33 @@ def check() -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def require(package: str) -> None:
+    """Raise if an older version of a package is installed than opendalfs works with.
+
+    Parameters
+    ----------
+    package : str
+        A key of `FLOORS`. Nothing is raised if it is not installed: its import raises.
+
+    Raises
+    ------
+    ImportError
+        The message names the package, its version and the lowest version that works.
+    """
+    try:
+        installed = version(package)
+    except PackageNotFoundError:
+        return
+    floor = FLOORS[package]
+    if _release(installed) < _release(floor):
+        raise ImportError(
+            f"{package} {installed} is installed, but opendalfs needs {package}>={floor}: "
+            f"pip install '{package}>={floor}'"
+        )
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version without a suffix such as rc1."""
+    return tuple(int(number) for number in re.split(r"[^\d.]", text)[0].split(".") if number)

@@ -125,7 +125,14 @@ def test_wheel_holds_every_module_of_the_tree(wheel: Path) -> None:
 def test_sdist_holds_what_its_tests_need(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names >= {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "constraints.txt"}
+    assert names >= {
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "Makefile",
+        "constraints.txt",
+        "constraints-lowest.txt",
+    }
     assert names >= {"pyproject.toml", "tests/test_packaging.py", "opendalfs/__init__.py"}
     assert not [name for name in names if name.startswith((".venv", ".cache", "dist/", "build/"))]
 

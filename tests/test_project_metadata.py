@@ -10,6 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import opendalfs
+from opendalfs import installation
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,7 +54,7 @@ def test_errors_name_what_the_extras_need_and_no_extra_of_this_package() -> None
     with (ROOT / "pyproject.toml").open("rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     for engine, needs in opendalfs._ENGINES.items():
-        assert sorted(needs) == sorted(extras[engine])
+        assert sorted(f"{need}>={installation.FLOORS[need]}" for need in needs) == sorted(extras[engine])
 
 
 def test_no_page_installs_this_package_by_its_name() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from opendalfs import installation
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.registry import from_source
 from opendalfs.runtime import interrupts
+
+installation.require("pyarrow")
 
 from .filesystem import ArrowFileSystem
 from .handler import Handler

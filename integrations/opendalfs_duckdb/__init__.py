@@ -15,11 +15,16 @@ A registration is for one database. In another one, such as that of ``duckdb.sql
 local path, and DuckDB's error is 'No files found that match the pattern' or 'Cannot open file': register the
 filesystem there, too.
 
-For DuckDB 2.0. DuckDB 1.5 reads correctly, but cannot ATTACH a file or OVERWRITE a folder here, and a failed
-COPY to a new compressed text file leaves that file.
+For DuckDB 2.0, and for 1.5 from 1.5.3: that cannot ATTACH a file here, has fewer caches, OVERWRITE of a
+folder raises an error, and a failed COPY to a new compressed text file leaves that file. An older one is an
+ImportError: 1.5.0 to 1.5.2 lose compressed text that they write.
 """
 
 from __future__ import annotations
+
+from opendalfs import installation
+
+installation.require("duckdb")
 
 from .filesystem import DuckDBFileSystem
 from .registration import duckdb, register, unregister

@@ -11,6 +11,10 @@ The logger ``opendalfs.gateway`` has the reasons of failures that clients cannot
 
 from __future__ import annotations
 
+from opendalfs import installation
+
+installation.require("aiohttp")
+
 from .endpoint import S3Endpoint, serve
 from .server import Gateway, gateway
 

@@ -32,6 +32,10 @@ reason.
 
 from __future__ import annotations
 
+from opendalfs import installation
+
+installation.require("polars")
+
 from .functions import (
     read_csv,
     read_ipc,

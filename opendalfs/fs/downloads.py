@@ -9,7 +9,7 @@ from glob import has_magic
 from typing import Any, NamedTuple
 
 from fsspec.implementations.local import make_path_posix, trailing_sep
-from fsspec.utils import check_contained, isfilelike, other_paths
+from fsspec.utils import isfilelike, other_paths
 
 from opendalfs import listing
 from opendalfs.errors import redact
@@ -49,7 +49,7 @@ async def plan_download(
     IsADirectoryError, and nothing is downloaded.
     """
     plain = fs._strip_protocol(source)
-    infos = await expand(fs, plain, recursive, maxdepth, refresh=False)
+    infos = await expand(fs, plain, recursive, maxdepth)
     single: Info | None = None
     if isinstance(plain, str) and (not recursive or maxdepth is not None):
         # A directory is downloaded with all that is in it, or not at all.
@@ -98,9 +98,20 @@ def _local_paths(paths: list[str], plain: Any, source: Any, target: Any) -> list
         inside = single and is_directory and not trailing_sep(str(source))
     targets: list[str] = other_paths(paths, root, exists=inside, flatten=not single)
     if isinstance(root, str):
-        # Names of a listing must not lead out of the target directory.
-        check_contained(root, targets)
+        _require_inside(root, targets)
     return targets
+
+
+def _require_inside(root: str, targets: list[str]) -> None:
+    """Raise ValueError if the name of a listed object, such as one with "..", leads out of a directory."""
+    folder = os.path.normcase(os.path.abspath(root))
+    for target in targets:
+        path = os.path.normcase(os.path.abspath(target))
+        if path != folder and not path.startswith(folder.rstrip(os.sep) + os.sep):
+            raise ValueError(
+                f"refusing to download to {target!r}: it is outside the target directory {root!r}. "
+                "Download the object by itself,\nto a path of your choice."
+            )
 
 
 def _make_folders(targets: list[str]) -> None:

@@ -27,6 +27,7 @@ from opendalfs_arrow import call_hints, files, footer, handler
 from opendalfs_arrow.call_hints import CallHint
 from opendalfs_arrow.projection import needed
 from tests.integrations.arrow.places import run_python
+from tests.versions import before
 
 ROWS = 200_000
 GROUPS = 8
@@ -96,6 +97,8 @@ def test_nothing_is_found_for_a_dataset_scan(fs: Any, found: list[Any]) -> None:
 def test_a_call_is_found_however_its_path_is_spelled(
     fs: Any, found: list[Any], source: str, over: str
 ) -> None:
+    if over == "fs" and not source.startswith("asked") and before("pyarrow", "26"):
+        pytest.skip("pyarrow 18 lists a directory again by other names, and reads some files without a hint")
     if over == "urls":
         source = f"opendal+memory://{source.rpartition('://')[2].lstrip('/')}"
     if over == "fsspec":

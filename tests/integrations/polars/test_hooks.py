@@ -21,6 +21,7 @@ import opendalfs_polars as op
 from opendalfs import OptionError
 from opendalfs.testing import S3Server
 from opendalfs_polars.target import is_opendalfs_url
+from tests.versions import since
 
 DATA = pl.DataFrame({"a": [1, 2, 3], "k": ["x", "y", "x"]})
 FORMATS = ("parquet", "csv", "ndjson", "ipc")
@@ -127,6 +128,7 @@ def test_everything_else_passes_through(tmp_path: Path) -> None:
         assert_frame_equal(pl.scan_csv(b"a\n1\n").collect(), pl.DataFrame({"a": [1]}))
 
 
+@since("polars", "2.1", "2.0 takes the URL for a local path where it reads with other libraries")
 def test_what_polars_opens_by_fsspec_still_is(lake: str) -> None:
     with opendalfs.polars():
         DATA.write_csv(f"{lake}/a.csv")
