@@ -58,9 +58,8 @@ def container_digest(secret: bytes, connection: Connection) -> bytes | None:
     source = _source(connection)
     if source is None:
         return None
-    text = json.dumps(
-        [connection.service.scheme, connection.container, sorted(connection.native.items()), source]
-    )
+    # The options name the container too, whether a URL does or not.
+    text = json.dumps([connection.service.scheme, sorted(connection.native.items()), source])
     return hashlib.blake2b(text.encode(), key=secret, digest_size=_SIZE).digest()
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -38,8 +39,8 @@ _MARK_SIZE: Final = 16
 _MARKS: Final = 64
 """Marks in their file, which is never evicted; a container shares its one with others."""
 
-_unmarked: set[bytes] = set()
-"""Containers that this process has changed while no mark could be written, as on a read-only disk."""
+_unmarked: set[int] = set()
+"""Places of marks that this process could not write after a change, as on a read-only disk."""
 
 _changed_all = 0.0
 """Time up to which all records are out of date."""
@@ -101,12 +102,11 @@ def begin(connection: Connection) -> Asked | None:
     if not is_kept(connection):
         return None
     cache = cache_of(connection)
-    container = None if cache is None else cache.container(connection)
-    if cache is None or container is None:
+    if cache is None:
         return None
-    now = time.time()
+    now, offset = time.time(), _offset(connection)
     with suppress(OSError):
-        return Asked(now, _mark(cache, container) or _create_marks(cache, container))
+        return Asked(now, _mark(cache, offset) or _create_marks(cache, offset))
     return None
 
 
@@ -139,17 +139,17 @@ def keep(
 def mark_changed(connection: Connection) -> None:
     """Use no record of a container that is from before now."""
     cache = cache_of(connection)
-    container = None if cache is None else cache.container(connection)
-    if cache is None or container is None:
+    if cache is None:
         return
+    offset = _offset(connection)
     try:
         # Now, as the next request may come from another process.
-        _write(cache, secrets.token_bytes(_MARK_SIZE), _offset(container), os.O_WRONLY)
+        _write(cache, secrets.token_bytes(_MARK_SIZE), offset, os.O_WRONLY)
     except FileNotFoundError:
         # Then no record counts.
         pass
     except OSError:
-        _unmarked.add(container)
+        _unmarked.add(offset)
 
 
 def forget_all() -> None:
@@ -194,35 +194,38 @@ def _read(connection: Connection, place: _Place) -> Any:
     if asked > now or asked <= _changed_all or (ttl is not None and now - asked >= ttl):
         return None
     with suppress(OSError):
-        if place.container not in _unmarked and _mark(place.cache, place.container) == mark:
+        offset = _offset(connection)
+        if offset not in _unmarked and _mark(place.cache, offset) == mark:
             return response
     return None
 
 
-def _offset(container: bytes) -> int:
-    """Return where in its file the mark of a container is."""
-    return container[0] % _MARKS * _MARK_SIZE
+def _offset(connection: Connection) -> int:
+    """Return where in its file the mark of a container is, whatever the credentials and other options."""
+    service = connection.service
+    name = connection.native.get(service.container or "", "")
+    return zlib.crc32(f"{service.scheme}/{name}".encode("utf-8", "surrogatepass")) % _MARKS * _MARK_SIZE
 
 
-def _mark(cache: BlockCache, container: bytes) -> str:
-    """Return the mark of a container; empty if there is none."""
+def _mark(cache: BlockCache, offset: int) -> str:
+    """Return the mark at a place; empty if there is none."""
     try:
         descriptor = os.open(cache.folder.marks, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return ""
     try:
-        found = os.pread(descriptor, _MARK_SIZE, _offset(container))
+        found = os.pread(descriptor, _MARK_SIZE, offset)
     finally:
         os.close(descriptor)
     # A disk that lost its last writes may show zeros.
     return found.hex() if len(found) == _MARK_SIZE and any(found) else ""
 
 
-def _create_marks(cache: BlockCache, container: bytes) -> str:
-    """Write marks for all containers, and return that of one."""
+def _create_marks(cache: BlockCache, offset: int) -> str:
+    """Write all marks, and return the one at a place."""
     marks = secrets.token_bytes(_MARKS * _MARK_SIZE)
     _write(cache, marks, 0, os.O_WRONLY | os.O_CREAT)
-    return _mark(cache, container)
+    return _mark(cache, offset)
 
 
 def _write(cache: BlockCache, data: bytes, offset: int, flags: int) -> None:

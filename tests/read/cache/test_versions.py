@@ -115,6 +115,32 @@ def test_a_change_through_opendalfs_is_seen_at_once(connect: MakeFileSystem, cha
     assert connect(cache_ttl=None).cat_file("d/e/a") == b"new"
 
 
+@pytest.mark.parametrize("options", [{}, {"root": "d"}, {"region": "eu-west-1"}], ids=str)
+def test_a_change_is_seen_by_filesystems_with_other_options(
+    connect: MakeFileSystem, s3_server: S3Server, bucket: str, folder: Path, options: dict[str, str]
+) -> None:
+    reader = opendalfs.filesystem("s3", **s3_server.options, cache_dir=str(folder), cache_ttl=None)
+    replace(s3_server, bucket, "d/a", b"old")
+    assert reader.cat_file(f"{bucket}/d/a") == b"old"
+    background.flush()
+    connect(**options).pipe_file("a" if "root" in options else "d/a", b"new")
+    assert reader.cat_file(f"{bucket}/d/a") == b"new"
+
+
+def test_a_bucket_is_one_for_urls_and_options(
+    connect: MakeFileSystem, s3_server: S3Server, bucket: str, folder: Path
+) -> None:
+    replace(s3_server, bucket, "a", b"data")
+    connect(cache_ttl=None).cat_file("a")
+    background.flush()
+    fs = opendalfs.filesystem(
+        "s3", **s3_server.options, cache_dir=str(folder), cache_size="64 MiB", cache_ttl=None
+    )
+    with opendalfs.trace() as trace:
+        assert fs.cat_file(f"{bucket}/a") == b"data"
+    assert (trace.requests, trace.cache_hits) == (0, 1)
+
+
 CHANGE = """
 import json, sys
 import opendalfs
