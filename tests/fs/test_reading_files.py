@@ -8,6 +8,7 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import fsspec.caching
 import pytest
 
 import opendalfs
@@ -35,6 +36,8 @@ def stored(place: Place) -> str:
 # fsspec's mmap cache leaves its file open.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_cache_of_fsspec_reads_the_right_bytes(place: Place, stored: str, cache_type: str) -> None:
+    if cache_type not in fsspec.caching.caches:
+        pytest.skip("this version of fsspec has no such cache")
     rng = random.Random(3)
     with place.fs.open(stored, cache_type=cache_type, block_size=1000) as file:
         for _ in range(30):

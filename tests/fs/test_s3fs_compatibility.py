@@ -18,6 +18,7 @@ import opendalfs
 from opendalfs import ChangedError, OptionError, UnsupportedError
 from opendalfs.fs.services import S3FileSystem
 from opendalfs.testing import S3Server
+from tests.versions import since
 
 TREE = {
     "a/1.txt": b"1",
@@ -309,6 +310,7 @@ def test_ls_has_one_shape_whatever_ran_before(
         assert warm.ls(root + name, detail=False) == cold.ls(root + name, detail=False)
 
 
+@since("s3fs", "2026", "2025 lists no file that has the name of a directory")
 def test_ls_lists_a_file_before_the_directory_of_the_same_name_and_with_the_keys_of_s3fs(
     fs: S3FileSystem, peer: Any, tree: str
 ) -> None:
