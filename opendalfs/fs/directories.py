@@ -94,8 +94,10 @@ async def create_directory(fs: BaseFileSystem, path: str) -> None:
         )
     # Services that keep no directories need none: a key with slashes is enough.
     if connection.can("create_dir"):
-        await connection.create_dir(f"{key}/")
-        fs.invalidate_cache(path)
+        try:
+            await connection.create_dir(f"{key}/")
+        finally:
+            fs.invalidate_cache(path)
 
 
 async def remove_directory(fs: BaseFileSystem, path: str) -> None:
@@ -116,5 +118,7 @@ async def remove_directory(fs: BaseFileSystem, path: str) -> None:
         if info["type"] == "file":
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(path))
     remove_leftovers(connection, key)
-    await connection.delete(f"{key}/")
-    fs.invalidate_cache(path)
+    try:
+        await connection.delete(f"{key}/")
+    finally:
+        fs.invalidate_cache(path)

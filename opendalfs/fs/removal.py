@@ -75,8 +75,11 @@ async def remove_file(fs: BaseFileSystem, path: str) -> None:
     connection, key = fs.locate(path)
     if not connection.is_link(key) and (await fs._info(path, must_refresh(fs, path)))["type"] == "directory":
         raise not_recursive(path, "rm")
-    await connection.delete(key)
-    fs.invalidate_cache(path)
+    try:
+        await connection.delete(key)
+    finally:
+        # A removal that failed may have removed something all the same.
+        fs.invalidate_cache(path)
 
 
 async def remove_tree(fs: BaseFileSystem, path: str) -> None:
@@ -97,13 +100,15 @@ async def remove_tree(fs: BaseFileSystem, path: str) -> None:
     )
     if not is_file and not is_directory:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", redact(path))
-    if is_directory:
-        await connection.remove_all(f"{key}/")
-        if listing.keeps_directories(connection) and connection.service.locality is Locality.REMOTE:
-            await _remove_rest(connection, key, path)
-    if is_file:
-        await connection.delete(key)
-    fs.invalidate_cache(path)
+    try:
+        if is_directory:
+            await connection.remove_all(f"{key}/")
+            if listing.keeps_directories(connection) and connection.service.locality is Locality.REMOTE:
+                await _remove_rest(connection, key, path)
+        if is_file:
+            await connection.delete(key)
+    finally:
+        fs.invalidate_cache(path)
 
 
 async def remove_contents(fs: BaseFileSystem, path: str) -> None:

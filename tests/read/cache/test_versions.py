@@ -15,7 +15,7 @@ import pytest
 
 import opendalfs
 from opendalfs.read.cache import background, space
-from opendalfs.testing import S3Server
+from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 
 from .conftest import MakeFileSystem
 from .program import ROOT
@@ -199,6 +199,26 @@ def test_a_removal_of_the_marks_ends_the_use_of_records(
         assert connect(cache_ttl=None).cat_file("a") == b"new"
         background.flush()
         replace(s3_server, bucket, "a", b"new")
+
+
+@pytest.mark.parametrize("recursive", [False, True], ids=["rm_file", "rm"])
+def test_a_removal_that_failed_may_have_removed_something(
+    connect: MakeFileSystem, s3_server: S3Server, bucket: str, recursive: bool
+) -> None:
+    replace(s3_server, bucket, "gone/a", b"a")
+    assert connect(cache_ttl=None).find("gone") == ["gone/a"]
+    background.flush()
+
+    def respond(request: Request) -> Response:
+        response = request.forward(s3_server.options["endpoint_url"])
+        changes = request.method == "DELETE" or "delete" in request.target
+        return Response(500) if changes else response
+
+    with ScriptedServer(respond) as server:
+        fs = connect(endpoint_url=server.endpoint, retries=0)
+        with pytest.raises(OSError, match=r"\S"):
+            fs.rm("gone", recursive=True) if recursive else fs.rm_file("gone/a")
+    assert connect(cache_ttl=None).find("gone") == []
 
 
 def test_a_recorded_version_that_is_gone_is_read_again(
