@@ -13,7 +13,7 @@ from opendalfs.fs.registry import url_to_fs
 from opendalfs.runtime import process
 
 from . import dialects
-from .bucket_handlers import REGION, BucketHandlers, new_keys
+from .bucket_handlers import MAX_IN_MEMORY, REGION, BucketHandlers, new_keys
 from .commits import Commits
 from .directory import Directory
 from .http_server import HttpServer
@@ -64,7 +64,7 @@ class S3Endpoint:
         self._directory = directory
         threads = WriterThreads()
         commits = Commits(threads)
-        uploads = Uploads(_UPLOAD_EXPIRY, threads, commits)
+        uploads = Uploads(_UPLOAD_EXPIRY, threads, commits, most_in_memory=MAX_IN_MEMORY)
         handlers = BucketHandlers(keys, bucket, directory, uploads, commits)
         self._server = HttpServer("opendalfs-serve", handlers, uploads, host=host, port=port)
         self.endpoint = self._server.endpoint

@@ -35,6 +35,8 @@ class MultipartUpload:
         The threads in which the writer works.
     released : asyncio.Condition
         Notified when any upload releases memory.
+    limit : int, optional
+        Bytes of the object at most.
 
     Attributes
     ----------
@@ -54,12 +56,14 @@ class MultipartUpload:
         publish: Callable[[Writer, WriteCondition], Awaitable[str]],
         threads: WriterThreads,
         released: asyncio.Condition,
+        limit: int | None = None,
     ) -> None:
         self.directory = directory
         self.key = key
         self.parts = PartQueue(self._write, released)
         self.etag = ""
         self.last_used = time.monotonic()
+        self._limit = limit
         self._make = make
         self._publish = publish
         self._threads = threads
@@ -91,12 +95,18 @@ class MultipartUpload:
         Raises
         ------
         S3Error
-            503 if there was no memory for it, 409 if a part with this number and other content has arrived,
-            404 after the upload was aborted.
+            400 if the object would be too large, 503 if there was no memory for the part, 409 if a part with
+            this number and other content has arrived, 404 after the upload was aborted.
         OSError
             If an earlier part could not be written.
         """
         self.last_used = time.monotonic()
+        if self._limit is not None and self.parts.size + size > self._limit:
+            raise S3Error(
+                400,
+                "EntityTooLarge",
+                f"the object is too large: its service takes one piece, of at most {self._limit} bytes here",
+            )
         await self.parts.admit(number, size)
         try:
             data = await read()

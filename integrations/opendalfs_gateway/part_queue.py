@@ -38,12 +38,15 @@ class PartQueue:
     ----------
     etags : dict
         The etag of each part that has arrived, by number.
+    size : int
+        Bytes of these parts.
     error : BaseException or None
         Why no more parts are written.
     """
 
     def __init__(self, write: Callable[[bytes], Awaitable[None]], released: asyncio.Condition) -> None:
         self.etags: dict[int, str] = {}
+        self.size = 0
         self.error: BaseException | None = None
         self._write = write
         self._held = Reservation(BUDGET)
@@ -127,6 +130,7 @@ class PartQueue:
                 )
             return etag
         self.etags[number] = etag
+        self.size += len(data)
         self._waiting[number] = data
         if self._next in self._waiting and not self.is_writing:
             self._writing = asyncio.create_task(self._write_ready())

@@ -64,12 +64,22 @@ class Uploads:
         The threads in which writers work.
     publisher : Publisher
         Publishes what has arrived.
+    most_in_memory : int, optional
+        Bytes of a multipart upload at most, where the service takes an object in one piece only.
     """
 
-    def __init__(self, expiry: float, threads: WriterThreads, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        expiry: float,
+        threads: WriterThreads,
+        publisher: Publisher,
+        *,
+        most_in_memory: int | None = None,
+    ) -> None:
         self.expiry = expiry
         self.threads = threads
         self._publisher = publisher
+        self._most_in_memory = most_in_memory
         self._uploads: dict[str, MultipartUpload] = {}
         self._released = asyncio.Condition()
 
@@ -96,7 +106,8 @@ class Uploads:
         def publish(writer: Writer, at_end: WriteCondition) -> Awaitable[str]:
             return self._publisher.add(directory, key, writer, at_end or condition)
 
-        upload = MultipartUpload(directory, key, make, publish, self.threads, self._released)
+        limit = None if connection.can("write_can_multi") else self._most_in_memory
+        upload = MultipartUpload(directory, key, make, publish, self.threads, self._released, limit)
         upload_id = secrets.token_hex(16)
         self._uploads[upload_id] = upload
         return upload_id

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import opendalfs
-from opendalfs_gateway import S3Endpoint, bucket_handlers
+from opendalfs_gateway import S3Endpoint, bucket_handlers, endpoint
 from tests.integrations.serve.client import Bucket, Raw, client_of, code_of, status_of
 
 
@@ -156,3 +156,22 @@ def test_bodies_that_would_fill_memory_are_refused(raw: Raw, server: S3Endpoint)
     headers = raw.signed("PUT", path, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
     answer = raw.send("PUT", path, {**headers, "Content-Length": size, "Expect": "100-continue"})
     assert (answer.status, answer.code) == (400, "EntityTooLarge")
+
+
+def test_uploads_that_would_fill_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MAX_IN_MEMORY", 10)
+    with opendalfs.serve("opendal+memory://large", writable=True) as server:
+        s3 = client_of(server)
+        at = {"Bucket": server.bucket, "Key": "a"}
+        begun = {**at, "UploadId": s3.create_multipart_upload(**at)["UploadId"]}
+        first = s3.upload_part(**begun, PartNumber=1, Body=b"x" * 10)["ETag"]
+        with pytest.raises(ClientError) as error:
+            s3.upload_part(**begun, PartNumber=2, Body=b"y")
+        assert (status_of(error), code_of(error)) == (400, "EntityTooLarge")
+        s3.put_object(**{**at, "Key": "b"}, Body=b"y")
+        source = {"Bucket": server.bucket, "Key": "b"}
+        with pytest.raises(ClientError) as error:
+            s3.upload_part_copy(**begun, PartNumber=2, CopySource=source)
+        assert (status_of(error), code_of(error)) == (400, "EntityTooLarge")
+        s3.complete_multipart_upload(**begun, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": first}]})
+        assert s3.get_object(**at)["Body"].read() == b"x" * 10
