@@ -17,7 +17,7 @@ __all__ = ["FLOORS", "check", "require"]
 
 FLOORS: Final = {
     "aiohttp": "3.14",
-    "duckdb": "1.5.3",
+    "duckdb": "2.0",
     "fsspec": "2025.2",
     "polars": "2.0",
     "pyarrow": "18",

@@ -15,9 +15,8 @@ A registration is for one database. In another one, such as that of ``duckdb.sql
 local path, and DuckDB's error is 'No files found that match the pattern' or 'Cannot open file': register the
 filesystem there, too.
 
-For DuckDB 2.0, and for 1.5 from 1.5.3: that cannot ATTACH a file here, has fewer caches, OVERWRITE of a
-folder raises an error, and a failed COPY to a new compressed text file leaves that file. An older one is an
-ImportError: 1.5.0 to 1.5.2 lose compressed text that they write.
+For DuckDB 2.0. An older one is an ImportError, because it may lose data here: 1.5 removes the object that a
+COPY to ``s3://`` refused to replace, and 1.5.0 to 1.5.2 lose compressed text that they write.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from opendalfs import urls
-from opendalfs.errors import UnsupportedError, redact
+from opendalfs.errors import redact
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.registry import from_source, from_url
 from opendalfs.fs.service_filesystem import ServiceFileSystem
@@ -154,8 +154,6 @@ class Locator:
 
         Raises
         ------
-        UnsupportedError
-            For a URL within a URL, which DuckDB 1.5 makes for OVERWRITE.
         ValueError
             For other URLs, and for keys that OpenDAL cannot reach.
         """
@@ -163,11 +161,6 @@ class Locator:
         if not mark or scheme == ANY:
             raise ValueError(
                 f"{redact(url)!r} does not name a service: write opendal+<service>://..., as in opendal+s3://"
-            )
-        if f"/{scheme}://" in rest:
-            # DuckDB 1.5 takes the names of a listing for relative ones.
-            raise UnsupportedError(
-                "DuckDB below 2.0 cannot OVERWRITE a folder: remove it first, or install DuckDB 2.0"
             )
         fs, path = self._resolve(scheme, rest)
         connection, key = fs.locate(path)

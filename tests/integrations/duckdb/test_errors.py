@@ -11,9 +11,6 @@ import pytest
 import opendalfs
 import opendalfs_duckdb
 from opendalfs.testing import Response, ScriptedServer
-from tests.versions import since
-
-DUCKDB_2 = since("duckdb", "2", "1.5 cannot ATTACH a file here, has fewer caches, and reads whole results")
 
 HEADER = "Traceback (most recent call last):"
 """nanobind writes this line before the text of every exception that comes from Python, frames or none."""
@@ -39,7 +36,7 @@ def lines_of(error: pytest.ExceptionInfo[duckdb.Error]) -> list[str]:
         "FROM 'opendal+s3://lake/a.parquet'",
         "FROM 'opendal+s3://lake/*.parquet'",
         "COPY (SELECT 1 AS a) TO 'opendal+s3://lake/a.csv'",
-        pytest.param("ATTACH 'opendal+s3://lake/a.db' AS lake (READ_ONLY)", marks=DUCKDB_2),
+        "ATTACH 'opendal+s3://lake/a.db' AS lake (READ_ONLY)",
     ],
 )
 def test_denied_access(con: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -63,10 +60,9 @@ def test_denied_access(con: duckdb.DuckDBPyConnection, query: str) -> None:
         ("FROM 'opendal+s3:///a.parquet'", "ValueError: 'opendal+s3:///a.parquet' does not name a bucket"),
         ("FROM 'opendal+azblob://lake/a.parquet'", "OptionError: "),
         ("FROM 'opendal://lake/a.parquet'", "ValueError: 'opendal://lake/a.parquet' does not name a service"),
-        pytest.param(
+        (
             "ATTACH 'opendal+memory://lake/a.db' AS lake",
             "UnsupportedError: opendal+memory://lake/a.db: objects cannot be changed in place",
-            marks=DUCKDB_2,
         ),
     ],
 )
@@ -92,7 +88,6 @@ def test_a_copy_that_cannot_be_published(con: duckdb.DuckDBPyConnection, tmp_pat
     assert "File " not in str(error.value)
 
 
-@DUCKDB_2
 def test_a_read_in_a_thread_of_duckdb(con: duckdb.DuckDBPyConnection) -> None:
     fs = opendalfs.filesystem("memory")
     opendalfs_duckdb.register(con, fs, cache=False)

@@ -17,7 +17,6 @@ import pytest
 import opendalfs
 import opendalfs_duckdb
 from opendalfs.testing import S3Server
-from tests.versions import since
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -217,7 +216,6 @@ print(con.execute(f"SELECT count(*) FROM '{url}'").fetchone()[0])
     assert out.split() == ["interrupted", "600000"]
 
 
-@since("duckdb", "2", "1.5 has no read_ahead_depth")
 def test_an_overwrite_in_mid_query_raises(s3_server: S3Server, prefix: str) -> None:
     fs = opendalfs.filesystem("s3", **s3_server.options)
     con = duckdb.connect()

@@ -15,9 +15,6 @@ import s3fs
 import opendalfs
 import opendalfs_duckdb
 from opendalfs.testing import S3Server
-from tests.versions import since
-
-DUCKDB_2 = since("duckdb", "2", "1.5 cannot ATTACH a file here, has fewer caches, and reads whole results")
 
 
 @pytest.fixture
@@ -97,7 +94,6 @@ def test_a_cursor_is_served(con: duckdb.DuckDBPyConnection) -> None:
     assert one(con.cursor(), "SELECT x FROM 'opendal+memory://duckdb-reg/c.csv'") == 3
 
 
-@DUCKDB_2
 def test_caches(con: duckdb.DuckDBPyConnection) -> None:
     def settings() -> dict[str, str]:
         return dict(
@@ -288,7 +284,6 @@ def test_unregistering_what_is_not_there(con: duckdb.DuckDBPyConnection) -> None
         opendalfs_duckdb.unregister(con, "prod")
 
 
-@DUCKDB_2
 def test_attach(con: duckdb.DuckDBPyConnection, s3_server: S3Server, prefix: str, tmp_path: Path) -> None:
     local = duckdb.connect(str(tmp_path / "x.duckdb"))
     local.execute("CREATE TABLE t AS SELECT range AS i, md5(range::VARCHAR) AS s FROM range(200000)")

@@ -12,7 +12,6 @@ import opendalfs_duckdb
 from opendalfs.testing import S3Server
 from tests.integrations.duckdb import harness
 from tests.integrations.duckdb.lake import Lake, make_lake
-from tests.versions import since
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,6 @@ def files_read(trace: opendalfs.Trace) -> set[str]:
     return {r.key.partition("/")[2] for r in trace.records if r.operation == "read"}
 
 
-@since("duckdb", "2", "1.5 reads more of a filtered file")
 def test_filter_on_one_file(con: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     with opendalfs.trace() as t:
         rows = con.execute(f"FROM '{lake.url('one.parquet')}' WHERE c0 = 5").fetchall()
@@ -89,7 +87,6 @@ PARQUET = ["full", "two columns", "filter", "many files", "hive"]
 TEXT = ["csv", "csv.gz", "json"]
 
 
-@since("duckdb", "2", "1.5 does not cache all of them")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheme", "shape"),

@@ -13,7 +13,6 @@ import opendalfs
 import opendalfs_duckdb
 from opendalfs.testing import S3Server
 from opendalfs_duckdb.write_handle import WriteHandle
-from tests.versions import before
 
 FORMATS = ("parquet", "csv", "json", "csv.gz")
 SCHEMES = ("opendal+s3", "s3")
@@ -74,14 +73,8 @@ def test_partitions(con: Any, fs: Any, prefix: str) -> None:
         con.execute(f"COPY {table.format(rows=30)} TO '{url}' ({options})")
     con.execute(f"COPY {table.format(rows=30)} TO '{url}' ({options}, APPEND)")
     assert count() == (330, 3)
-    overwrite = f"COPY {table.format(rows=60)} TO '{url}' ({options}, OVERWRITE)"
-    if before("duckdb", "2"):
-        with pytest.raises(duckdb.Error, match="cannot OVERWRITE a folder: remove it first"):
-            con.execute(overwrite)
-        assert count() == (330, 3)
-    else:
-        con.execute(overwrite)
-        assert count() == (60, 3)
+    con.execute(f"COPY {table.format(rows=60)} TO '{url}' ({options}, OVERWRITE)")
+    assert count() == (60, 3)
     con.execute(f"COPY {table.format(rows=90)} TO '{url}' ({options}, OVERWRITE_OR_IGNORE)")
     assert count() == (90, 3)
     assert all(not name.endswith("/") for name in fs.find(prefix)), "no markers for directories"
@@ -104,8 +97,6 @@ def test_many_outputs(con: Any, prefix: str, options: str) -> None:
 def test_a_failed_copy_leaves_no_new_object(
     con: Any, fs: Any, prefix: str, scheme: str, kind: str, query: str
 ) -> None:
-    if kind.endswith(".gz") and before("duckdb", "2"):
-        pytest.skip("duckdb: 1.5 leaves the file")
     with opendalfs.trace() as t, pytest.raises(duckdb.Error, match="deliberate"):
         con.execute(f"COPY ({query}) TO '{scheme}://{prefix}/new.{kind}'")
     assert fs.find(prefix) == []
