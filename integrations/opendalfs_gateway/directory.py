@@ -156,11 +156,9 @@ class Directory:
             None if the version must be read from storage. A read that must get the current version gets the
             last known one only if it fails when the object has changed.
         """
-        # The cache on disk returns what it has of a version without asking storage.
-        return self._last_version(key) if cache_of(self.connection) is None else None
-
-    def _last_version(self, key: str) -> Version | None:
-        """Return the last known version; None unless reads fail when the object has another one."""
+        if cache_of(self.connection) is not None:
+            # It returns what it has of a version without asking storage.
+            return None
         found = self._latest.get(self.locate(key)[1])
         if found is None or "if_match" not in pin(self.connection, found):
             return None

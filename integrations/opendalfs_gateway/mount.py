@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from opendalfs.fs.service_filesystem import ServiceFileSystem
+from opendalfs.read.cache import cache_of
 from opendalfs.storage.version import Version
 
 from .directory import Directory, ListedObject
@@ -86,9 +87,10 @@ class Mount(Directory):
         Version or None
             As of `Directory.pinned_version`.
         """
-        if not first:
+        if not first or cache_of(self.connection) is not None:
+            # The cache on disk asks no storage. What this scan has listed or looked up is current.
             return self._pinned(key).get(key)
-        found = self._last_version(key)
+        found = super().pinned_version(key, first=True)
         if found is not None:
             self._pinned(key)[key] = found
         return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import opendalfs
+import opendalfs_polars
 from opendalfs.read.cache import background
 from opendalfs.testing import S3Server
 
@@ -29,6 +32,18 @@ def test_each_open_asks_storage(connect: MakeFileSystem, s3_server: S3Server, bu
         assert fs.cat_file("a") == data
         assert fs.cat_ranges(["a"], 0, None) == [data]
         assert fs.open("a").read() == data
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "*.parquet"])
+def test_each_scan_of_polars_asks_storage(name: str, s3_server: S3Server, bucket: str, folder: Path) -> None:
+    options = {**s3_server.options, "cache_dir": str(folder)}
+    for value in (1, 2, 3):
+        file = io.BytesIO()
+        pl.DataFrame({"a": [value] * 3}).write_parquet(file)
+        replace(s3_server, bucket, "polars/a.parquet", file.getvalue())
+        frame = opendalfs_polars.scan_parquet(f"opendal+s3://{bucket}/polars/{name}", storage_options=options)
+        assert frame.collect()["a"].to_list() == [value] * 3
+        background.flush()
 
 
 def test_a_version_is_used_for_its_time_and_no_longer(
