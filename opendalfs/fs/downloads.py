@@ -49,7 +49,7 @@ async def plan_download(
     IsADirectoryError, and nothing is downloaded.
     """
     plain = fs._strip_protocol(source)
-    infos = await expand(fs, plain, recursive, maxdepth)
+    infos = await expand(fs, plain, recursive, maxdepth, refresh=False)
     single: Info | None = None
     if isinstance(plain, str) and (not recursive or maxdepth is not None):
         # A directory is downloaded with all that is in it, or not at all.
