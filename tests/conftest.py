@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TypeVar
 from uuid import uuid4
@@ -39,6 +40,12 @@ settings.load_profile("opendalfs")
 
 
 _OF_THE_SYSTEM = {"azure_server", "memcached_server", "mysql_server", "postgresql_server", "redis_server"}
+
+
+def pytest_configure() -> None:
+    # Where the tests run in the background of a shell, SIGINT is ignored, also in the processes that they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
