@@ -43,7 +43,7 @@ _OF_THE_SYSTEM = {"azure_server", "memcached_server", "mysql_server", "postgresq
 
 
 def pytest_configure() -> None:
-    # Where the tests run in the background of a shell, SIGINT is ignored, also in the processes that they start.
+    # In the background of a shell SIGINT is ignored, also in the processes that the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -18,6 +18,8 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem, async_methods, sync
 from fsspec.exceptions import FSTimeoutError
 
+from opendalfs.runtime import process
+
 __all__ = ["add_blocking_methods"]
 
 C = TypeVar("C", bound=type)
@@ -122,4 +124,5 @@ def _wait(fs: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
         interrupted = True
         if task is not None and not task.done():
             fs.loop.call_soon_threadsafe(task.cancel)
+            process.cancelled(task)
         raise

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Final
+from weakref import WeakSet
 
 __all__ = [
     "ForkError",
@@ -37,6 +38,7 @@ __all__ = [
     "begin_call",
     "begin_engine_call",
     "calls_in_flight",
+    "cancelled",
     "check_fork",
     "drain",
     "end_call",
@@ -83,6 +85,8 @@ _fail_at_exit: list[Callable[[], object]] = []
 _at_exit: list[Callable[[], object]] = []
 _tasks: dict[asyncio.Task[object], int] = {}
 """Tasks with calls in flight, and how many: a task may ask for a size while it streams."""
+_cancelled: WeakSet[asyncio.Task[object]] = WeakSet()
+"""Tasks that Ctrl-C has cancelled."""
 
 
 class ForkError(RuntimeError):
@@ -200,6 +204,13 @@ def end_call(task: asyncio.Task[object] | None = None) -> None:
         _settle()
 
 
+def cancelled(task: asyncio.Task[object]) -> None:
+    """Let the exit wait until a task that Ctrl-C has cancelled has removed what it wrote."""
+    with _lock:
+        _register()
+        _cancelled.add(task)
+
+
 def calls_in_flight() -> int:
     """Return the number of calls to storage in flight."""
     return _active
@@ -275,7 +286,7 @@ def _run_callbacks() -> None:
 
 def _wait_for_calls(seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while _active and time.monotonic() < deadline:
+    while (_active or not all(task.done() for task in _cancelled)) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
 
 

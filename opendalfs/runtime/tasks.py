@@ -55,8 +55,11 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     >>> run(opendalfs.filesystem("memory")._exists, "no/such/file")
     False
     """
+    task: asyncio.Task[object] | None = None
 
     async def call() -> tuple[T, None] | tuple[None, Exception]:
+        nonlocal task
+        task = asyncio.current_task()
         # An exception of the future would be a copy without its filename and its cause if it is a
         # TimeoutError.
         try:
@@ -73,6 +76,8 @@ def run(function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
     except BaseException:
         # Such as Ctrl-C.
         future.cancel()
+        if task is not None:
+            process.cancelled(task)
         raise
     if error is not None:
         try:

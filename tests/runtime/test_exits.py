@@ -167,3 +167,24 @@ def test_an_interrupt_at_exit_skips_no_later_step_of_the_exit(silent_server: str
     assert out.split() == ["closed"]
     assert "KeyboardInterrupt" in err
     assert "Fatal" not in err
+
+
+@pytest.mark.parametrize("call", ["tasks.run(write)", "fs.info('b/k')"])
+def test_a_call_that_an_interrupt_cancels_cleans_up_before_the_exit(call: str) -> None:
+    code = f"""
+        import signal
+        from opendalfs.runtime import tasks
+        async def write(*_, **__):
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                time.sleep(0.2)
+                print("removed", flush=True)
+        fs._info = write
+        try:
+            {call}
+        except KeyboardInterrupt:
+            pass
+    """
+    assert Runner({}, "").run(code) == "removed"
