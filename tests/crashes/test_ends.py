@@ -259,7 +259,7 @@ def is_ended_in_pyarrow(cell: Cell, child: Child) -> bool:
     Python do not survive; see docs/interrupted_writes.md.
     """
     return (
-        cell.operation == "write_table"
+        cell.operation in ("write_table", "dataset_scan")
         and cell.end in ("end", "exit")
         and "PyGILState_Release" in child.errors
     )
