@@ -205,7 +205,7 @@ def end_call(task: asyncio.Task[object] | None = None) -> None:
 
 
 def cancelled(task: asyncio.Task[object]) -> None:
-    """Let the exit wait until a task that Ctrl-C has cancelled has removed what it wrote."""
+    """Record a task that Ctrl-C has cancelled: the exit waits until it has removed what it wrote."""
     with _lock:
         _register()
         _cancelled.add(task)

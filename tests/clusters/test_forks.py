@@ -106,6 +106,7 @@ def test_a_pool_of_multiprocessing_reads_unless_it_forks(programs: Programs, met
 # Data loaders
 
 
+@pytest.mark.services
 def test_a_data_loader_reads_in_workers(programs: Programs) -> None:
     output = programs.run("""
         from tests.clusters.loader import Objects, load
@@ -138,6 +139,7 @@ def test_children_read_after_the_parent_had_another_process_read(programs: Progr
 # Children of a process that has used storage
 
 
+@pytest.mark.services
 def test_a_forked_child_reads_through_a_spawned_process(programs: Programs) -> None:
     output = programs.run("""
         fs.cat_file(path)
@@ -147,6 +149,7 @@ def test_a_forked_child_reads_through_a_spawned_process(programs: Programs) -> N
     assert output == ["ForkError", "1000"]
 
 
+@pytest.mark.services
 def test_daemonic_children_read_through_a_server_of_the_parent(programs: Programs) -> None:
     """Any client of S3 can be used in the children, if the parent has not used it."""
     output = programs.run("""
@@ -161,6 +164,7 @@ def test_daemonic_children_read_through_a_server_of_the_parent(programs: Program
     assert output == ["1000"] * 5
 
 
+@pytest.mark.services
 def test_a_forked_child_reads_a_signed_url(programs: Programs) -> None:
     output = programs.run("""
         import urllib.request

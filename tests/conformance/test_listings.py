@@ -100,7 +100,7 @@ def test_the_root_lists_the_containers_own_files(tree: Place) -> None:
         assert tree.fs.isdir("")
 
 
-@pytest.mark.slow
+@pytest.mark.services
 @pytest.mark.parametrize("target", ["memory", pytest.param("s3", marks=pytest.mark.services)], indirect=True)
 def test_ten_thousand_keys_in_one_directory(listed: Place) -> None:
     fs, many = listed.fs, listed.path("many")

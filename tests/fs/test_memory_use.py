@@ -42,7 +42,7 @@ def megabytes_above_start(call: str, server: S3Server, remote: str, local: Path)
     return float(done.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.services
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
 def test_put_and_get_of_half_a_gigabyte_stay_small(s3_server: S3Server, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"

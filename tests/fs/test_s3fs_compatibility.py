@@ -272,7 +272,8 @@ def test_get_of_a_tree_takes_the_named_path_for_a_directory_as_s3fs_does(
 
 
 def test_cp_of_a_glob_takes_along_what_lies_below_an_object(fs: S3FileSystem, tree: str) -> None:
-    fs.cp(f"{tree}/*", f"{tree}/copy/", recursive=True)
+    # One after the other, as in `tree`.
+    fs.cp(f"{tree}/*", f"{tree}/copy/", recursive=True, batch_size=1)
     assert fs.find(f"{tree}/copy") == [f"{tree}/copy/{name}" for name in TREE]
 
 

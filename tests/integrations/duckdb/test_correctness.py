@@ -53,7 +53,6 @@ def older_duckdb() -> Path:
     return OLDER
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [

@@ -74,7 +74,7 @@ con.register_filesystem(opendalfs.duckdb("s3", **options))
 }
 
 
-@pytest.mark.slow
+@pytest.mark.services
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("way", UNFINISHED)
 def test_exit_with_an_unfinished_result(big: dict[str, Any], way: str) -> None:

@@ -87,7 +87,7 @@ PARQUET = ["full", "two columns", "filter", "many files", "hive"]
 TEXT = ["csv", "csv.gz", "json"]
 
 
-@pytest.mark.slow
+@pytest.mark.services
 @pytest.mark.parametrize(
     ("scheme", "shape"),
     [("opendal+s3", shape) for shape in PARQUET] + [("s3", shape) for shape in (*PARQUET, *TEXT)],
@@ -105,7 +105,7 @@ def test_a_warm_repeat_reads_nothing(lake: Lake, scheme: str, shape: str) -> Non
     assert t.requests == 1, "one stat or one list to see whether anything changed"
 
 
-@pytest.mark.slow
+@pytest.mark.services
 @pytest.mark.parametrize("shape", TEXT)
 def test_text_is_cached_only_where_duckdb_counts_the_scheme_as_remote(lake: Lake, shape: str) -> None:
     """As `register` tells its users; when this fails, DuckDB has become better."""

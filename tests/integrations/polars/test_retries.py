@@ -53,7 +53,10 @@ def options_for(server: ScriptedServer) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("format", ["parquet", "csv", "ndjson", "ipc"])
+@pytest.mark.parametrize(
+    "format",
+    ["parquet", *(pytest.param(name, marks=pytest.mark.services) for name in ("csv", "ndjson", "ipc"))],
+)
 def test_files_that_fail_are_retried_by_opendalfs_only(failing: ScriptedServer, format: str) -> None:
     scan = getattr(op, f"scan_{format}")
     urls = [f"opendal+s3://lake/{i}.{format}" for i in range(FILES)]
