@@ -13,7 +13,7 @@ import pytest
 from opendalfs.testing import S3Server
 
 SIZE = 500_000_000
-MOST_MB = 150
+MOST_MB = 200
 
 _SCRIPT = """
 import json, sys

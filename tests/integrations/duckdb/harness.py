@@ -1,13 +1,7 @@
-"""The correctness harness: every shape of query, over and over, against DuckDB on the same local files.
-
-Also a program, so that it can run with another DuckDB::
-
-    python -m tests.integrations.duckdb.harness '{"local": ..., "prefix": ..., "options": {...}}'
-"""
+"""The correctness harness: every shape of query, over and over, against DuckDB on the same local files."""
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -129,27 +123,3 @@ def connect(options: dict[str, Any], setting: str) -> duckdb.DuckDBPyConnection 
             return None
         con.execute(statement)
     return con
-
-
-def main() -> None:
-    """Run all and print what was wrong, as JSON."""
-    order = json.loads(sys.argv[1])
-    expected = answers(Path(order["local"]))
-    found: list[str] = []
-    queries = 0
-    with busy_thread():
-        for setting in SETTINGS:
-            con = connect(order["options"], setting)
-            if con is None:
-                continue
-            for shape, right in expected.items():
-                for scheme in ("opendal+s3", "s3"):
-                    root = f"{scheme}://{order['prefix']}"
-                    found += wrong(con, shape, root, right, order["repeats"], cold=setting != "cache")
-                    queries += order["repeats"]
-            con.close()
-    print(json.dumps({"duckdb": duckdb.__version__, "queries": queries, "wrong": found}))
-
-
-if __name__ == "__main__":
-    main()
