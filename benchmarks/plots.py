@@ -30,6 +30,9 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "s3fs, filecache": ("#d55e00", "o"),
     "s3fs, blockcache": ("#e69f00", "o"),
     "opendalfs, cache_ttl=None": ("#009e73", "D"),
+    "opendalfs, call_hints=False": ("#56b4e9", "v"),
+    "opendalfs, second time": ("#009e73", "D"),
+    "Python itself": ("#000000", "x"),
     "local file and a round trip": ("#999999", "^"),
     LIMIT: ("#999999", "^"),
 }
@@ -181,4 +184,4 @@ def _title(axes: Any, title: str) -> None:
 def _save(figure: Figure, file: Path) -> None:
     # The same figures make the same file, so that a diff shows what changed.
     with mpl.rc_context({"svg.hashsalt": "opendalfs", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(file, metadata={"Date": None, "Creator": None})
+        figure.savefig(file, bbox_inches="tight", metadata={"Date": None, "Creator": None})
