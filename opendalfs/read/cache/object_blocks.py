@@ -185,7 +185,7 @@ class ObjectBlocks:
         return None
 
     def _scan(self) -> bool:
-        """Look for blocks that other processes have added, unless that was just done; return whether."""
+        """List the blocks that other processes have added, unless that was just done; return whether."""
         scanned = self._bucket.scan()
         if self._folder is None or time.monotonic() - self._scanned <= _RESCAN_SECONDS:
             return scanned

@@ -131,7 +131,7 @@ class Bucket:
         return self._index.get(digest, _NONE)
 
     def scan(self) -> bool:
-        """Look for what other processes have added, unless that was just done; return whether."""
+        """Read what other processes have added, unless that was just done; return whether."""
         if time.monotonic() - self._scanned <= _RESCAN_SECONDS:
             return False
         with self._lock:
