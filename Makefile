@@ -20,7 +20,7 @@ SERVERS := PATH="$(CURDIR)/.cache/azurite/node_modules/.bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest faults faults-compared crashes soak services tools fuzz check format bench bench-smoke build clean
+.PHONY: help demo test test-lowest faults faults-compared crashes soak services tools fuzz docs check format bench bench-smoke build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -65,7 +65,11 @@ tools: $(TOOLS_READY) ## other programs over opendalfs: delta-rs, Lance, DataFus
 fuzz: $(READY) ## random changes against a model, and random input, for some minutes
 	@$(PY) -m pytest -n $(WORKERS) --hypothesis-profile=fuzz tests/models tests/fuzz $(ARGS)
 
-check: $(READY) ## formatting, lint, types and which layer imports which
+# The theme warns of a mkdocs 2, which does not exist yet.
+docs: $(READY) ## the site of the documentation, in site/; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet $(ARGS)
+
+check: $(READY) docs ## formatting, lint, types, which layer imports which, and the documentation
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
@@ -87,7 +91,7 @@ build: $(READY) ## the sdist and the wheel, in dist/, checked
 	@OPENDALFS_TEST_DIST=dist $(PY) -m pytest -q tests/test_packaging.py $(ARGS)
 
 clean: ## remove what the other verbs made, the environment too
-	rm -rf $(VENV) $(LOWEST) build dist .cache .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) build dist site .cache .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TOOLS_READY): $(READY)
