@@ -160,7 +160,7 @@ class Directory:
             # It returns what it has of a version without asking storage.
             return None
         found = self._latest.get(self.locate(key)[1])
-        if found is None or "if_match" not in pin(self.connection, found):
+        if found is None or pin(self.connection, found).keys() != {"if_match"}:
             return None
         return found
 

@@ -15,7 +15,7 @@ from opendalfs.services import Form, Locality
 
 from .connection import Connection
 
-__all__ = ["Version", "changed", "compare", "compares", "detects_change", "pin", "whole"]
+__all__ = ["Version", "changed", "compare", "compares", "detects_change", "pin", "strong_etag", "whole"]
 
 
 class Version(NamedTuple):
@@ -67,21 +67,31 @@ class Version(NamedTuple):
 def pin(connection: Connection, version: Version | None) -> dict[str, str]:
     """Return the options that make a read fail when the object has another version; empty if there are none.
 
+    S3 replaces the content of the version ``null`` without a new id, so that its etag has to match too.
+    """
+    if version is None:
+        return {}
+    options = {}
+    if version.version and connection.can("read_with_version"):
+        options["version"] = version.version
+    etag = strong_etag(connection, version)
+    if etag and (not options or version.version == "null"):
+        options["if_match"] = etag
+    return options
+
+
+def strong_etag(connection: Connection, version: Version) -> str | None:
+    """Return the etag of a version if a read can be made to fail unless it matches.
+
     A weak etag (``W/``) never matches (RFC 9110, 13.1.1), so it cannot pin a read. Over plain HTTP, an etag
     without quotes cannot either, as it is not valid (8.8.3): SeaweedFS's WebDAV sends such etags for large
     files.
     """
-    if version is None:
-        return {}
-    if version.version and connection.can("read_with_version"):
-        return {"version": version.version}
     etag = version.etag
     quoted = etag is not None and etag.startswith('"')
     if not etag or etag.startswith("W/") or (connection.service.form is Form.ENDPOINT and not quoted):
-        return {}
-    if connection.can("read_with_if_match"):
-        return {"if_match": etag}
-    return {}
+        return None
+    return etag if connection.can("read_with_if_match") else None
 
 
 def compares(connection: Connection, version: Version | None) -> bool:

@@ -61,7 +61,7 @@ class BlockCache:
         if container is None:
             return None
         digest = key_digest(self.folder.secret, container, key)
-        digest = version_digest(self.folder.secret, digest, version)
+        digest = version_digest(self.folder.secret, digest, connection, version)
         bucket = self.packs.bucket(container, key)
         folder = self.folder.blocks(digest) if version.size > SMALL else None
         return ObjectBlocks(connection, key, digest, bucket, self.space, folder)
@@ -96,8 +96,8 @@ def cache_of(connection: Connection) -> BlockCache | None:
 
 def identifies(connection: Connection, version: Version) -> bool:
     """Whether a read fails once the object has another content than that of a version."""
-    # S3 replaces the content of the version "null" without a new id.
-    if not pin(connection, version) or version.version == "null":
+    # See `pin` for the version "null" of S3.
+    if pin(connection, version) in ({}, {"version": "null"}):
         return False
     if connection.service.form is not Form.ENDPOINT:
         return True

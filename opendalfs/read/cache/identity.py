@@ -15,7 +15,7 @@ from opendalfs import aws
 from opendalfs.credential_providers.provider import AwsProfile
 from opendalfs.errors import OptionError
 from opendalfs.storage.connection import Connection
-from opendalfs.storage.version import Version
+from opendalfs.storage.version import Version, strong_etag
 
 __all__ = ["container_digest", "key_digest", "version_digest"]
 
@@ -69,9 +69,15 @@ def key_digest(secret: bytes, container: bytes, key: str, kind: str = "key") -> 
     return hashlib.blake2b(text, key=secret, digest_size=_SIZE, person=kind.encode()).digest()
 
 
-def version_digest(secret: bytes, key: bytes, version: Version) -> bytes:
-    """Return the digest of a version of the key with a digest."""
-    text = json.dumps([key.hex(), version.etag, version.version, version.size])
+def version_digest(secret: bytes, key: bytes, connection: Connection, version: Version) -> bytes:
+    """Return the digest of a version of the key with a digest.
+
+    An etag that reads can be pinned to names the content alone: a list returns it as a stat does, but not
+    the version id.
+    """
+    etag = strong_etag(connection, version)
+    names = [etag, None] if etag else [version.etag, version.version]
+    text = json.dumps([key.hex(), *names, version.size])
     return hashlib.blake2b(text.encode(), key=secret, digest_size=_SIZE, person=b"version").digest()
 
 
