@@ -24,7 +24,14 @@ from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"opendalfs", "opendalfs_arrow", "opendalfs_duckdb", "opendalfs_gateway", "opendalfs_polars"}
+PACKAGES = {
+    "opendalfs",
+    "opendalfs_arrow",
+    "opendalfs_duckdb",
+    "opendalfs_gateway",
+    "opendalfs_polars",
+    "opendalfs_upath",
+}
 ENGINES = {"pyarrow", "duckdb", "polars"}
 
 
@@ -188,9 +195,11 @@ def test_entry_points_name_every_service_of_the_wheel(info: dict[str, bytes]) ->
 
     parser = configparser.ConfigParser(delimiters=("=",))
     parser.read_string(info["entry_points.txt"].decode())
-    assert sorted(parser.sections()) == ["console_scripts", "fsspec.specs", "opendalfs.file_readers"]
+    paths = "universal_pathlib.implementations"
+    assert sorted(parser.sections()) == ["console_scripts", "fsspec.specs", "opendalfs.file_readers", paths]
     assert dict(parser["console_scripts"]) == {"opendalfs": "opendalfs.__main__:main"}
     assert dict(parser["fsspec.specs"]) == expected
+    assert dict(parser[paths]) == dict.fromkeys(expected.keys() - {"opendal"}, "opendalfs_upath:OpendalPath")
 
 
 FIRST_USE = """

@@ -1,4 +1,4 @@
-"""URLs in fsspec's chains, archives, universal_pathlib and `register`."""
+"""URLs in fsspec's chains, archives and `register`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from uuid import uuid4
 import fsspec
 import fsspec.core
 import pytest
-from upath import UPath
 
 import opendalfs
 
@@ -46,15 +45,6 @@ def test_archives_may_lie_on_it(stored: str) -> None:
         archive.writestr("inner/b.txt", "in a zip")
     with fsspec.open(f"zip://inner/b.txt::opendal+memory://{stored}/a.zip") as file:
         assert file.read() == b"in a zip"
-
-
-@pytest.mark.filterwarnings("ignore:UPath .* not explicitly implemented")
-def test_universal_pathlib_takes_the_protocols_without_a_plus(stored: str) -> None:
-    path = UPath(f"opendalmemory://{stored}")
-    assert [p.name for p in path.iterdir()] == ["a.txt"]
-    (path / "deep" / "b.txt").write_text("there")
-    assert (path / "deep" / "b.txt").read_text() == "there"
-    assert UPath("opendals3://bucket/a/b").parent.path == "bucket/a"
 
 
 def run(code: str) -> str:

@@ -1,0 +1,95 @@
+"""The class of universal_pathlib for URLs of opendalfs, which ``UPath("opendal+s3://bucket/key")`` finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+from upath import UPath
+
+from opendalfs import urls
+from opendalfs.errors import redact
+from opendalfs.fs.service_filesystem import ServiceFileSystem
+from opendalfs.services import Form, lookup
+
+__all__ = ["OpendalPath"]
+
+
+class OpendalPath(UPath):
+    """A path on a service of opendalfs, with the methods of `pathlib.Path`.
+
+    Parameters
+    ----------
+    *args : str or path-like
+        A URL, or a path together with `protocol`, and parts to be joined to it.
+    protocol : str, optional
+        URL scheme, such as ``"opendal+s3"``. universal_pathlib recognizes no URL whose scheme has a hyphen:
+        pass the path and ``protocol="opendal+hdfs-native"``.
+    **storage_options
+        Options of the service.
+
+    Raises
+    ------
+    ValueError
+        For a URL that names another server than the options; for a path that contains ``::``.
+
+    Examples
+    --------
+    >>> from upath import UPath
+    >>> path = UPath("opendal+memory://upath/report.txt")
+    >>> path.write_text("done")
+    4
+    >>> [str(found) for found in path.parent.glob("*.txt")]
+    ['opendal+memory://upath/report.txt']
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def _transform_init_args(
+        cls, args: tuple[Any, ...], protocol: str, storage_options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], str, dict[str, Any]]:
+        """Return the arguments with a path instead of a URL, and the server of the URL as an option.
+
+        This is the hook of universal_pathlib for subclasses. By itself, it compares only the part of a URL's
+        scheme before the ``+`` with the protocol, and forgets the server when it joins paths.
+        """
+        first, *parts = args or ("",)
+        if isinstance(first, UPath) and first.is_absolute():
+            storage_options = {**first.storage_options, **storage_options}
+            first = first.path
+        elif isinstance(first, os.PathLike):
+            first = os.fspath(first)
+        if isinstance(first, str):
+            # This also loads the class, from which universal_pathlib takes how paths are split.
+            cls_of_fs = fsspec.get_filesystem_class(protocol)
+            storage_options = {**_url_options(cls_of_fs, first, storage_options), **storage_options}
+            first = cls_of_fs._strip_protocol(first)
+        for part in (first, *parts):
+            if "::" in str(part):
+                raise ValueError(
+                    f"a UPath cannot contain {redact(str(part))!r}: use opendalfs.filesystem(...)\n"
+                    "universal_pathlib takes '::' for the end of a URL."
+                )
+        if first and any(str(part).startswith("/") for part in parts) and lookup(protocol).container:
+            raise ValueError(
+                f"{parts!r} joined to {first!r} would be in another {lookup(protocol).container}: remove the "
+                "leading slash"
+            )
+        return (first, *parts), protocol, storage_options
+
+    def __str__(self) -> str:
+        service = lookup(self.protocol)
+        if service.form is Form.ENDPOINT and self.is_absolute():
+            return urls.unstrip(service, self.path, self.storage_options.get(service.endpoint))
+        return super().__str__()
+
+
+def _url_options(cls: type[ServiceFileSystem], url: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options that a URL contains; raise if it names another server than the options."""
+    found, name = cls._get_kwargs_from_urls(url), cls.service.endpoint
+    if not urls.same_server(found.get(name), options.get(name)):
+        raise ValueError(f"{redact(url)!r} is on another server than {name}=: remove one of them")
+    return found
