@@ -14,6 +14,7 @@ from opendalfs.runtime.tasks import gather
 from .cat import cat, cat_file, cat_ranges, cat_ranges_blocking
 from .changes import ChangingFileSystem
 from .downloads import download_file, plan_download
+from .read_options import check_read_options
 from .uploads import upload_bytes, upload_file
 
 __all__ = ["ContentFileSystem"]
@@ -57,7 +58,11 @@ class ContentFileSystem(ChangingFileSystem):
             If nothing exists at a path, or no pattern matches.
         IsADirectoryError
             For a directory.
+        OptionError
+            For an unknown option.
         """
+        # Before any error of a file, which `on_error` may hide.
+        check_read_options(kwargs, "start", "end", "version_id", "many")
         limit = batch_size or self.batch_size
         return await cat(self, path, recursive=recursive, on_error=on_error, limit=limit, **kwargs)
 
@@ -94,6 +99,8 @@ class ContentFileSystem(ChangingFileSystem):
             If nothing exists at the path.
         IsADirectoryError
             For a directory.
+        OptionError
+            For an unknown option.
 
         Examples
         --------
@@ -103,6 +110,7 @@ class ContentFileSystem(ChangingFileSystem):
         >>> fs.cat_file("cat_file/a", start=2, end=-3)
         b'23456'
         """
+        check_read_options(kwargs)
         return await cat_file(self, path, start, end, version_id, many)
 
     async def _cat_ranges(
@@ -116,6 +124,7 @@ class ContentFileSystem(ChangingFileSystem):
         version_id: str | None = None,
         **kwargs: Any,
     ) -> list[Any]:
+        check_read_options(kwargs)
         limit = batch_size or self.batch_size
         return await cat_ranges(
             self,
@@ -162,6 +171,8 @@ class ContentFileSystem(ChangingFileSystem):
 
         Raises
         ------
+        OptionError
+            For an unknown option.
         OSError
             With ``on_error="raise"``, such as FileNotFoundError.
         ValueError
@@ -175,6 +186,7 @@ class ContentFileSystem(ChangingFileSystem):
         >>> fs.cat_ranges(["doc/ranges"] * 2, [0, -2], [3, None])
         [b'012', b'89']
         """
+        check_read_options(kwargs)
         if version_id is None:
             return cat_ranges_blocking(self, paths, starts, ends, max_gap=max_gap, on_error=on_error)
         options = {"max_gap": max_gap, "on_error": on_error, "version_id": version_id}
@@ -189,6 +201,7 @@ class ContentFileSystem(ChangingFileSystem):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> Any:
+        check_read_options(kwargs, "version_id")
         if isinstance(rpath, list) and isinstance(lpath, list):
             return await super()._get(rpath, lpath, callback=callback, **kwargs)
         version_id = kwargs.get("version_id")
@@ -231,7 +244,10 @@ class ContentFileSystem(ChangingFileSystem):
             If the file changes during the download.
         FileNotFoundError
             If nothing exists at `rpath`.
+        OptionError
+            For an unknown option.
         """
+        check_read_options(kwargs)
         await download_file(self, rpath, lpath, callback, version_id, info)
 
     # Writing

@@ -26,6 +26,7 @@ from .base import must_refresh
 from .cat import open_reader
 from .content import ContentFileSystem
 from .file import ReadFile
+from .read_options import check_read_options
 from .signed_urls import CLIENT_METHODS, SignedURL, sign
 from .sync import add_blocking_methods
 from .write_file import CompressedWriteFile, TextWriteFile, WriteFile
@@ -165,20 +166,26 @@ class OpendalFileSystem(ContentFileSystem):
     def getxattr(self, path: str, name: str, **kwargs: Any) -> str | None:
         """Return one entry of a file's user metadata, as in s3fs; None if it has no such entry.
 
+        The options are those of `metadata`.
+
         Raises
         ------
         FileNotFoundError
             If nothing exists at the path.
         """
-        return self.metadata(path).get(name)
+        return self.metadata(path, **kwargs).get(name)
 
-    def metadata(self, path: str, **kwargs: Any) -> dict[str, str]:
+    def metadata(self, path: str, refresh: bool = True, version_id: str | None = None) -> dict[str, str]:
         """Return the user metadata that the service stores with a file, as in s3fs.
 
         Parameters
         ----------
         path : str
             A path or URL.
+        refresh : bool
+            Whether to ask the service even when a cached listing shows the path.
+        version_id : str, optional
+            Which version of the file; by default the newest.
 
         Returns
         -------
@@ -190,7 +197,7 @@ class OpendalFileSystem(ContentFileSystem):
         FileNotFoundError
             If nothing exists at the path.
         """
-        return dict(self.info(path, refresh=True).get("metadata", {}))
+        return dict(self.info(path, refresh=refresh, version_id=version_id).get("metadata", {}))
 
     # File objects
 
@@ -231,6 +238,7 @@ class OpendalFileSystem(ContentFileSystem):
         **kwargs: Any,
     ) -> ReadFile | WriteFile:
         if mode == "rb":
+            check_read_options(kwargs, "version_id", "size", "details")
             return ReadFile(
                 self,
                 path,
@@ -347,7 +355,7 @@ class OpendalFileSystem(ContentFileSystem):
         IsADirectoryError
             For a directory to read, and for a container.
         OptionError
-            For an unknown option of a write.
+            For an unknown option.
         UnsupportedError
             For other modes.
         ValueError
@@ -358,9 +366,9 @@ class OpendalFileSystem(ContentFileSystem):
         if mode == "rb":
             if "size" in kwargs:
                 raise ValueError("open_async() does not support size=: leave it out")
-            info = await self._info(
-                path, refresh=must_refresh(self, path), version_id=kwargs.pop("version_id", None)
-            )
+            version_id = kwargs.pop("version_id", None)
+            check_read_options(kwargs, "version_id")
+            info = await self._info(path, refresh=must_refresh(self, path), version_id=version_id)
             if info["type"] != "file":
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", redact(path))
             return AsyncReadFile(*self.locate(path), Version.from_info(info))

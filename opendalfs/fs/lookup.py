@@ -18,6 +18,7 @@ from opendalfs.storage.connection import Connection
 from .base import BaseFileSystem
 from .directories import cache_tree, directory_exists
 from .expansion import expand
+from .read_options import check_read_options
 from .walk import walk
 
 __all__ = ["LookupFileSystem"]
@@ -51,6 +52,8 @@ class LookupFileSystem(BaseFileSystem):
         ------
         FileNotFoundError
             If nothing exists at the path.
+        OptionError
+            For an unknown option.
 
         Examples
         --------
@@ -60,6 +63,7 @@ class LookupFileSystem(BaseFileSystem):
         >>> fs.info("info/a.txt")["size"], fs.info("info")["type"]
         (5, 'directory')
         """
+        check_read_options(kwargs)
         path = self._strip_protocol(path)
         cached = None if refresh or version_id else self.cached_info(path)
         if cached is not None:
@@ -68,8 +72,7 @@ class LookupFileSystem(BaseFileSystem):
 
     async def _stored_info(self, path: str, refresh: bool, version_id: str | None = None) -> Info:
         """Return the info of a stripped path without a look at cached listings, as `info` does."""
-        if not path:
-            # The root of all containers has no connection.
+        if not path:  # The root of all containers has no connection.
             return listing.directory_info(path)
         connection, key = self.locate(path)
         if not key:
@@ -388,9 +391,8 @@ class LookupFileSystem(BaseFileSystem):
     def checksum(self, path: str) -> int:
         """Return a number that changes when the file does; makes a request. A missing file raises."""
         info = self.info(path, refresh=True)
-        return int(
-            tokenize(info.get("ETag"), info.get("VersionId"), info["size"], info.get("LastModified")), 16
-        )
+        state = (info.get("ETag"), info.get("VersionId"), info["size"], info.get("LastModified"))
+        return int(tokenize(*state), 16)
 
     def ukey(self, path: str) -> str:
         """Return a string that changes when the file does; see `checksum`."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import fsspec.caching
+import fsspec.callbacks
 import pytest
 
 import opendalfs
-from opendalfs import ChangedError, UnsupportedError
+from opendalfs import ChangedError, OptionError, UnsupportedError
 from opendalfs.testing import S3Server
 from tests.fs.places import Place
 
@@ -166,10 +172,10 @@ def test_versions_are_kept_apart(s3_server: S3Server, bucket: str) -> None:
     versioning = {"Status": "Enabled"}
     s3_server.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
     fs = opendalfs.S3FileSystem(version_aware=True, **s3_server.options)
-    fs.pipe_file(f"{bucket}/key", b"first")
+    fs.pipe_file(f"{bucket}/key", b"first", metadata={"number": "1"})
     first = fs.info(f"{bucket}/key", refresh=True)["VersionId"]
     with fs.open(f"{bucket}/key", cache_type="none") as pinned:
-        fs.pipe_file(f"{bucket}/key", b"second")
+        fs.pipe_file(f"{bucket}/key", b"second", metadata={"number": "2"})
         assert pinned.read() == b"first"
     with fs.open(f"{bucket}/key", version_id=first) as old:
         assert old.read() == b"first"
@@ -177,6 +183,9 @@ def test_versions_are_kept_apart(s3_server: S3Server, bucket: str) -> None:
     assert fs.cat_file(f"{bucket}/key", version_id=first) == b"first"
     assert fs.cat_file(f"{bucket}/key", 1, 3, version_id=first) == b"ir"
     assert fs.cat_ranges([f"{bucket}/key"] * 2, [0, -3], [2, None], version_id=first) == [b"fi", b"rst"]
+    assert fs.metadata(f"{bucket}/key", version_id=first) == {"number": "1"}
+    assert fs.getxattr(f"{bucket}/key", "number", version_id=first) == "1"
+    assert fs.metadata(f"{bucket}/key") == {"number": "2"}
     target = io.BytesIO()
     fs.get_file(f"{bucket}/key", target, version_id=first)
     assert target.getvalue() == b"first"
@@ -189,3 +198,63 @@ def test_versions_are_kept_apart(s3_server: S3Server, bucket: str) -> None:
     page = s3_server.client.list_object_versions(Bucket=bucket)
     for found in page.get("Versions", []):
         s3_server.client.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
+
+
+# Options
+
+
+@pytest.mark.parametrize("misspelt", ["versionid", "verson_id", "generation", "if_match"])
+def test_an_unknown_option_of_a_read_is_an_error(tmp_path: Path, misspelt: str) -> None:
+    """A misspelt `version_id` would read the newest version without a word."""
+    fs: Any = opendalfs.filesystem("memory", skip_instance_cache=True)
+    path = f"{uuid4().hex}/a"
+    fs.pipe_file(path, b"newest")
+    option = {misspelt: "1"}
+    reads: dict[str, Callable[[], object]] = {
+        "cat_file": lambda: fs.cat_file(path, **option),
+        "cat": lambda: fs.cat([path], on_error="omit", **option),
+        "cat_ranges": lambda: fs.cat_ranges([path], 0, 1, **option),
+        "read_bytes": lambda: fs.read_bytes(path, **option),
+        "read_text": lambda: fs.read_text(path, **option),
+        "open": lambda: fs.open(path, **option),
+        "open_text": lambda: fs.open(path, "r", compression="gzip", **option),
+        "get_file": lambda: fs.get_file(path, str(tmp_path / "a"), **option),
+        "get": lambda: fs.get(path, str(tmp_path / "a"), **option),
+        "get_nothing": lambda: fs.get(f"{path}*.none", str(tmp_path / "a"), **option),
+        "info": lambda: fs.info(path, **option),
+        "exists": lambda: fs.exists(path, **option),
+    }
+    for name, read in reads.items():
+        with pytest.raises(OptionError, match=f"unknown option of a read: '{misspelt}'"):
+            pytest.fail(f"{name} returned {read()!r}")
+    for coroutine in (fs._cat_ranges([path], [0], [1], **option), fs.open_async(path, "rb", **option)):
+        with pytest.raises(OptionError, match="unknown option of a read"):
+            asyncio.run(coroutine)
+    with pytest.raises(TypeError, match=misspelt):
+        fs.metadata(path, **option)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_error_of_an_unknown_option_names_the_nearest() -> None:
+    fs: Any = opendalfs.filesystem("memory")
+    with pytest.raises(OptionError, match="unknown option of a read: 'versionid': did you mean 'version_id'"):
+        fs.cat_file("a", versionid="1")
+    with pytest.raises(OptionError, match="Pass options of the service to the filesystem"):
+        fs.open("a", requester_pays=True)
+
+
+def test_options_of_fsspec_that_change_no_byte_are_accepted(tmp_path: Path) -> None:
+    """What fsspec's generic code, s3fs's callers and Dask pass."""
+    fs: Any = opendalfs.filesystem("memory")
+    path = f"{uuid4().hex}/a"
+    fs.pipe_file(path, b"newest")
+    buffers = {"block_size": 4, "cache_type": "none", "cache_options": {}, "fill_cache": False}
+    with fs.open(path, "rb", autocommit=True, default_cache="none", size=6, encoding=None, **buffers) as file:
+        assert file.read() == b"newest"
+    with fs.open(path, "r", encoding="utf-8", errors="strict", newline="", **buffers) as file:
+        assert file.read() == "newest"
+    assert fs.cat_file(path, 0, 3, **buffers) == b"new"
+    assert fs.cat(path, batch_size=2, start=3, **buffers) == b"est"
+    assert fs.cat_ranges([path], 0, 3, batch_size=2, **buffers) == [b"new"]
+    fs.get(path, str(tmp_path / "a"), callback=fsspec.callbacks.NoOpCallback(), **buffers)
+    assert (tmp_path / "a").read_bytes() == b"newest"
