@@ -152,6 +152,7 @@ class Lane:
         """
         operation = ALL[cell.operation]
         place = self.place(operation)
+        self._end_outage(place)
         self.proxy.clear()
         self.proxy.inject(cell.inject("" if operation.shared else place.prefix))
         run = _bounded(operation, place)
@@ -162,6 +163,11 @@ class Lane:
         detail = "; ".join(problems) or (_describe(run.error) if run.error else "")
         self._remove(place, operation)
         return Verdict(outcome, detail, round(run.seconds, 2), requests.total(), injected)
+
+    @staticmethod
+    def _end_outage(place: Place) -> None:
+        """Have one request accepted: calls have little patience while a server has refused all for long."""
+        opendalfs.S3FileSystem(skip_instance_cache=True, **place.options).exists(place.root)
 
     def _problems(
         self,
