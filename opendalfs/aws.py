@@ -14,6 +14,7 @@ __all__ = [
     "DefaultRegion",
     "endpoint",
     "needs_boto3",
+    "opendal_signs_on",
     "places",
     "profile_options",
     "profile_settings",
@@ -32,9 +33,14 @@ _KEYS: Final = {
 _BOTO3: Final = {
     "role_arn": "assumes a role",
     "web_identity_token_file": "assumes a role",
+    "login_session": "has a login_session",
     "credential_process": "has a credential_process",
 }
+_AFTER_KEYS: Final = ("login_session", "credential_process")
+"""What boto3 uses only if the credentials file has no keys."""
+
 _SINGLE_SIGN_ON: Final = ("sso_session", "sso_start_url")
+_SIGN_ON_OF_OPENDAL: Final = ("sso_start_url", "sso_region", "sso_account_id", "sso_role_name")
 # Variables of credentials that OpenDAL prefers to a profile. A profile without credentials stands for those
 # of the machine, which include the role of a container; a profile with single sign-on does not.
 _OTHERS: Final = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
@@ -143,9 +149,22 @@ def needs_boto3(name: str | None) -> str | None:
     found = _profile(name)
     keys = _static(_section(_SHARED, profile_settings(name)[0]))
     for setting, text in _BOTO3.items():
-        if setting in found and not (keys and setting == "credential_process"):
+        if setting in found and not (keys and setting in _AFTER_KEYS):
             return text
     return "uses single sign-on" if any(setting in found for setting in _SINGLE_SIGN_ON) else None
+
+
+def opendal_signs_on(name: str | None) -> bool:
+    """Whether OpenDAL can use a profile with single sign-on; it reads no section of an ``sso_session``.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of the profile in the options.
+    """
+    section = _section(_CONFIG, profile_settings(name)[0])
+    complete = all(section.get(setting) for setting in _SIGN_ON_OF_OPENDAL)
+    return complete and not _BOTO3.keys() & _profile(name).keys()
 
 
 def places(name: str | None) -> list[tuple[str, str]]:
@@ -168,6 +187,8 @@ def places(name: str | None) -> list[tuple[str, str]]:
         settings = [setting for setting in (*_KEYS, *_BOTO3, *_SINGLE_SIGN_ON) if setting in section]
         if settings:
             text = f"has {', '.join(settings)}"
+            if set(settings) & set(_SINGLE_SIGN_ON):
+                text += ", which needs a session of aws sso login"
         elif section:
             text = "has no credentials"
         else:

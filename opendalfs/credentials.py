@@ -112,35 +112,34 @@ def _s3(service: Service, native: dict[str, str]) -> tuple[dict[str, str], Crede
         )
     if keys or not reads_files:
         return native, None
-    provider = _profile_provider(native.get("profile"), native["region"])
-    if provider is not None:
-        return _with_provider(service, native), provider
-    if "profile" in native:
-        native |= aws.profile_options(native["profile"])
-    return native, None
+    return _s3_profile(service, native)
 
 
-def _profile_provider(profile: str | None, region: str) -> CredentialProvider | None:
-    """Return the provider for a profile whose credentials need boto3.
+def _s3_profile(service: Service, native: dict[str, str]) -> tuple[dict[str, str], CredentialProvider | None]:
+    """Return options for the profile in use, and its provider if boto3 gets its credentials.
 
     Raises
     ------
     OptionError
         If boto3 is missing, and OpenDAL would use other credentials instead.
     """
+    profile = native.get("profile")
     need = aws.needs_boto3(profile)
-    if need is None:
-        return None
     name, settings = aws.profile_settings(profile)
-    if has_boto3():
-        return profile_provider(name, settings.get("region") or region, tuple(sorted(settings.items())))
-    if need == "uses single sign-on":
-        # OpenDAL supports it, in part.
-        return None
-    raise OptionError(
-        f"the AWS profile {name!r} {need}, which needs boto3: pip install boto3\n"
-        "Or pass keys as options: key=, secret=, token=; a role as role_arn=, its source_profile as profile=."
-    )
+    if need is not None and has_boto3():
+        region = settings.get("region") or native["region"]
+        return _with_provider(service, native), profile_provider(
+            name, region, tuple(sorted(settings.items()))
+        )
+    if need is not None and not aws.opendal_signs_on(profile):
+        raise OptionError(
+            f"the AWS profile {name!r} {need}, which needs boto3: pip install boto3\n"
+            "Or pass keys as options: key=, secret=, token=; a role as role_arn=, its source_profile as "
+            "profile=."
+        )
+    if need is not None or profile is not None:
+        native |= aws.profile_options(name)
+    return native, None
 
 
 _GCS_IDENTITIES: Final = ("credential", "credential_path", "token", "service_account")

@@ -90,7 +90,7 @@ def test_the_keys_of_the_options_sign(
         ({"profile": "role"}, "assumes a role, which needs boto3: pip install boto3"),
         ({"profile": "web"}, "assumes a role, which needs boto3: pip install boto3"),
         ({"profile": "sso"}, "uses single sign-on, but OpenDAL would use AWS_ACCESS_KEY_ID"),
-        ({"profile": "session"}, "uses single sign-on, but OpenDAL would use AWS_ACCESS_KEY_ID"),
+        ({"profile": "session"}, "uses single sign-on, which needs boto3: pip install boto3"),
         ({"profile": "nothing"}, "has no credentials of its own, but OpenDAL would use AWS_ACCESS_KEY_ID"),
         ({"profile": "half"}, "has no access key or no secret"),
         ({"key": "OPTKEY"}, "access_key_id= without secret_access_key="),
