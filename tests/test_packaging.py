@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
     "opendalfs",
     "opendalfs_arrow",
+    "opendalfs_cli",
     "opendalfs_duckdb",
     "opendalfs_gateway",
     "opendalfs_polars",
@@ -162,17 +163,18 @@ def test_core_needs_fsspec_and_opendal_alone(info: dict[str, bytes]) -> None:
 def test_extras(info: dict[str, bytes]) -> None:
     """One extra per engine, which `all` takes together, and one per service for its credentials."""
     extras = message_from_bytes(info["METADATA"]).get_all("Provides-Extra", [])
-    engines, services = {"arrow", "duckdb", "polars", "serve", "all"}, {"memory", "s3", "gcs", "azure"}
+    engines, services = {"arrow", "cli", "duckdb", "polars", "serve", "all"}, {"memory", "s3", "gcs", "azure"}
     assert set(extras) == {*engines, *services, "testing", "test", "tools", "bench", "dev"}
 
     with (ROOT / "pyproject.toml").open("rb") as file:
         declared = tomllib.load(file)["project"]["optional-dependencies"]
     engines = {
         extra: {Requirement(need).name for need in declared[extra]}
-        for extra in ("arrow", "duckdb", "polars", "serve")
+        for extra in ("arrow", "cli", "duckdb", "polars", "serve")
     }
     assert engines == {
         "arrow": {"pyarrow"},
+        "cli": {"click", "rich"},
         "duckdb": {"duckdb"},
         "polars": {"polars", "aiohttp"},
         "serve": {"aiohttp"},

@@ -13,7 +13,14 @@ from opendalfs import option_types
 from opendalfs.services import SERVICES
 
 ENGINES = {"arrow", "duckdb", "polars", "serve"}
-ADAPTERS = ["opendalfs_arrow", "opendalfs_duckdb", "opendalfs_gateway", "opendalfs_polars", "opendalfs_upath"]
+ADAPTERS = [
+    "opendalfs_arrow",
+    "opendalfs_cli",
+    "opendalfs_duckdb",
+    "opendalfs_gateway",
+    "opendalfs_polars",
+    "opendalfs_upath",
+]
 
 
 def test_all_names_what_the_package_exports() -> None:

@@ -1,0 +1,89 @@
+"""What commands print: tables, sizes, times, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, Final
+
+from opendalfs.tracing.plot import format_size
+
+__all__ = [
+    "allow_any_name",
+    "binary_output",
+    "echo",
+    "entry",
+    "print_json",
+    "shown",
+    "size_text",
+    "time_text",
+]
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def echo(text: str = "") -> None:
+    """Print a line."""
+    sys.stdout.write(f"{text}\n")
+
+
+def binary_output() -> BinaryIO:
+    """Return standard output for bytes."""
+    sys.stdout.flush()
+    return sys.stdout.buffer
+
+
+def allow_any_name() -> None:
+    """Let standard output take names with characters that its encoding lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def shown(name: str) -> str:
+    """Return a name as it is printed: on a terminal without control characters, which could change it.
+
+    Examples
+    --------
+    >>> shown("a.csv")
+    'a.csv'
+    """
+    return _CONTROL.sub("?", name) if sys.stdout.isatty() else name
+
+
+def size_text(size: int | None, human: bool) -> str:
+    """Return a number of bytes, with a unit if `human`; ``-`` for None."""
+    if size is None:
+        return "-"
+    return format_size(size) if human else str(size)
+
+
+def time_text(when: datetime | None) -> str:
+    """Return a time in UTC to the second, in the form of ISO 8601; ``-`` for None.
+
+    Examples
+    --------
+    >>> time_text(datetime(2026, 11, 26, 12, 30, tzinfo=UTC))
+    '2026-11-26T12:30:00Z'
+    """
+    return "-" if when is None else when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def entry(info: dict[str, Any], url: str) -> dict[str, Any]:
+    """Return what JSON shows of a file or directory."""
+    is_file = info["type"] == "file"
+    when = info.get("LastModified")
+    return {
+        "url": url,
+        "type": info["type"],
+        "size": info["size"] if is_file else None,
+        "modified": None if when is None or not is_file else time_text(when),
+        "etag": info.get("ETag") if is_file else None,
+    }
+
+
+def print_json(value: Any) -> None:
+    """Print a value as a JSON document."""
+    echo(json.dumps(value, indent=2))
