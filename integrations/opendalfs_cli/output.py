@@ -37,7 +37,7 @@ def binary_output() -> BinaryIO:
 
 
 def allow_any_name() -> None:
-    """Let standard output take names with characters that its encoding lacks."""
+    """Replace characters of names that the encoding of standard output lacks, instead of an error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
