@@ -44,20 +44,23 @@ class ChangeListener(Protocol):
         """Invalidate what is cached of a stripped path and all below it; of all paths when None."""
 
 
-class _CachedByProvider(type(AsyncFileSystem)):  # type: ignore[misc]  # fsspec has no types
+class _InstanceCache(type(AsyncFileSystem)):  # type: ignore[misc]  # fsspec has no types
     """fsspec's metaclass, which caches instances by the texts of their options.
 
-    Two sessions of boto3 may have the same text.
+    Two sessions of boto3 may have the same text. `datasets` of Hugging Face adds ``hf``, a dict with the token
+    for its hub, to the options that were passed to it.
     """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
+        if isinstance(options.get("hf"), dict):
+            del options["hf"]
         provider = options.get("credential_provider")
         if provider is not None:
             options["credential_provider"] = CredentialProvider.of(provider)
         return super().__call__(*args, **options)
 
 
-class BaseFileSystem(AsyncFileSystem, metaclass=_CachedByProvider):
+class BaseFileSystem(AsyncFileSystem, metaclass=_InstanceCache):
     """The part of `OpendalFileSystem` that needs no request: options, paths and caches."""
 
     protocol: ClassVar[str | tuple[str, ...]] = "opendal"

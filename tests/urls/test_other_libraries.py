@@ -85,3 +85,12 @@ def test_register_refuses_what_no_service_goes_by() -> None:
     with pytest.raises(ValueError, match="did you mean 's3'"):
         opendalfs.register("s33")
     assert "s33" not in fsspec.registry
+
+
+def test_what_datasets_of_hugging_face_adds_to_the_options_is_dropped() -> None:
+    """Its functions add it to the dict of the caller, who then passes the dict to another one."""
+    fs = fsspec.filesystem("opendal+memory", hf={"endpoint": "https://hub", "token": "hidden"})
+    assert fs is fsspec.filesystem("opendal+memory")
+    assert "hidden" not in fs.to_json() + repr(fs.storage_options)
+    with pytest.raises(opendalfs.OptionError, match="no option 'hf'"):
+        fsspec.filesystem("opendal+memory", hf="hidden")
