@@ -6,6 +6,9 @@ import io
 from collections.abc import Callable
 from typing import Any, Final
 
+import pyarrow as pa
+
+from opendalfs import tracing
 from opendalfs.errors import ChangedError
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.read.readahead import ReadAhead, Settings
@@ -17,7 +20,7 @@ from .call_hints import find_call
 from .file_cache import file_cache_of
 from .scan import Scan
 
-__all__ = ["READ_AHEAD", "STREAMED", "RandomFile", "StreamFile", "open_planned"]
+__all__ = ["READ_AHEAD", "STREAMED", "RandomFile", "StreamFile", "open_planned", "open_scan"]
 
 READ_AHEAD: Final = Settings(first=4 << 20, largest=4 << 20, ahead=3)
 _STREAK: Final = 3
@@ -117,6 +120,16 @@ class RandomFile(_InputFile):
             self._scan.close()
             if self._stream is not None:
                 self._stream.close()
+
+
+def open_scan(scan: Scan) -> pa.NativeFile:
+    """Return the file that a scan reads; pyarrow reads one that is in memory without calls of Python."""
+    whole = scan.tail.whole
+    if whole is None:
+        return pa.PythonFile(RandomFile(scan), mode="r")
+    scan.close()
+    tracing.add_bytes_wanted(len(whole))
+    return pa.BufferReader(whole)
 
 
 class StreamFile(_InputFile):

@@ -232,6 +232,14 @@ class Tail:
             data = reader.fetch(Range(start, first)) + data
         return start, data
 
+    @property
+    def whole(self) -> bytes | None:
+        """The whole file, if it is a small one that has been read by now."""
+        if self._future is None or not self._future.done() or failed(self._future):
+            return None
+        start, data = result(self._future)
+        return None if start else data
+
     def when_read(self, callback: Callable[[bool], None]) -> None:
         """Call a function when the read of the end is over, with whether it succeeded."""
         self._begin().add_done_callback(lambda future: callback(not failed(future)))

@@ -32,7 +32,7 @@ from opendalfs.runtime.futures import weak_callback
 from .call_hints import CallHint, RunningCall, find_call, look_at_caller
 from .file_cache import FileCache, file_cache_of
 from .file_info import FileInfoReader
-from .files import STREAMED, RandomFile, StreamFile
+from .files import STREAMED, StreamFile, open_scan
 from .paths import PathResolver
 from .prefetch import Prefetch
 from .scan import Scan
@@ -145,7 +145,7 @@ class Handler(pafs.FileSystemHandler):
                 return _open_local(local, pafs.LocalFileSystem().open_input_file)
             if path.endswith(STREAMED):
                 return pa.PythonFile(StreamFile(self._existing(path), reopen=True), mode="r")
-            return pa.PythonFile(RandomFile(self.scan(path)), mode="r")
+            return open_scan(self.scan(path))
 
     def scan(self, path: str) -> Scan:
         """Return the planned reads of a file, and begin those of the files that follow it."""

@@ -165,7 +165,8 @@ class Scan:
         try:
             # What fails here also fails in the read that needs it.
             with suppress(Exception):
-                footer = self.tail.footer if was_read else None
+                # Of a file that was read whole there is nothing left to fetch.
+                footer = self.tail.footer if was_read and self.tail.start else None
                 if footer is not None and self._predictor is not None:
                     with self._lock:
                         self._plan(self._predictor.before_first_read(footer))
