@@ -7,15 +7,16 @@ So nothing here waits for the event loop of the caller or of fsspec.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 from fsspec import AbstractFileSystem
 
-from opendalfs import listing, urls
+from opendalfs import listing
 from opendalfs.errors import UnsupportedError, redact
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.moves import move_object
@@ -25,7 +26,6 @@ from opendalfs.read.version_cache import QUERY, VersionCache
 from opendalfs.runtime import tasks
 from opendalfs.services import Form
 from opendalfs.storage.version import Version
-from opendalfs.write.writer import Writer, appending
 
 from . import registered
 from .callbacks import callback, watch_process
@@ -33,7 +33,7 @@ from .file_search import ABSENT, find_matches, stat_file
 from .glob import is_pattern
 from .locator import Locator
 from .read_handle import ReadHandle
-from .write_handle import WriteHandle
+from .write_handle import WriteHandle, open_write
 
 __all__ = ["DuckDBFileSystem"]
 
@@ -297,24 +297,22 @@ class DuckDBFileSystem(AbstractFileSystem):
         _, connection, key = self.locator.locate(path)
         if not key:
             raise IsADirectoryError(errno.EISDIR, connection.no_key, redact(path))
-        if mode == "ab":
-            writer = appending(connection, key)
-        else:
-            writer = Writer(connection, key, exclusive=mode == "xb")
-        handle = WriteHandle(
-            writer,
-            path,
-            exists=cache(lambda: stat_file(connection, key) is not None),
-            on_close=partial(self._invalidate, path),
-        )
+        handle = open_write(connection, key, path, mode, partial(self._invalidate, path))
         self._open_writes[path] = handle
         return handle
 
     def _invalidate(self, url: str) -> None:
-        self._versions.invalidate(url)
-        # Other code may use the same filesystem, with cached listings.
-        fs, connection, key = self.locator.locate(url)
-        fs.invalidate_cache(urls.join(connection.service, connection.container, key))
+        self._versions.invalidate_below(url.rstrip("/"))
+        self.locator.invalidate(url)
+
+    @contextmanager
+    def _changing(self, *changed: str) -> Iterator[None]:
+        """Invalidate what is cached of URLs after the block; a change that failed may have been made."""
+        try:
+            yield
+        finally:
+            for url in changed:
+                self._invalidate(url)
 
     # Changes
 
@@ -323,7 +321,8 @@ class DuckDBFileSystem(AbstractFileSystem):
         """Create a directory; do nothing on object stores, which have none."""
         _, connection, key = self.locator.locate(path)
         if key and connection.service.form is not Form.CONTAINER and connection.can("create_dir"):
-            tasks.run(connection.create_dir, f"{key}/")
+            with self._changing(path):
+                tasks.run(connection.create_dir, f"{key}/")
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Create a directory and its parents."""
@@ -335,8 +334,8 @@ class DuckDBFileSystem(AbstractFileSystem):
         if not truncate and self.isfile(path):
             return
         _, connection, key = self.locator.locate(path)
-        connection.write_blocking(key, b"")
-        self._invalidate(path)
+        with self._changing(path):
+            connection.write_blocking(key, b"")
 
     @callback
     def rm_file(self, path: str) -> None:
@@ -356,8 +355,8 @@ class DuckDBFileSystem(AbstractFileSystem):
         _, connection, key = self.locator.locate(path)
         if not key:
             raise IsADirectoryError(errno.EISDIR, _WHOLE_CONTAINER, redact(path))
-        connection.delete_blocking(key)
-        self._invalidate(path)
+        with self._changing(path):
+            connection.delete_blocking(key)
 
     @callback
     def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
@@ -372,9 +371,9 @@ class DuckDBFileSystem(AbstractFileSystem):
             _, connection, key = self.locator.locate(path)
             if not key:
                 raise PermissionError(errno.EPERM, _WHOLE_CONTAINER, redact(path))
-            tasks.run(connection.remove_all, f"{key}/")
+            with self._changing(path):
+                tasks.run(connection.remove_all, f"{key}/")
             self._versions.clear()
-            self._invalidate(path)
             if not self.isfile(path):
                 return
         self.rm_file(path)
@@ -384,13 +383,13 @@ class DuckDBFileSystem(AbstractFileSystem):
         """Remove an empty directory; do nothing on object stores, which have none."""
         _, connection, key = self.locator.locate(path)
         if key and connection.service.form is not Form.CONTAINER:
-            connection.delete_blocking(f"{key}/")
+            with self._changing(path):
+                connection.delete_blocking(f"{key}/")
 
     @callback
     def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
         """Move a file over another one: by a rename, a copy on the server, or a read and a write."""
         _, source, key1 = self.locator.locate(path1)
         _, target, key2 = self.locator.locate(path2)
-        tasks.run(move_object, source, key1, target, key2)
-        self._invalidate(path1)
-        self._invalidate(path2)
+        with self._changing(path1, path2):
+            tasks.run(move_object, source, key1, target, key2)

@@ -166,6 +166,11 @@ class Locator:
         connection, key = fs.locate(path)
         return fs, connection, key
 
+    def invalidate(self, url: str) -> None:
+        """Invalidate what is cached of a URL in its filesystem, which other code may use too."""
+        fs, connection, key = self.locate(url)
+        fs.invalidate_cache(urls.join(connection.service, connection.container, key))
+
     def _resolve(self, scheme: str, rest: str) -> tuple[OpendalFileSystem, str]:
         core = self._core
         if core is not None and scheme in self._own:

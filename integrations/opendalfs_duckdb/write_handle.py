@@ -22,15 +22,18 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from opendalfs.errors import UnsupportedError, redact
-from opendalfs.write.writer import Writer
+from opendalfs.storage.connection import Connection
+from opendalfs.write.writer import Writer, appending
 
 from .callbacks import callback
+from .file_search import stat_file
 from .text_end import TextEnd
 
-__all__ = ["WriteHandle", "is_parquet_complete"]
+__all__ = ["WriteHandle", "is_parquet_complete", "open_write"]
 
 _NEVER_CLOSED: Final = ("/schema.sql", "/load.sql")
 """Files that EXPORT DATABASE writes beside the tables, each with one write and without a close."""
@@ -231,3 +234,27 @@ class WriteHandle:
 
     def flush(self) -> None:
         """Do nothing: full parts are uploaded at once, the rest at the close."""
+
+
+def open_write(
+    connection: Connection, key: str, url: str, mode: str, on_close: Callable[[], object]
+) -> WriteHandle:
+    """Open a file for writing.
+
+    Parameters
+    ----------
+    connection, key
+        The object.
+    url : str
+        Its URL.
+    mode : {"wb", "xb", "ab"}
+        Replace, create or append.
+    on_close : callable
+        As for `WriteHandle`.
+
+    Returns
+    -------
+    WriteHandle
+    """
+    writer = appending(connection, key) if mode == "ab" else Writer(connection, key, exclusive=mode == "xb")
+    return WriteHandle(writer, url, cache(lambda: stat_file(connection, key) is not None), on_close)
