@@ -46,6 +46,29 @@ def test_each_scan_of_polars_asks_storage(name: str, s3_server: S3Server, bucket
         background.flush()
 
 
+def test_a_lazy_frame_that_is_collected_again_reads_the_version_of_its_first_collect(
+    s3_server: S3Server, bucket: str, folder: Path
+) -> None:
+    # Polars keeps the footer and sends the same reads again: they look like those of a collect that goes on.
+    options = {**s3_server.options, "cache_dir": str(folder)}
+
+    def write(value: int) -> None:
+        file = io.BytesIO()
+        pl.DataFrame({"a": [value] * 3}).write_parquet(file)
+        replace(s3_server, bucket, "lazy/a.parquet", file.getvalue())
+
+    def scan() -> pl.LazyFrame:
+        return opendalfs_polars.scan_parquet(f"opendal+s3://{bucket}/lazy/a.parquet", storage_options=options)
+
+    write(1)
+    frame = scan()
+    assert frame.collect()["a"].to_list() == [1] * 3
+    background.flush()
+    write(2)
+    assert frame.collect()["a"].to_list() == [1] * 3
+    assert scan().collect()["a"].to_list() == [2] * 3
+
+
 def test_a_version_is_used_for_its_time_and_no_longer(
     connect: MakeFileSystem, s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
