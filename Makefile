@@ -10,6 +10,9 @@ WORKERS ?= 2
 FAULT_WORKERS ?= 3
 ARGS ?=
 
+# uv trusts the certificates of the machine, as pip does, so that it works behind a proxy with a certificate of its own.
+export UV_SYSTEM_CERTS ?= 1
+
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 READY := $(VENV)/.ready
@@ -123,10 +126,11 @@ $(READY): pyproject.toml constraints.txt
 			exit 1; }; \
 	fi
 	@echo "installing opendalfs and its tools into $(VENV)"
-	@set -- --quiet -c constraints.txt -e '.[dev]'; \
-	{ $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
-		&& $(BIN)/uv pip install --python $(PY) "$$@"; } \
-	|| { echo "uv could not do it; trying pip, which takes longer"; $(PY) -m pip install --disable-pip-version-check "$$@"; }
+	@mkdir -p .cache; set -- --quiet -c constraints.txt -e '.[dev]'; \
+	{ $(PY) -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt uv \
+		&& $(BIN)/uv pip install --python $(PY) "$$@"; } 2>.cache/uv.log \
+	|| { echo "uv could not do it (.cache/uv.log says why); pip does, in some minutes"; \
+		$(PY) -m pip install --quiet --disable-pip-version-check "$$@"; }
 	@touch $@
 
 # Its own constraints: s3fs and the SDKs of that time go with the fsspec of that time.

@@ -80,7 +80,8 @@ def report(name: str, what: str, work: Callable[[], Any], proxy: DelayProxy | No
     if proxy:
         seen = proxy.counters()
         requests, size = seen.requests, seen.sent
-    print(f"  {what:<10}{name:<11}{requests:>10}{size / 1e6:>9.2f}{seconds:>10.3f}")
+    counted = f"{requests:>10}{size / 1e6:>9.2f}" if requests else f"{'not traced':>19}"
+    print(f"  {what:<10}{name:<11}{counted}{seconds:>10.3f}")
     return result
 
 
@@ -146,6 +147,18 @@ def run(storage: Storage) -> None:
                     fs.rm_file(path)
 
 
+def own_storage(url: str, options: list[str]) -> Storage:
+    """Return the storage that the arguments name; exit with one line if they are wrong."""
+    if not url.startswith("opendal+"):
+        scheme, found, rest = url.partition("://")
+        hint = f"opendal+{scheme}://{rest}" if found else "opendal+s3://bucket/prefix"
+        raise SystemExit(f"--url {url} does not begin with 'opendal+': pass {hint}")
+    if not all("=" in option for option in options):
+        # It may be a secret, so it is not shown.
+        raise SystemExit("an option of -o has no value: pass -o KEY=VALUE")
+    return Storage(url, dict(option.split("=", 1) for option in options))
+
+
 def main(arguments: list[str]) -> None:
     """Choose the storage and run."""
     parser = argparse.ArgumentParser(
@@ -155,10 +168,19 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("-o", metavar="KEY=VALUE", action="append", default=[], dest="options")
     given = parser.parse_args(arguments)
     if given.url:
-        run(Storage(given.url, dict(option.split("=", 1) for option in given.options)))
-    else:
-        with local_s3() as storage:
+        storage = own_storage(given.url, given.options)
+        try:
             run(storage)
+        except (OSError, ValueError) as exc:
+            # What storage or an option refuses needs no traceback; the first line says what to do.
+            raise SystemExit(f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}") from None
+        return
+    if given.options:
+        raise SystemExit("-o is for your own storage: pass --url opendal+s3://bucket/prefix too")
+    with local_s3() as local:
+        run(local)
+    print("\nOn your own bucket:")
+    print('  make demo ARGS="--url opendal+s3://BUCKET/PREFIX -o region=REGION"')
 
 
 if __name__ == "__main__":
