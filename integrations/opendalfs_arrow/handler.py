@@ -63,6 +63,12 @@ class Handler(pafs.FileSystemHandler):
         Columns that Parquet reads are expected to need; they are prefetched.
     call_hints : bool
         Whether to use the arguments of a running ``pyarrow.parquet.read_table``, see `call_hints`.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> Handler(opendalfs.filesystem("memory")).get_type_name()
+    'opendal+memory'
     """
 
     def __init__(

@@ -55,6 +55,13 @@ class S3Endpoint:
     access_key, secret_key : str
         The keys that requests must be signed with, as Signature Version 4 of AWS. They are random, and in no
         repr, log or error.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> with opendalfs.serve("opendal+memory://lake", bucket="shared") as server:
+    ...     server.url
+    's3://shared/'
     """
 
     def __init__(self, directory: Directory, bucket: str, host: str, port: int) -> None:

@@ -107,16 +107,16 @@ def test_every_remote_service_connects_with_the_options_it_needs(scheme: str) ->
     assert connection.capability.read or connection.capability.write
 
 
-@pytest.mark.parametrize(
-    ("scheme", "options"),
-    [
-        ("cacache", {"datadir": "data"}),
-        ("persy", {"datafile": "data", "segment": "s", "index": "i"}),
-        ("redb", {"datadir": "data", "table": "t"}),
-        ("sled", {"datadir": "data"}),
-        ("sqlite", {"connection_string": "sqlite:{}/data?mode=rwc", "table": "t"}),
-    ],
-)
+EMBEDDED: dict[str, dict[str, str]] = {
+    "cacache": {"datadir": "data"},
+    "persy": {"datafile": "data", "segment": "s", "index": "i"},
+    "redb": {"datadir": "data", "table": "t"},
+    "sled": {"datadir": "data"},
+    "sqlite": {"connection_string": "sqlite:{}/data?mode=rwc", "table": "t"},
+}
+
+
+@pytest.mark.parametrize(("scheme", "options"), EMBEDDED.items())
 def test_every_embedded_store_opens_its_files(scheme: str, options: dict[str, str], tmp_path: Path) -> None:
     paths = {k: str(tmp_path / v) if k in ("datadir", "datafile") else v for k, v in options.items()}
     fs = opendalfs.filesystem(scheme, **{k: v.format(tmp_path) for k, v in paths.items()})
