@@ -34,6 +34,7 @@ PLOTS = {
 
 FOLDERS = {
     "docs/clouds": "clouds/aws.md",
+    "docs/reference": "reference/opendalfs.md",
     "benchmarks": "benchmarks.md",
     "examples": "examples/quickstart.md",
 }
