@@ -42,7 +42,7 @@ def allow_any_name() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def shown(name: str) -> str:
+def shown(name: str, *, on_terminal: bool | None = None) -> str:
     """Return a name as it is printed: on a terminal without control characters, which could change it.
 
     Examples
@@ -50,7 +50,9 @@ def shown(name: str) -> str:
     >>> shown("a.csv")
     'a.csv'
     """
-    return _CONTROL.sub("?", name) if sys.stdout.isatty() else name
+    if on_terminal is None:
+        on_terminal = sys.stdout.isatty()
+    return _CONTROL.sub("?", name) if on_terminal else name
 
 
 def size_text(size: int | None, human: bool) -> str:

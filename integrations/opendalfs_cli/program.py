@@ -15,9 +15,11 @@ import opendalfs
 
 from . import arguments as given
 from .content import cat, head
+from .copies import cp, mv
 from .failures import describe, redacted
 from .listings import du, find, ls, tree
 from .output import allow_any_name
+from .removal import rm
 from .serving import serve
 
 __all__ = ["Program", "main", "program"]
@@ -128,7 +130,7 @@ def program() -> None:
     """Do nothing: the commands do all."""
 
 
-for _command in (ls, cat, head, du, tree, find, serve):
+for _command in (ls, tree, du, find, cat, head, cp, mv, rm, serve):
     program.add_command(_command)
 
 

@@ -1,0 +1,56 @@
+"""Progress bars for long transfers: on a terminal only, and on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fsspec.callbacks import Callback
+
+__all__ = ["BytesCallback", "bytes_bar"]
+
+Advance = Callable[[int], None]
+
+
+class BytesCallback(Callback):  # type: ignore[misc]  # fsspec has no types
+    """A callback of fsspec that passes on the bytes of one file, of the many that share a bar."""
+
+    def __init__(self, advance: Advance) -> None:
+        super().__init__()
+        self._advance = advance
+
+    def set_size(self, size: int) -> None:
+        """Ignore the size of one file."""
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Add bytes to the bar."""
+        self._advance(inc)
+
+
+@contextmanager
+def bytes_bar(label: str, total: int) -> Iterator[Advance]:
+    """Show a bar of `total` bytes with the rate, until the block ends; yield a function that adds bytes."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda count: progress.advance(task, count)
