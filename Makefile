@@ -62,7 +62,7 @@ services: $(READY) ## tests on all servers, which it installs as far as it can; 
 		-n $(WORKERS) --dist loadgroup -m "services or not services" $(ARGS)
 	@if [ -z "$(ARGS)" ]; then $(PY) -m tests.conformance.table .cache/services.jsonl $(if $(REQUIRE_ALL),--require-all); fi
 
-tools: $(TOOLS_READY) ## other programs over opendalfs: delta-rs, Lance, DataFusion, Daft, Dask, Ray, Spark; installs them
+tools: $(TOOLS_READY) ## other programs over opendalfs: those of docs/tools.md, docs/serve.md and clusters; installs them
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile -m tools $(ARGS)
 
 fuzz: $(READY) ## random changes against a model, and random input, for some minutes

@@ -96,13 +96,14 @@ def test_requests_that_leave_no_trace_are_not_shown_as_none(capsys: pytest.Captu
 
 
 # The blocks of upstream.md build upon each other: tests/test_upstream.py runs them. Those of docs/clouds
-# run in tests/credentials/test_cloud_pages.py, and those for an own server in tests/docs/test_readme.py.
+# run in tests/credentials/test_cloud_pages.py, those for an own server in tests/docs/test_readme.py, and
+# those of tools.md, for packages that only `make tools` installs, in tests/tools.
 PAGES = [
     ROOT / "README.md",
     *sorted(
         page
         for page in (ROOT / "docs").rglob("*.md")
-        if page.parent.name != "clouds" and page.name != "upstream.md"
+        if page.parent.name != "clouds" and page.name not in ("upstream.md", "tools.md")
     ),
 ]
 
