@@ -47,8 +47,7 @@ class ChangeListener(Protocol):
 class _InstanceCache(type(AsyncFileSystem)):  # type: ignore[misc]  # fsspec has no types
     """fsspec's metaclass, which caches instances by the texts of their options.
 
-    Two sessions of boto3 may have the same text. `datasets` of Hugging Face adds ``hf``, a dict with the
-    token for its hub, to the options that were passed to it.
+    Two sessions of boto3 may have the same text. Hugging Face's `datasets` adds a dict ``hf`` to options.
     """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
