@@ -14,7 +14,6 @@ import fsspec
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from upath import UPath
 
 import opendalfs
 from opendalfs import installation
@@ -117,7 +116,6 @@ LOCAL: dict[str, Callable[[Path], Any]] = {
     "expanded paths were empty": lambda _: pl.scan_parquet("opendal+s3://b/*.parquet").collect(),
     "opendal+s3:": sink_without_hooks,
     "Protocol not known: opendal+": lambda _: fsspec.filesystem("opendal+s33"),
-    "can't combine incompatible UPath protocols": lambda _: UPath("opendal+s3://bucket/a/b").parent,
     "module 'opendalfs' has no attribute": other_package,
     "another package named opendalfs": mixed_package,
     "opendalfs.arrow() needs pyarrow": without_pyarrow,
@@ -138,7 +136,6 @@ def test_each_message_of_the_table_is_provoked() -> None:
     assert sorted(rows()) == sorted([*LOCAL, *ON_A_SERVER])
 
 
-@pytest.mark.filterwarnings("ignore:UPath .* not explicitly implemented")
 @pytest.mark.parametrize("message", LOCAL)
 def test_a_message_of_the_table_appears_without_the_missing_line(message: str, tmp_path: Path) -> None:
     try:
