@@ -10,6 +10,8 @@ import pytest
 import opendalfs
 from opendalfs.testing import DelayProxy, S3Server
 
+from tests.waiting import eventually
+
 from .conftest import terminal
 
 # Each starts a process, and some wait.
@@ -67,6 +69,8 @@ def test_ctrl_c_ends_a_download_without_an_incomplete_file(
         options = ["-o", f"endpoint={proxy.endpoint}", "-o", "key=minioadmin", "-o", "secret=minioadmin"]
         with terminal("cp", f"s3://{prefix}/big", str(target), *options) as command:
             command.wait_for("copying")
+            # The staged file.
+            assert eventually(lambda: any(path != target for path in tmp_path.iterdir()), 60)
             command.type("\x03")
             assert command.wait() == 130, command.output
     assert "Traceback" not in command.output
@@ -81,6 +85,7 @@ def test_ctrl_c_ends_an_upload_without_an_object(s3_server: S3Server, prefix: st
         options = ["-o", f"endpoint={proxy.endpoint}", "-o", "key=minioadmin", "-o", "secret=minioadmin"]
         with terminal("mv", str(tmp_path / "big"), f"s3://{prefix}/big", *options) as command:
             command.wait_for("moving")
+            assert eventually(lambda: proxy.counters().requests >= 2, 60)
             command.type("\x03")
             assert command.wait() == 130, command.output
     assert not opendalfs.filesystem("s3", **s3_server.options).exists(f"{prefix}/big")
