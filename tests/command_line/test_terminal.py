@@ -9,7 +9,6 @@ import pytest
 
 import opendalfs
 from opendalfs.testing import DelayProxy, S3Server
-
 from tests.waiting import eventually
 
 from .conftest import terminal
