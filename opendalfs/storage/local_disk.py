@@ -86,7 +86,8 @@ def link_target(operators: OperatorPair, key: str) -> str | None:
         raise UnsupportedError(
             errno.ENOTSUP, "Is a pipe or a device, which OpenDAL cannot write to", operators.name(key)
         )
-    if not os.access(path, os.W_OK) and os.path.exists(path):
+    # Another process may create or remove the file at any moment.
+    if os.path.exists(path) and not os.access(path, os.W_OK) and os.path.exists(path):
         # A rename checks the permissions of the directory only.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), operators.name(key))
     if not is_link(operators, key):

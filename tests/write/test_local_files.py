@@ -34,6 +34,34 @@ def test_of_two_that_create_a_file_the_first_to_close_wins(
     assert os.listdir(tmp_path) == ["new"]
 
 
+@pytest.mark.parametrize(
+    "change", [Path.touch, lambda path: path.unlink(missing_ok=True)], ids=["new", "gone"]
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_file_that_another_process_creates_or_removes_meanwhile_is_no_denied_one(
+    disk: OpendalFileSystem,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    before: bool,
+) -> None:
+    (tmp_path / "a").touch()
+    access = os.access
+
+    def changed(path: str, mode: int) -> bool:
+        if before:
+            change(Path(path))
+        allowed = access(path, mode)
+        change(Path(path))
+        return allowed
+
+    monkeypatch.setattr(os, "access", changed)
+    disk.pipe_file("a", b"new")
+    assert disk.cat_file("a") == b"new"
+    disk.pipe_file("b", b"new")
+    assert disk.cat_file("b") == b"new"
+
+
 def test_a_disk_without_hard_links_creates_files_too(
     disk: OpendalFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
