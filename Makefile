@@ -133,11 +133,12 @@ $(READY): pyproject.toml constraints.txt
 		$(PY) -m pip install --quiet --disable-pip-version-check "$$@"; }
 	@touch $@
 
-# Its own constraints: s3fs and the SDKs of that time go with the fsspec of that time.
+# Its own versions of all packages, those of the tests too: s3fs and the SDKs of that time go with the fsspec of that
+# time. The extra `test` has bounds above them.
 $(LOWEST)/.ready: $(READY) pyproject.toml constraints-lowest.txt
 	@echo "installing the oldest versions into $(LOWEST)"
 	@$(PY) -m venv --clear $(LOWEST)
-	@set -- --quiet -c constraints-lowest.txt -e '.[all,test]'; \
+	@set -- --quiet -r constraints-lowest.txt -e '.[all]'; \
 	$(BIN)/uv pip install --python $(LOWEST)/bin/python "$$@" \
 		|| $(LOWEST)/bin/python -m pip install --disable-pip-version-check "$$@"
 	@touch $@
