@@ -1,7 +1,7 @@
 """TPC-H Q1 and Q6 on a Dask cluster: two worker processes read Parquet from S3 through opendalfs.
 
 Everything runs on this machine: the script starts an S3 server and a cluster, uploads ``lineitem`` in several
-files, and compares the results with those of DuckDB on the local files::
+files, and compares the results with those of DuckDB on the local files: see `tpch.py` beside it::
 
     pip install "/path/to/checkout[all,testing]" "dask[dataframe]" distributed
     python dask_scan.py            # or with a number of workers: python dask_scan.py 4
@@ -12,43 +12,17 @@ On your own cluster only `lineitem` matters: a URL and the options are all that 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import dask
 import dask.dataframe as dd
-import duckdb
 import pandas as pd
+import tpch
 from distributed import Client, LocalCluster, WorkerPlugin
 
 import opendalfs
-from opendalfs.testing import s3_server, tpch_tables
-
-COLUMNS = [
-    "l_returnflag",
-    "l_linestatus",
-    "l_quantity",
-    "l_extendedprice",
-    "l_discount",
-    "l_tax",
-    "l_shipdate",
-]
-
-# The same two queries for DuckDB.
-Q1 = """
-    SELECT l_returnflag, l_linestatus, sum(l_quantity), sum(l_extendedprice),
-           sum(l_extendedprice * (1 - l_discount)), sum(l_extendedprice * (1 - l_discount) * (1 + l_tax)),
-           count(*)
-    FROM '{files}' WHERE l_shipdate <= DATE '1998-09-02' GROUP BY ALL ORDER BY ALL
-"""
-Q6 = """
-    SELECT sum(l_extendedprice * l_discount) FROM '{files}'
-    WHERE l_shipdate >= DATE '1994-01-01' AND l_shipdate < DATE '1995-01-01'
-      AND l_discount BETWEEN 0.05 AND 0.07 AND l_quantity < 24
-"""
 
 
 class Tracer(WorkerPlugin):  # type: ignore[misc]  # distributed comes without types
@@ -74,11 +48,10 @@ def lineitem(url: str, options: dict[str, Any]) -> dd.DataFrame:
     """Return the table, one partition a file, with numbers as integers: sums of them are exact."""
     table = dd.read_parquet(
         f"{url}/*.parquet",
-        columns=COLUMNS,
+        columns=tpch.SCHEMA.names,
         storage_options=options,
     )
-    numbers = ["l_quantity", "l_extendedprice", "l_discount", "l_tax"]
-    return table.assign(**{name: (table[name] * 100).astype("int64") for name in numbers})
+    return table.assign(**{name: (table[name] * 100).astype("int64") for name in tpch.NUMBERS})
 
 
 def q1(table: dd.DataFrame) -> dd.DataFrame:
@@ -87,7 +60,7 @@ def q1(table: dd.DataFrame) -> dd.DataFrame:
     rows = rows.assign(disc_price=rows.l_extendedprice * (100 - rows.l_discount))
     rows = rows.assign(charge=rows.disc_price * (100 + rows.l_tax))
     sums = ["l_quantity", "l_extendedprice", "disc_price", "charge"]
-    groups = rows.groupby(["l_returnflag", "l_linestatus"])
+    groups = rows.groupby(tpch.KEYS)
     return groups.agg({**dict.fromkeys(sums, "sum"), "l_tax": "count"})
 
 
@@ -99,50 +72,33 @@ def q6(table: dd.DataFrame) -> Any:
     return (rows.l_extendedprice * rows.l_discount).sum()
 
 
-def compare(first: pd.DataFrame, sixth: int, files: Path) -> None:
-    """Print both results, and compare them with those of DuckDB on the local files."""
-    local = f"{files}/*.parquet"
-    found = [
-        (
-            *key,
-            *(
-                Decimal(int(value)).scaleb(-digits)
-                for value, digits in zip(row, (2, 2, 4, 6, 0), strict=True)
-            ),
-        )
+def with_digits(first: pd.DataFrame, sixth: int) -> tuple[tpch.Rows, Decimal]:
+    """Return both results with the digits that DuckDB has."""
+    digits = (2, 2, 4, 6, 0)
+    rows = [
+        (*key, *(Decimal(int(value)).scaleb(-n) for value, n in zip(row, digits, strict=True)))
         for key, *row in first.sort_index().itertuples()
     ]
-    if found != duckdb.execute(Q1.format(files=local)).fetchall():
-        raise SystemExit(f"Q1 differs from DuckDB's: {found}")
-    if [(Decimal(int(sixth)).scaleb(-4),)] != duckdb.execute(Q6.format(files=local)).fetchall():
-        raise SystemExit(f"Q6 differs from DuckDB's: {sixth}")
-    print(first.sort_index())
-    print(f"Q6: {Decimal(int(sixth)).scaleb(-4):,}")
-    print("Both are equal to DuckDB's.")
+    return rows, Decimal(int(sixth)).scaleb(-4)
 
 
 def main(workers: int = 2) -> None:
     """Start server and cluster, upload, run both queries, and print what each worker has requested."""
-    with tempfile.TemporaryDirectory() as directory, s3_server() as server:
-        files = tpch_tables(directory, 0.1, tables=["lineitem"], row_group="4MB", parts=8)["lineitem"]
-        fs = opendalfs.filesystem("s3", **server.options)
-        path = f"{server.bucket}/dask-scan/lineitem"
-        fs.put(f"{files}/", f"{path}/", recursive=True)
-        # This process has used storage: the workers are spawned, which is the default of Dask.
-        with (
-            dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
-            Client(cluster) as client,
-        ):
-            client.register_plugin(Tracer())
-            table = lineitem(f"opendal+s3://{path}", server.options)
-            begun = time.perf_counter()
-            first, sixth = dask.compute(q1(table), q6(table))
-            print(f"{workers} workers, {time.perf_counter() - begun:.1f} s")
-            compare(first, sixth, files)
-            for name, (requests, size) in sorted(client.run(requests_and_bytes).items()):
-                print(f"worker {name}: {requests} requests, {size:,} bytes")
-        fs.rm(path, recursive=True)
+    # The upload uses storage in this process: the workers are spawned, which is the default of Dask.
+    with (
+        tpch.lineitem_on_s3("dask-scan") as (server, path, files),
+        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(Tracer())
+        table = lineitem(f"opendal+s3://{path}", server.options)
+        begun = time.perf_counter()
+        first, sixth = dask.compute(q1(table), q6(table))
+        print(f"{workers} workers, {time.perf_counter() - begun:.1f} s")
+        tpch.compare(*with_digits(first, sixth), files)
+        for name, (requests, size) in sorted(client.run(requests_and_bytes).items()):
+            print(f"worker {name}: {requests} requests, {size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -21,16 +21,24 @@ from tests.code_blocks import code_blocks
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+SHARED = {"tpch"}
 CLUSTERS = {"dask_scan", "ray_scan", "spark_scan"}  # tests/clusters/test_clusters.py runs these
 OURS = {"benchmarks", "examples", "tests"}
 
 
-def run(folder: Path, example: str, *arguments: str) -> str:
+def without_a_start(server: S3Server) -> dict[str, str]:
+    """Return an environment in which `s3_server` returns this running server."""
+    names = ("access_key", "secret_key", "region", "bucket", "endpoint")
+    return {**os.environ, **{f"OPENDALFS_TEST_S3_{name.upper()}": getattr(server, name) for name in names}}
+
+
+def run(server: S3Server, folder: Path, example: str, *arguments: str) -> str:
     """Run a copy of an example in another folder, as a user who copied it does."""
     script = shutil.copy(ROOT / "examples" / f"{example}.py", folder)
     done = subprocess.run(
         [sys.executable, script, *arguments],
         cwd=folder,
+        env=without_a_start(server),
         capture_output=True,
         text=True,
         timeout=110,
@@ -40,9 +48,11 @@ def run(folder: Path, example: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("example", sorted({*EXAMPLES} - CLUSTERS))
-def test_a_copy_of_the_example_runs_and_prints_something(example: str, tmp_path: Path) -> None:
-    output = run(tmp_path, example)
+@pytest.mark.parametrize("example", sorted({*EXAMPLES} - CLUSTERS - SHARED))
+def test_a_copy_of_the_example_runs_and_prints_something(
+    example: str, s3_server: S3Server, tmp_path: Path
+) -> None:
+    output = run(s3_server, tmp_path, example)
     assert output.strip()
     if example == "quickstart":
         last = output.splitlines()[-1]
@@ -57,10 +67,10 @@ def test_the_example_imports_neither_tests_nor_benchmarks_nor_other_examples(exa
     assert not {name.partition(".")[0] for name in imported} & OURS
 
 
-def test_the_quickstart_runs_on_a_storage_that_the_user_names(tmp_path: Path) -> None:
+def test_the_quickstart_runs_on_a_storage_that_the_user_names(s3_server: S3Server, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     lake.mkdir()
-    output = run(tmp_path, "quickstart", "--url", f"opendal+fs://{lake}")
+    output = run(s3_server, tmp_path, "quickstart", "--url", f"opendal+fs://{lake}")
     assert "The tables are equal to the local files." in output
     assert "Both find" in output
     assert not list(lake.rglob("*.parquet"))
@@ -115,6 +125,7 @@ for block in json.load(sys.stdin):
 """
 
 
+@pytest.mark.timeout(400)
 def test_the_python_blocks_of_the_pages_run(s3_server: S3Server, tmp_path: Path) -> None:
     """On a bucket and files of the names that they use, with the credentials in the environment."""
     blocks = [block for page in PAGES for block in code_blocks(page) if "127.0.0.1:9000" not in block]
@@ -137,11 +148,11 @@ def test_the_python_blocks_of_the_pages_run(s3_server: S3Server, tmp_path: Path)
         done = subprocess.run(
             [sys.executable, "-c", RUN_BLOCKS],
             cwd=tmp_path,
-            env={**os.environ, **environment},
+            env={**without_a_start(s3_server), **environment},
             input=text,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=360,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -35,6 +35,7 @@ def test_a_cluster_finds_what_duckdb_finds_and_counts_requests(
     pytest.importorskip(package)
     if package == "pyspark" and not shutil.which("java"):
         pytest.skip("Spark needs Java: apt-get install default-jre-headless")
+    shutil.copy(ROOT / "examples" / "tpch.py", tmp_path)
     script = shutil.copy(ROOT / "examples" / f"{example}.py", tmp_path)
     done = subprocess.run(
         [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False
