@@ -32,14 +32,12 @@ if "OPENDALFS_TEST_S3_ENDPOINT" in os.environ:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect the failures of SeaweedFS, and leave the long suites of some targets to `-m services`."""
+    """Expect the failures of SeaweedFS, and leave what is slow on some targets to `-m services`."""
     for item in items:
         # This hook receives the items of all folders.
         if item.nodeid.startswith("tests/conformance/") and isinstance(item, pytest.Function):
             _group(item)
-        suite = item.nodeid.startswith("tests/conformance/test_fsspec_suites.py::")
-        if suite and isinstance(item, pytest.Function) and not TARGETS[item.callspec.params["target"]].suites:
-            item.add_marker(pytest.mark.services)
+            _leave_to_services(item)
         name = item.nodeid.rpartition("/")[2].partition("::")[2]
         if name.endswith("[s3]") and name.removesuffix("[s3]") in _SEAWEEDFS_XFAILS:
             item.add_marker(pytest.mark.xfail(reason="SeaweedFS keeps directories", strict=True))
@@ -56,10 +54,25 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+_QUICK = ("tests/conformance/test_changes.py::", "tests/conformance/test_writes.py::")
+
+
+def _leave_to_services(item: pytest.Function) -> None:
+    target = TARGETS.get(_target(item) or "")
+    if target is None:
+        return
+    suite = item.nodeid.startswith("tests/conformance/test_fsspec_suites.py::")
+    if (suite and not target.suites) or (target.slow and not item.nodeid.startswith(_QUICK)):
+        item.add_marker(pytest.mark.services)
+
+
+def _target(item: pytest.Function) -> str | None:
+    return item.callspec.params.get("target") if hasattr(item, "callspec") else None
+
+
 def _group(item: pytest.Function) -> None:
     """Mark the tests of a target, so that ``--dist loadgroup`` runs them in one process, with one server."""
-    target = item.callspec.params.get("target") if hasattr(item, "callspec") else None
-    if target is not None:
+    if (target := _target(item)) is not None:
         item.add_marker(pytest.mark.xdist_group(target))
 
 

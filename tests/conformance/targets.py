@@ -44,6 +44,8 @@ class Target:
     suites : bool
         Whether fsspec's suites run without ``-m services``: not on slow servers, and on one target of each
         kind (``s3``, ``fs`` for the local disk, ``memory`` for flat keys).
+    slow : bool
+        Whether the server is so slow that only its tests of changes and writes run without ``-m services``.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Target:
     times: bool = True
     service: bool = False
     suites: bool = True
+    slow: bool = False
 
 
 _LACKS = {
@@ -217,13 +220,13 @@ TARGETS = {
         Target("fs", _fs),
         Target("s3", _s3("s3_server"), etags=True),
         Target("moto", _s3("moto_server"), flat=True, both=True, etags=True, suites=False),
-        Target("webdav", _webdav, etags=True),
+        Target("webdav", _webdav, etags=True, suites=False),
         # These servers have no etags, weak ones or invalid ones, so a read cannot be pinned.
-        Target("webdav-wsgidav", _webdav_server("wsgidav_server"), suites=False),
+        Target("webdav-wsgidav", _webdav_server("wsgidav_server"), suites=False, slow=True),
         Target("webdav-nginx", _webdav_server("nginx_server"), service=True),
         Target("webdav-apache", _webdav_server("apache_server"), service=True),
         Target("webdav-rclone", _webdav_server("rclone_server"), etags=True, service=True),
-        Target("ftp-pyftpdlib", _ftp_server("ftp_server"), suites=False),
+        Target("ftp-pyftpdlib", _ftp_server("ftp_server"), suites=False, slow=True),
         Target("ftp-vsftpd", _ftp_server("vsftpd_server"), service=True),
         Target("sqlite", _sqlite, flat=True, both=True, times=False),
         Target("redb", _redb, flat=True, both=True, times=False, suites=False),
@@ -246,7 +249,7 @@ TARGETS = {
         ),
         Target("azblob", _azblob, flat=True, both=True, etags=True, service=True),
         # The emulator makes etags and ignores If-Match.
-        Target("gcs", _gcs, flat=True, both=True, suites=False),
+        Target("gcs", _gcs, flat=True, both=True, suites=False, slow=True),
         Target("operator-memory", _bound_memory, flat=True, both=True, suites=False),
         Target("operator-fs", _bound_fs, suites=False),
     )
