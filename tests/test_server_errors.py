@@ -46,8 +46,16 @@ def closed_port() -> int:
     ("scheme", "options"),
     [
         ("redis", {"endpoint": "redis://127.0.0.1:{}", "password": "hush-hush"}),
-        ("mysql", {"connection_string": "mysql://u:hush@127.0.0.1:{}/d", "table": "t"}),
-        ("postgresql", {"connection_string": "postgresql://u:hush@127.0.0.1:{}/d", "table": "t"}),
+        pytest.param(
+            "mysql",
+            {"connection_string": "mysql://u:hush@127.0.0.1:{}/d", "table": "t"},
+            marks=pytest.mark.services,
+        ),
+        pytest.param(
+            "postgresql",
+            {"connection_string": "postgresql://u:hush@127.0.0.1:{}/d", "table": "t"},
+            marks=pytest.mark.services,
+        ),
     ],
 )
 def test_a_server_that_is_down_behind_a_pool_says_what_to_check(

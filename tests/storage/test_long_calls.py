@@ -94,6 +94,7 @@ def test_a_write_of_many_parts_may_take_longer_than_one_timeout() -> None:
         assert server.count("PUT") >= 6
 
 
+@pytest.mark.services
 def test_large_objects_read_many_at_a_time_may_take_longer_than_one_timeout() -> None:
     size = 8 << 20
 
@@ -112,6 +113,7 @@ def test_large_objects_read_many_at_a_time_may_take_longer_than_one_timeout() ->
     assert {path: len(data) for path, data in found.items()} == dict.fromkeys(paths, size)
 
 
+@pytest.mark.services
 def test_a_tree_may_take_longer_to_remove_than_one_timeout() -> None:
     bucket = SlowBucket(keys=8 * PAGE, seconds=0.5)
     with ScriptedServer(bucket) as server:
