@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 OLDER = ROOT / ".cache" / f"duckdb-1-py{sys.version_info.major}.{sys.version_info.minor}"
 """Where DuckDB 1.5 is put, which the environment cannot hold beside 2.0."""
 
-REPEATS = 6
+REPEATS = 3
 
 
 @pytest.fixture(scope="module")

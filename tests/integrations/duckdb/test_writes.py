@@ -13,15 +13,14 @@ import opendalfs
 import opendalfs_duckdb
 from opendalfs.testing import S3Server
 from opendalfs_duckdb.write_handle import WriteHandle
+from tests.effort import pairwise
 
 FORMATS = ("parquet", "csv", "json", "csv.gz")
 SCHEMES = ("opendal+s3", "s3")
-FAILS_EARLY = (
-    "SELECT CASE WHEN range = 250000 THEN error('deliberate') ELSE range END AS i FROM range(300000)"
-)
-FAILS_LATE = (
-    "SELECT CASE WHEN range = 2900000 THEN error('deliberate') ELSE range END AS i FROM range(3000000)"
-)
+FAILS = {
+    name: f"SELECT CASE WHEN range = {row} THEN error('deliberate') ELSE range END AS i FROM range({rows})"
+    for name, row, rows in (("early", 250_000, 300_000), ("late", 2_900_000, 3_000_000))
+}
 
 
 @pytest.fixture
@@ -91,39 +90,38 @@ def test_many_outputs(con: Any, prefix: str, options: str) -> None:
     ).fetchone() == (300_000, 44999850000)
 
 
-@pytest.mark.parametrize("query", [FAILS_EARLY, FAILS_LATE], ids=["early", "late"])
-@pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("scheme", "kind", "fails"), pairwise(SCHEMES, FORMATS, FAILS))
 def test_a_failed_copy_leaves_no_new_object(
-    con: Any, fs: Any, prefix: str, scheme: str, kind: str, query: str
+    con: Any, fs: Any, prefix: str, scheme: str, kind: str, fails: str
 ) -> None:
     with opendalfs.trace() as t, pytest.raises(duckdb.Error, match="deliberate"):
-        con.execute(f"COPY ({query}) TO '{scheme}://{prefix}/new.{kind}'")
+        con.execute(f"COPY ({FAILS[fails]}) TO '{scheme}://{prefix}/new.{kind}'")
     assert fs.find(prefix) == []
-    if kind == "parquet" and query is FAILS_EARLY:
+    if kind == "parquet" and fails == "early":
         assert t.count("write") == 0, "not even for a moment"
 
 
-@pytest.mark.parametrize("query", [FAILS_EARLY, FAILS_LATE], ids=["early", "late"])
-@pytest.mark.parametrize(
-    ("scheme", "kind"),
-    [(scheme, kind) for scheme in SCHEMES for kind in FORMATS],
-)
+@pytest.mark.parametrize(("scheme", "kind", "fails"), pairwise(SCHEMES, FORMATS, FAILS))
 def test_a_failed_copy_leaves_the_old_object(
-    con: Any, fs: Any, prefix: str, scheme: str, kind: str, query: str
+    con: Any, fs: Any, prefix: str, scheme: str, kind: str, fails: str
 ) -> None:
     con.execute(f"COPY (SELECT 42 AS i) TO '{scheme}://{prefix}/old.{kind}'")
     before = fs.cat_file(f"{prefix}/old.{kind}")
     with pytest.raises(duckdb.Error, match="deliberate"):
-        con.execute(f"COPY ({query}) TO '{scheme}://{prefix}/old.{kind}'")
+        con.execute(f"COPY ({FAILS[fails]}) TO '{scheme}://{prefix}/old.{kind}'")
     assert fs.cat_file(f"{prefix}/old.{kind}") == before
     assert fs.find(prefix) == [f"{prefix}/old.{kind}"]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
-@pytest.mark.parametrize("options", ["PER_THREAD_OUTPUT", "PARTITION_BY p", "FILE_SIZE_BYTES '100MB'"])
-@pytest.mark.parametrize("mode", ["OVERWRITE_OR_IGNORE", "APPEND"])
+@pytest.mark.parametrize(
+    ("scheme", "kind", "options", "mode"),
+    pairwise(
+        SCHEMES,
+        ["parquet", "csv", "json"],
+        ["PER_THREAD_OUTPUT", "PARTITION_BY p", "FILE_SIZE_BYTES '100MB'"],
+        ["OVERWRITE_OR_IGNORE", "APPEND"],
+    ),
+)
 def test_a_failed_copy_leaves_the_old_objects_of_a_folder(
     con: Any, fs: Any, prefix: str, scheme: str, kind: str, options: str, mode: str
 ) -> None:
@@ -131,7 +129,7 @@ def test_a_failed_copy_leaves_the_old_objects_of_a_folder(
     con.execute(f"COPY (SELECT 42 AS i, 'x' AS p) {copy}")
     before = fs.cat(fs.find(prefix))
     with pytest.raises(duckdb.Error, match="deliberate"):
-        con.execute(f"COPY (SELECT i, 'x' AS p FROM ({FAILS_LATE})) {copy}")
+        con.execute(f"COPY (SELECT i, 'x' AS p FROM ({FAILS['late']})) {copy}")
     assert fs.cat(fs.find(prefix)) == before
 
 
@@ -148,7 +146,7 @@ def test_duckdb_writes_full_buffers_only_before_the_end_of_text(
 
     monkeypatch.setattr(WriteHandle, "write", write)
     with pytest.raises(duckdb.Error, match="deliberate"):
-        con.execute(f"COPY ({FAILS_LATE}) TO 's3://{prefix}/new.{kind}'")
+        con.execute(f"COPY ({FAILS['late']}) TO 's3://{prefix}/new.{kind}'")
     assert sizes
     assert min(sizes) >= 8 << 20
 
@@ -289,7 +287,7 @@ def test_other_services(tmp_path: Path, service: str) -> None:
             con.execute(f"COPY (SELECT range AS i FROM range({rows})) TO '{url}/t.{kind}'")
             assert con.execute(f"SELECT count(*) FROM '{url}/t.{kind}'").fetchone() == (rows,)
         with pytest.raises(duckdb.Error, match="deliberate"):
-            con.execute(f"COPY ({FAILS_EARLY}) TO '{url}/t.{kind}'")
+            con.execute(f"COPY ({FAILS['early']}) TO '{url}/t.{kind}'")
         assert con.execute(f"SELECT count(*) FROM '{url}/t.{kind}'").fetchone() == (10,)
     con.execute(
         f"COPY (SELECT range % 2 AS p, range AS i FROM range(10)) TO '{url}/h' (FORMAT csv, PARTITION_BY p)"
