@@ -41,7 +41,10 @@ def write(fs: opendalfs.OpendalFileSystem, folder: str, files: int, row_groups: 
     return paths
 
 
-@pytest.mark.parametrize(("files", "row_groups", "processes"), [(2, 1, 1), (4, 2, 2), (6, 3, 3)])
+@pytest.mark.parametrize(
+    ("files", "row_groups", "processes"),
+    [(2, 1, 1), (4, 2, 2), pytest.param(6, 3, 3, marks=pytest.mark.services)],
+)
 def test_whole_files_cost_a_stat_an_end_and_a_request_for_each_run_of_columns(
     s3_server: S3Server,
     prefix: str,

@@ -350,6 +350,7 @@ def proxy(s3_server: S3Server) -> Iterator[DelayProxy]:
         yield proxy
 
 
+@pytest.mark.services
 def test_a_tail_of_slow_requests_is_cut_within_the_budget(
     s3_server: S3Server, proxy: DelayProxy, prefix: str
 ) -> None:

@@ -48,11 +48,10 @@ def run(code: str, place: Place, server: S3Server, *args: str) -> CompletedProce
 
 
 @pytest.mark.timeout(300)
-def test_an_exit_amid_reads_is_clean_each_time(folder: Place, s3_server: S3Server) -> None:
-    codes = [*EXITS.values()] * 2
+def test_an_exit_amid_reads_is_clean(folder: Place, s3_server: S3Server) -> None:
     with ThreadPoolExecutor(3) as threads:
-        results = list(threads.map(lambda code: run(code, folder, s3_server), codes))
-    assert [(r.returncode, r.stdout, r.stderr) for r in results] == [(0, "", "")] * len(codes)
+        results = list(threads.map(lambda code: run(code, folder, s3_server), EXITS.values()))
+    assert [(r.returncode, r.stdout, r.stderr) for r in results] == [(0, "", "")] * len(EXITS)
 
 
 def test_a_forked_child_gets_an_error_at_once(folder: Place, s3_server: S3Server) -> None:

@@ -261,17 +261,21 @@ SCANS = {
 }
 
 
+@pytest.fixture(scope="module")
+def large(wide: Wide) -> str:
+    """Write a file of 200 MB, and return its path."""
+    path = wide.place.path(uuid.uuid4().hex, "large.parquet")
+    with pq.ParquetWriter(path, wide.table.schema, filesystem=wide.place.fs, compression="none") as writer:
+        for _ in range(8):
+            writer.write_table(wide.table, row_group_size=50_000)
+    return path
+
+
 class TestMemory:
     @pytest.mark.parametrize("scan", SCANS)
     def test_a_streaming_scan_stays_within_the_budget(
-        self, wide: Wide, s3_server: S3Server, scan: str
+        self, wide: Wide, large: str, s3_server: S3Server, scan: str
     ) -> None:
-        path = wide.place.path(uuid.uuid4().hex, "large.parquet")
-        with pq.ParquetWriter(
-            path, wide.table.schema, filesystem=wide.place.fs, compression="none"
-        ) as writer:
-            for _ in range(8):
-                writer.write_table(wide.table, row_group_size=50_000)
         result = run_python(
             """
             import resource, sys, time
@@ -294,7 +298,7 @@ class TestMemory:
             rows = sum(b.num_rows for b in eval(scan))
             print(rows, peak() - before, pa.default_memory_pool().max_memory())
             """,
-            path,
+            large,
             SCANS[scan],
             s3_server.endpoint,
             s3_server.access_key,

@@ -68,6 +68,15 @@ def test_sinks_round_trip(place: Place, format: str) -> None:
     assert scan(place, format, f"new/a b.{format}").collect().height == 5
 
 
+# redb takes 7 s to store them.
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(name, marks=pytest.mark.services if name == "redb" else ())
+        for name in polars_places.NAMES
+    ],
+    indirect=True,
+)
 def test_large_sinks_go_up_in_parts(place: Place) -> None:
     with opendalfs.trace() as trace:
         op.sink_parquet(
@@ -175,7 +184,11 @@ op.sink_ndjson(query, sys.argv[1], storage_options=options, backend="gateway", e
 """
 
 
-@pytest.mark.parametrize("place", ["s3", "fs", "webdav"], indirect=True)
+@pytest.mark.parametrize(
+    "place",
+    ["s3", *(pytest.param(name, marks=pytest.mark.services) for name in ("fs", "webdav"))],
+    indirect=True,
+)
 def test_a_killed_process_leaves_no_object(place: Place) -> None:
     place.fs.pipe_file(place.path("old.ndjson"), b'{"a":1}\n')
     for key in ("old.ndjson", "new.ndjson"):
