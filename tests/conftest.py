@@ -55,6 +55,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Collect them again, as DuckDB reports what is left at the exit."""
+    gc.unfreeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Send no late request again but in tests of just that: on a busy machine any may be late."""
     hedge_budget._SAVED = 4.0 if item.get_closest_marker("hedges") else 0.0
