@@ -107,6 +107,8 @@ SAFETY = """
   opendalfs cannot see the collation.
 - **memcached** takes values of up to 1 MiB unless it is started with `-I`; a larger one raises an
   `OSError` (EFBIG). It may evict any value at any time.
+- **redis** waits 0.5 s for a response, whatever `io_timeout` is: OpenDAL's client has no option for it. Read
+  a value that takes longer to arrive by ranges (`cat_file(path, start, end)`, `cat_ranges`).
 - **redis**, **memcached**, **postgresql**, **sqlite**, **redb**, **persy** and **cacache** have no
   listings in OpenDAL: `ls`, `find` and `rm(recursive=True)` raise an error that names the service.
 - **memcached, postgresql, mysql, mongodb, gridfs, sqlite, redb, sled, persy, cacache** transfer the whole
