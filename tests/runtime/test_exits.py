@@ -14,7 +14,7 @@ from tests.runtime.programs import Runner, finish, silent
 
 
 def test_processes_that_exit_right_after_an_awaited_read_end_well(runner: Runner) -> None:
-    for _ in range(5):
+    for _ in range(3):
         together = [runner.start("print(len(asyncio.run(fs._cat_file(path))))") for _ in range(4)]
         assert [finish(process) for process in together] == ["5000"] * 4
 

@@ -19,54 +19,60 @@ fork = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this sy
 
 FORKED = """
     {before}
-    pid = os.fork()
-    if pid == 0:
-        try:
-            {inside}
-        except opendalfs.ForkError as exc:
-            print("ForkError", "spawn" in str(exc), flush=True)
-        os._exit(0)
-    deadline = time.monotonic() + 30
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(pid, 9)
-            print("hangs")
-            break
-        time.sleep(0.01)
+    def in_child(inside):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                exec(inside)
+            except opendalfs.ForkError as exc:
+                print("ForkError", "spawn" in str(exc), flush=True)
+            os._exit(0)
+        deadline = time.monotonic() + 30
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(pid, 9)
+                print("hangs", flush=True)
+                break
+            time.sleep(0.01)
+    for inside in {insides!r}:
+        in_child(inside)
 """
 
 
+def forked(runner: Runner, before: str, *insides: str) -> list[str]:
+    """Run each `inside` in a forked child of its own; return what each prints."""
+    return runner.run(FORKED.format(before=before, insides=insides)).splitlines()
+
+
+INSIDES = [
+    "fs.cat_file(path)",
+    "fs.cat_ranges([path], [0], [5], on_error='raise')",
+    "fs.info(path)",
+    "fs.open(path).read()",
+    "fs.pipe_file(path + '2', b'x')",
+    "opendalfs.S3FileSystem(retries=1, **fs.storage_options).exists(path)",
+    "opendalfs.OpendalFileSystem('memory').ls('')",
+    "asyncio.run(fs._info(path))",
+    "fs.reader(path).read(0, 5)",
+]
+
+
 @fork
-@pytest.mark.parametrize(
-    "inside",
-    [
-        "fs.cat_file(path)",
-        "fs.cat_ranges([path], [0], [5], on_error='raise')",
-        "fs.info(path)",
-        "fs.open(path).read()",
-        "fs.pipe_file(path + '2', b'x')",
-        "opendalfs.S3FileSystem(retries=1, **fs.storage_options).exists(path)",
-        "opendalfs.OpendalFileSystem('memory').ls('')",
-        "asyncio.run(fs._info(path))",
-        "fs.reader(path).read(0, 5)",
-    ],
-)
 @pytest.mark.parametrize("before", ["fs.cat_file(path)", "fs.reader(path).read(0, 5)"])
-def test_a_forked_child_of_a_user_gets_an_error_at_once(runner: Runner, before: str, inside: str) -> None:
-    assert runner.run(FORKED.format(before=before, inside=inside)) == "ForkError True"
+def test_a_forked_child_of_a_user_gets_an_error_at_once(runner: Runner, before: str) -> None:
+    found = dict(zip(INSIDES, forked(runner, before, *INSIDES), strict=True))
+    assert found == dict.fromkeys(INSIDES, "ForkError True")
 
 
 @fork
-@pytest.mark.parametrize(
-    "inside", ["print(len(fs.cat_file(path)), flush=True)", "print(fs.reader(path).size, flush=True)"]
-)
 @pytest.mark.parametrize(
     "before",
     ["pass", "repr(fs); fs.unstrip_protocol(path)", "fs.locate(path)"],
     ids=["constructed", "shown", "connected"],
 )
-def test_a_forked_child_of_one_that_only_constructed_works(runner: Runner, before: str, inside: str) -> None:
-    assert runner.run(FORKED.format(before=before, inside=inside)) == "5000"
+def test_a_forked_child_of_one_that_only_constructed_works(runner: Runner, before: str) -> None:
+    insides = "print(len(fs.cat_file(path)), flush=True)", "print(fs.reader(path).size, flush=True)"
+    assert forked(runner, before, *insides) == ["5000", "5000"]
 
 
 @fork
@@ -80,7 +86,7 @@ def test_a_cache_in_use_as_the_process_forks_does_not_hang_the_child(
         start = f"threading.Thread(target=lambda: {hold}, daemon=True).start()"
         before += f"; taken = threading.Event(); {start}; taken.wait()"
     inside = "print(len(asyncio.run(fs._ls(path.rpartition('/')[0]))), flush=True)"
-    assert runner.run(FORKED.format(before=before, inside=inside)) == says
+    assert forked(runner, before, inside) == [says]
 
 
 def read_in_worker(fs: opendalfs.OpendalFileSystem, path: str) -> int:
