@@ -181,8 +181,9 @@ def _error_response(request: web.BaseRequest, error: S3Error) -> web.Response:
     if request.method == "HEAD" or error.status == 304:
         return web.Response(status=error.status, headers=error.headers)
     response = web.Response(status=error.status, body=error.body, content_type=_XML, headers=error.headers)
-    if not request.content.at_eof():
-        # After "Expect: 100-continue" the client sends no body now, but its next request.
+    if "Expect" in request.headers or not request.content.at_eof():
+        # After "Expect: 100-continue" the client sends no body now, but its next request. botocore 1.41
+        # cannot read further responses of the connection, even if the body is empty.
         response.force_close()
     return response
 

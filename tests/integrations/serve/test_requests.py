@@ -143,6 +143,8 @@ def test_what_would_be_lost_is_refused(bucket: Bucket) -> None:
     with pytest.raises(ClientError) as error:
         bucket.put("folder/", b"")
     assert status_of(error) == 501
+    # boto3 sends "Expect: 100-continue".
+    assert error.value.response["ResponseMetadata"]["HTTPHeaders"]["connection"] == "close"
     bucket.put("a", b"1", ACL="private", StorageClass="STANDARD", ContentType="text/plain")
 
 
