@@ -21,8 +21,13 @@ import pyarrow.parquet as pq
 import opendalfs
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.tracing import Request, Trace
+from tests.versions import before
+
+LOOKS = 2 if before("pyarrow", "26") else 1
+"""Stats of a file that `read_table` is passed."""
 
 __all__ = [
+    "LOOKS",
     "PLACES",
     "Place",
     "chunk_bytes",
