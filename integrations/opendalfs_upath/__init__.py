@@ -63,10 +63,9 @@ class OpendalPath(UPath):
         elif isinstance(first, os.PathLike):
             first = os.fspath(first)
         if isinstance(first, str):
-            # This also loads the class, from which universal_pathlib takes how paths are split.
-            cls_of_fs = fsspec.get_filesystem_class(protocol)
-            storage_options = {**_url_options(cls_of_fs, first, storage_options), **storage_options}
-            first = cls_of_fs._strip_protocol(first)
+            fs_class = _load_class(protocol)
+            storage_options = {**_url_options(fs_class, first, storage_options), **storage_options}
+            first = fs_class._strip_protocol(first)
         for part in (first, *parts):
             if "::" in str(part):
                 raise ValueError(
@@ -85,6 +84,19 @@ class OpendalPath(UPath):
         if service.form is Form.ENDPOINT and self.is_absolute():
             return urls.unstrip(service, self.path, self.storage_options.get(service.endpoint))
         return super().__str__()
+
+
+def _load_class(protocol: str) -> type[ServiceFileSystem]:
+    """Return the filesystem class of a protocol, from which universal_pathlib takes how paths are split.
+
+    If a chain such as ``simplecache::opendal+s3://...`` was parsed before the class was loaded,
+    universal_pathlib has cached a parser that loses a letter of each name.
+    """
+    fs_class: type[ServiceFileSystem] = fsspec.get_filesystem_class(protocol)
+    parsers: Any = type(OpendalPath.parser)
+    if not parsers.from_protocol(protocol).protocol:
+        parsers.from_protocol.cache_clear()
+    return fs_class
 
 
 def _url_options(cls: type[ServiceFileSystem], url: str, options: Mapping[str, Any]) -> dict[str, str]:
