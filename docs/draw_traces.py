@@ -31,6 +31,7 @@ def draw(folder: Path, server: S3Server) -> None:
         fs.put_file(str(files["lineitem"]), f"{lake}/lineitem.parquet")
         fs.pipe({f"{lake}/small/{i:02}.json": b"{}" * 500 for i in range(24)})
         paths = fs.find(f"{lake}/small")
+        fs.cat(paths)  # makes the connections
         proxy.set(latency=0.030, bandwidth=90e6)
 
         def read_table(**more: Any) -> None:

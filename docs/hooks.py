@@ -40,6 +40,9 @@ FOLDERS = {
 }
 """Pages that links to folders lead to."""
 
+HIDDEN = {"index.md": ["navigation"], "architecture.md": ["toc"]}
+"""Parts that some pages leave out: the first page has no others beside it, the drawings need their width."""
+
 TARGETS = {**PAGES, **EXAMPLES, **PLOTS, **FOLDERS}
 SOURCES = {page: source for source, page in (PAGES | EXAMPLES).items()}
 
@@ -61,6 +64,7 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Return the text of a page with links that hold on the site."""
+    page.meta.setdefault("hide", HIDDEN.get(page.file.src_uri, []))
     return site_links(markdown, page.file.src_uri)
 
 
@@ -77,7 +81,8 @@ def site_links(markdown: str, page: str) -> str:
     Returns
     -------
     str
-        The text. A link to a file that is not on the site becomes its path, as code.
+        The text. A link to a file that is not on the site becomes its path, as code. A link whose text is the
+        path of a page has the title of that page instead.
     """
     source = SOURCES.get(page, f"docs/{page}")
 
@@ -89,9 +94,18 @@ def site_links(markdown: str, page: str) -> str:
             found = target.removeprefix("docs/")
         if found is None:
             return text if text.startswith("`") else f"{text} (`{target}`)"
+        if text.endswith(".md") and not anchor:
+            text = _title(found) or text
         link = posixpath.relpath(found, posixpath.dirname(page) or ".")
         return f"{image}[{text}]({link}{anchor or ''})"
 
     # Blocks of code stay as they are.
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if i % 2 else _LINK.sub(replace, part) for i, part in enumerate(parts))
+
+
+def _title(page: str) -> str | None:
+    """Return the first heading of a page of the site, without its part after a colon."""
+    source = ROOT / SOURCES.get(page, f"docs/{page}")
+    found = re.match(r"# ([^:\n]*)", source.read_text(encoding="utf-8")) if source.exists() else None
+    return found and found[1]

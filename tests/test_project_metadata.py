@@ -59,7 +59,7 @@ def test_errors_name_what_the_extras_need_and_no_extra_of_this_package() -> None
 
 def test_no_page_installs_this_package_by_its_name() -> None:
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", ".github/workflows/ci.yml")]
-    pages += [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    pages += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.py")]
     for page in pages:
         for line in page.read_text().splitlines():
             assert not re.match(r"\W*(uv )?pip install.* ['\"]?opendalfs", line), (page, line)

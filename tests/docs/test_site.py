@@ -27,6 +27,7 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         ("index.md", "[a](docs/serve.md#safety)", "[a](serve.md#safety)"),
         ("index.md", "![a](benchmarks/results/raw.svg)", "![a](plots/raw.svg)"),
         ("measured.md", "![a](results/raw.svg)", "![a](plots/raw.svg)"),
+        ("index.md", "see [docs/tracing.md](docs/tracing.md)", "see [Tracing](tracing.md)"),
         ("clouds/aws.md", "[a](../../README.md)", "[a](../index.md)"),
         ("clouds/aws.md", "[a](../serve.md), [b](azure.md)", "[a](../serve.md), [b](azure.md)"),
         ("beyond_one_machine.md", "[a](../examples/ray_scan.py)", "[a](examples/ray_scan.md)"),
