@@ -125,8 +125,15 @@ def _missed(result: Result) -> Iterator[str]:
         cause = GOAL_CAUSES.get((result.name, peer), "the cause is not known yet")
         least = AT_LEAST.get((result.name, peer))
         if least is not None and ratio < least:
-            yield f"**{result.name}**: {peer} takes {ratio:.2f} times as long, goal {least:g}: {cause}."
+            taken = f"**{result.name}**: {peer} takes {ratio:.2f} times as long, goal {least:g}: {cause}"
+            yield f"{taken}.{_bound(result, peer)}"
         most = AT_MOST.get((result.name, peer), FIRST_AT_MOST if peer == UNCACHED else None)
         if most is not None and 1 / ratio > most:
             taken = f"opendalfs takes {1 / ratio:.2f} times as long as {peer}"
             yield f"**{result.name}**: {taken}, goal {most:g}: {cause}."
+
+
+def _bound(result: Result, peer: str) -> str:
+    """Return a sentence with how many times as long a peer takes as a local file: no cache is faster."""
+    bound = result.ratio(peer, ours=ROUND_TRIP)
+    return "" if bound is None else f" It takes {bound:.2f} times as long as a {ROUND_TRIP}."

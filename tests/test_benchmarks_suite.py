@@ -274,6 +274,7 @@ def test_the_report_shows_the_goals_of_the_cache_and_those_missed(tmp_path: Path
     missed = text.partition("Where a goal is missed:")[2].partition("<details>")[0].strip().splitlines()
     assert [line.partition(",")[0] for line in missed] == ["- **second run", "- **first run"]
     assert f"{FILECACHE} takes 1.50 times as long, goal 2:" in missed[0]
+    assert missed[0].endswith(f" It takes 1.88 times as long as a {ROUND_TRIP}.")
     assert f"opendalfs takes 1.20 times as long as {UNCACHED}, goal 1.1:" in missed[1]
 
 
