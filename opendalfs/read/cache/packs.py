@@ -255,7 +255,8 @@ class Bucket:
         offset, count = self._ends.get(name, (0, 0))
         path = os.path.join(self.path, name)
         with suppress(OSError):
-            if os.stat(path, follow_symlinks=False).st_size == offset:
+            # An empty one, whose writer was killed or failed, has to become known: the next batch goes there.
+            if name in self._ends and os.stat(path, follow_symlinks=False).st_size == offset:
                 return
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
