@@ -75,7 +75,7 @@ class FileInfoReader:
             return await fs._stored_info(stripped, refresh=False)
         directories = self._cache.directories
         invalidations = directories.invalidations
-        asked = recorded.begin(connection)
+        started = recorded.begin(connection)
         stat, below = await asyncio.gather(
             recorded.stat(connection, key),
             listing.list_single_page(connection, key, refresh=False),
@@ -92,7 +92,7 @@ class FileInfoReader:
             return await fs._stored_info(stripped, refresh=False)
         if below is not None:
             directories.add_tree(self._paths.full_path(fs, stripped), below, invalidations)
-        recorded.keep_directory(connection, key, asked)
+        recorded.keep_directory(connection, key, started)
         return listing.directory_info(stripped)
 
     def add(self, fs: OpendalFileSystem, info: Info) -> pafs.FileInfo:

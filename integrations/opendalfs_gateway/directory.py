@@ -127,13 +127,13 @@ class Directory:
             raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
         metadata = None if refresh else recorded.recorded_stat(connection, found)
         if metadata is None:
-            asked = recorded.begin(connection)
+            started = recorded.begin(connection)
             if connection.service.locality is Locality.PROCESS:
                 # In-process: a lookup is faster than a thread switch.
                 metadata = connection.stat_blocking(found)
             else:
                 metadata = await connection.stat(found)
-            recorded.keep_stat(connection, found, metadata, asked)
+            recorded.keep_stat(connection, found, metadata, started)
         if metadata.is_dir:
             raise FileNotFoundError(2, "No such object: this is a directory", redact(key))
         version = Version.of(connection, found, metadata)

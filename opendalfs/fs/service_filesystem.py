@@ -154,7 +154,7 @@ class ServiceFileSystem(OpendalFileSystem):
     async def _root_info(self, connection: Connection, path: str, refresh: bool) -> Info:
         known = not refresh and recorded.recorded_stat(connection, "/") is not None
         if connection.container and connection.can("list") and not known:
-            asked = recorded.begin(connection)
+            started = recorded.begin(connection)
             try:
                 await connection.holds_any("/")
             except NoContainerError as exc:
@@ -166,7 +166,7 @@ class ServiceFileSystem(OpendalFileSystem):
                     f"{redact(path)!r} is meant to be a key ({connection.where})"
                 )
                 raise NoContainerError(errno.ENOENT, text, redact(path)) from exc.__cause__
-            recorded.keep_directory(connection, "", asked)
+            recorded.keep_directory(connection, "", started)
         return listing.directory_info(path)
 
 

@@ -15,7 +15,7 @@ from opendalfs.storage.version import Version
 
 from .cache import identifies, records
 from .cache.metadata import pack_entries, pack_metadata, unpack_entries, unpack_metadata
-from .cache.records import Asked, begin
+from .cache.records import RequestStart, begin
 
 __all__ = [
     "begin",
@@ -56,7 +56,7 @@ def recorded_stat(connection: Connection, key: str) -> Metadata | None:
     return None if found is None else unpack_metadata(found)
 
 
-def keep_stat(connection: Connection, key: str, metadata: Metadata, asked: Asked | None) -> None:
+def keep_stat(connection: Connection, key: str, metadata: Metadata, started: RequestStart | None) -> None:
     """Record metadata, unless a read would not notice that the object has another version.
 
     Parameters
@@ -65,22 +65,22 @@ def keep_stat(connection: Connection, key: str, metadata: Metadata, asked: Asked
         As for `recorded_stat`.
     metadata : Metadata
         What storage has returned.
-    asked : Asked or None
+    started : RequestStart or None
         Result of `begin` before the request.
     """
     if not records.is_kept(connection):
         return
     if metadata.is_dir or identifies(connection, Version.of(connection, key, metadata)):
-        records.keep(connection, "stat", key, asked, lambda: pack_metadata(metadata))
+        records.keep(connection, "stat", key, started, lambda: pack_metadata(metadata))
 
 
 def stat_blocking(connection: Connection, key: str) -> Metadata:
     """Return a key's metadata, recorded or from storage."""
     found = recorded_stat(connection, key)
     if found is None:
-        asked = begin(connection)
+        started = begin(connection)
         found = connection.stat_blocking(key)
-        keep_stat(connection, key, found, asked)
+        keep_stat(connection, key, found, started)
     return found
 
 
@@ -102,16 +102,16 @@ async def stat(
     if found is None and directories and not refresh:
         found = recorded_stat(connection, f"{key}/")
     if found is None:
-        asked = begin(connection)
+        started = begin(connection)
         found = await connection.stat(key)
-        keep_stat(connection, key, found, asked)
+        keep_stat(connection, key, found, started)
     return found
 
 
-def keep_directory(connection: Connection, key: str, asked: Asked | None) -> None:
+def keep_directory(connection: Connection, key: str, started: RequestStart | None) -> None:
     """Record that a key, without a slash at its end, is a directory and no file; see `keep_stat`."""
     if records.is_kept(connection):
-        records.keep(connection, "stat", f"{key}/", asked, lambda: [True, 0])
+        records.keep(connection, "stat", f"{key}/", started, lambda: [True, 0])
 
 
 def recorded_list(connection: Connection, prefix: str, *, recursive: bool) -> list[Entry] | None:
@@ -158,12 +158,12 @@ async def list_entries(
     )
     if found is not None:
         return found
-    asked = begin(connection)
+    started = begin(connection)
     entries = await fetch()
     if entries and len(entries) <= _MOST_ENTRIES and records.is_kept(connection):
         kind = "tree" if recursive else "list"
         size = _ENTRY_BYTES * len(entries)
-        records.keep(connection, kind, prefix, asked, lambda: pack_entries(entries), size)
+        records.keep(connection, kind, prefix, started, lambda: pack_entries(entries), size)
     return entries
 
 

@@ -26,7 +26,7 @@ from .identity import key_digest
 from .pack import Record
 from .packs import Bucket
 
-__all__ = ["Asked", "begin", "forget_all", "is_kept", "keep", "load", "mark_changed"]
+__all__ = ["RequestStart", "begin", "forget_all", "is_kept", "keep", "load", "mark_changed"]
 
 _WHOLE: Final = Range(0, 0)
 """The range of a record, in place of that of a block."""
@@ -40,13 +40,13 @@ _MARKS: Final = 64
 """Marks in their file, which is never evicted; a container shares its one with others."""
 
 _unmarked: set[int] = set()
-"""Places of marks that this process could not write after a change, as on a read-only disk."""
+"""Offsets of marks that this process could not write after a change, as on a read-only disk."""
 
 _changed_all = 0.0
 """Time up to which all records are out of date."""
 
 
-class Asked(NamedTuple):
+class RequestStart(NamedTuple):
     """A request that may be recorded.
 
     Parameters
@@ -61,8 +61,8 @@ class Asked(NamedTuple):
     mark: str
 
 
-class _Place(NamedTuple):
-    """Where the record of a response is."""
+class _RecordKey(NamedTuple):
+    """What the record of a response is found by."""
 
     cache: BlockCache
     container: bytes
@@ -88,16 +88,16 @@ def load(connection: Connection, kind: str, key: str) -> Any:
     key : str
         The key, or the prefix of a list.
     """
-    place = _place(connection, kind, key)
-    if place is None:
+    record = _record_key(connection, kind, key)
+    if record is None:
         return None
-    found = _read(connection, place)
-    if found is None and place.bucket.scan():
-        found = _read(connection, place)
+    found = _read(connection, record)
+    if found is None and record.bucket.scan():
+        found = _read(connection, record)
     return found
 
 
-def begin(connection: Connection) -> Asked | None:
+def begin(connection: Connection) -> RequestStart | None:
     """Return what `keep` needs; call it before the request. None if its response cannot be recorded."""
     if not is_kept(connection):
         return None
@@ -106,7 +106,7 @@ def begin(connection: Connection) -> Asked | None:
         return None
     now, offset = time.time(), _offset(connection)
     with suppress(OSError):
-        return Asked(now, _mark(cache, offset) or _create_marks(cache, offset))
+        return RequestStart(now, _mark(cache, offset) or _create_marks(cache, offset))
     return None
 
 
@@ -114,7 +114,7 @@ def keep(
     connection: Connection,
     kind: str,
     key: str,
-    asked: Asked | None,
+    started: RequestStart | None,
     response: Callable[[], Any],
     size: int = 1024,
 ) -> None:
@@ -124,16 +124,16 @@ def keep(
     ----------
     connection, kind, key
         As for `load`.
-    asked : Asked or None
+    started : RequestStart or None
         Result of `begin` before the request.
     response : callable
         Called in the thread of the cache; returns what `load` returns then.
     size : int
         Bytes of memory that the response holds.
     """
-    place = None if asked is None else _place(connection, kind, key)
-    if place is not None:
-        background.submit(size, _writer, (place, asked, response))
+    record = None if started is None else _record_key(connection, kind, key)
+    if record is not None:
+        background.submit(size, _writer, (record, started, response))
 
 
 def mark_changed(connection: Connection) -> None:
@@ -161,12 +161,12 @@ def forget_all() -> None:
 class _Writer:
     """Writes records, in the thread of the cache."""
 
-    def write(self, items: list[tuple[_Place, Asked, Callable[[], Any]]]) -> None:
+    def write(self, items: list[tuple[_RecordKey, RequestStart, Callable[[], Any]]]) -> None:
         by_bucket: dict[Bucket, list[Record]] = {}
-        for place, asked, response in items:
-            content = json.dumps([*asked, response()], separators=(",", ":")).encode()
+        for record, started, response in items:
+            content = json.dumps([*started, response()], separators=(",", ":")).encode()
             if len(content) <= _MOST_BYTES:
-                by_bucket.setdefault(place.bucket, []).append(Record(place.digest, _WHOLE, content))
+                by_bucket.setdefault(record.bucket, []).append(Record(record.digest, _WHOLE, content))
         for bucket, records in by_bucket.items():
             bucket.write(records)
 
@@ -174,28 +174,28 @@ class _Writer:
 _writer: Final = _Writer()
 
 
-def _place(connection: Connection, kind: str, key: str) -> _Place | None:
+def _record_key(connection: Connection, kind: str, key: str) -> _RecordKey | None:
     cache = cache_of(connection) if is_kept(connection) else None
     container = None if cache is None else cache.container(connection)
     if cache is None or container is None:
         return None
     digest = key_digest(cache.folder.secret, container, key, kind)
-    return _Place(cache, container, cache.packs.bucket(container, key), digest)
+    return _RecordKey(cache, container, cache.packs.bucket(container, key), digest)
 
 
-def _read(connection: Connection, place: _Place) -> Any:
-    location = place.bucket.find(place.digest).get(_WHOLE)
-    data = None if location is None else place.bucket.read(place.digest, _WHOLE, location)
+def _read(connection: Connection, record: _RecordKey) -> Any:
+    location = record.bucket.find(record.digest).get(_WHOLE)
+    data = None if location is None else record.bucket.read(record.digest, _WHOLE, location)
     if data is None:
         return None
-    asked, mark, response = json.loads(data)
+    started, mark, response = json.loads(data)
     ttl, now = connection.tuning.cache_ttl, time.time()
     # After a change of the clock no record of the future counts.
-    if asked > now or asked <= _changed_all or (ttl is not None and now - asked >= ttl):
+    if started > now or started <= _changed_all or (ttl is not None and now - started >= ttl):
         return None
     with suppress(OSError):
         offset = _offset(connection)
-        if offset not in _unmarked and _mark(place.cache, offset) == mark:
+        if offset not in _unmarked and _mark(record.cache, offset) == mark:
             return response
     return None
 
@@ -208,7 +208,7 @@ def _offset(connection: Connection) -> int:
 
 
 def _mark(cache: BlockCache, offset: int) -> str:
-    """Return the mark at a place; empty if there is none."""
+    """Return the mark at an offset; empty if there is none."""
     try:
         descriptor = os.open(cache.folder.marks, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -222,7 +222,7 @@ def _mark(cache: BlockCache, offset: int) -> str:
 
 
 def _create_marks(cache: BlockCache, offset: int) -> str:
-    """Write all marks, and return the one at a place."""
+    """Write all marks, and return the one at an offset."""
     marks = secrets.token_bytes(_MARKS * _MARK_SIZE)
     _write(cache, marks, 0, os.O_WRONLY | os.O_CREAT)
     return _mark(cache, offset)
