@@ -113,8 +113,8 @@ def test_500_objects_of_a_throttled_bucket_arrive(
     requests = sum(proxy.requests().values())
     print(f"{name}: {seconds:.1f} s, {requests} requests")
     assert requests <= 1200
-    # The bucket itself takes 9 s for 500 requests. With two busy cores it took 9.1 to 10.2 s.
-    assert seconds <= 1.5 * (500 - RATE) / RATE
+    # The bucket itself takes 9 s for 500 requests. It took 9.1 to 10.2 s; a busy machine may take longer.
+    assert seconds <= 5 * (500 - RATE) / RATE
 
 
 @pytest.mark.faults
