@@ -13,6 +13,7 @@ from typing import Any
 import dask
 import dask.dataframe as dd
 import fsspec.config
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -159,7 +160,15 @@ class TestHandle:
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-TEXT = b"".join(b"%d,%d\n" % (i, i * 7) for i in range(2_000_000))
+def lines(rows: int) -> bytes:
+    numbers = np.arange(rows)
+    sink = pa.BufferOutputStream()
+    table = pa.table({"a": numbers, "b": numbers * 7})
+    pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=False))
+    return sink.getvalue().to_pybytes()
+
+
+TEXT = lines(2_000_000)
 
 
 @pytest.fixture(scope="module")
