@@ -99,12 +99,7 @@ class Commits:
         return writer
 
     async def add(
-        self,
-        directory: Directory,
-        key: str,
-        writer: Writer,
-        condition: WriteCondition = ANY,
-        digest: str = "",
+        self, directory: Directory, key: str, writer: Writer, condition: WriteCondition, digest: str = ""
     ) -> str:
         """Publish what a writer has written, and return the quoted etag of the object.
 

@@ -12,7 +12,7 @@ import secrets
 from opendalfs.storage.connection import Connection
 from opendalfs.write.writer import Writer
 
-from .conditions import ANY, WriteCondition
+from .conditions import WriteCondition
 from .directory import Directory
 from .held_files import HeldFiles
 from .mount import Mount
@@ -90,12 +90,7 @@ class Sinks:
             raise S3Error(403, "AccessDenied", "the sink has ended: start a new one") from None
 
     async def add(
-        self,
-        directory: Directory,
-        key: str,
-        writer: Writer,
-        condition: WriteCondition = ANY,
-        digest: str = "",
+        self, directory: Directory, key: str, writer: Writer, condition: WriteCondition, digest: str = ""
     ) -> str:
         """Publish a complete file, or hold it with the other files of its sink.
 
