@@ -5,13 +5,14 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import opendalfs
 from opendalfs import S3FileSystem
 from opendalfs.storage import connection
 from opendalfs.testing import DelayProxy, Moto, S3Server
+from tests.effort import effort
 from tests.listing.small_pages import PAGE
 
 pytestmark = pytest.mark.usefixtures("small_pages")
@@ -117,7 +118,7 @@ def plain(moto_server: Moto, s3_server: S3Server) -> list[S3FileSystem]:
 NAME = st.text("ab!-0/é", min_size=1, max_size=4).map(lambda s: "/".join(p for p in s.split("/") if p) or "a")
 
 
-@settings(max_examples=12, deadline=None)
+@effort(6)
 @given(names=st.sets(st.tuples(NAME, NAME).map("/".join), min_size=25, max_size=70))
 def test_any_tree_is_found_whole(plain: list[S3FileSystem], moto_server: Moto, names: set[str]) -> None:
     # No name may be a file here and a directory there: a filer has no place for that.

@@ -263,10 +263,10 @@ SCANS = {
 
 @pytest.fixture(scope="module")
 def large(wide: Wide) -> str:
-    """Write a file of 200 MB, and return its path."""
+    """Write a file of 100 MB, and return its path."""
     path = wide.place.path(uuid.uuid4().hex, "large.parquet")
     with pq.ParquetWriter(path, wide.table.schema, filesystem=wide.place.fs, compression="none") as writer:
-        for _ in range(8):
+        for _ in range(4):
             writer.write_table(wide.table, row_group_size=50_000)
     return path
 
@@ -306,6 +306,6 @@ class TestMemory:
         )
         assert result.returncode == 0, result.stderr
         rows, grown, arrow = map(int, result.stdout.split())
-        assert rows == 8 * wide.table.num_rows
-        # The file has 200 MB.
+        assert rows == 4 * wide.table.num_rows
+        # The file has 100 MB.
         assert grown <= (16 << 20) + arrow + (24 << 20)
