@@ -8,7 +8,7 @@ from opendalfs.errors import redact
 
 from .arguments import secrets
 
-__all__ = ["FAILED", "NOT_FOUND", "USAGE", "Failure", "describe", "redacted"]
+__all__ = ["FAILED", "NOT_FOUND", "USAGE", "Failure", "describe", "redacted", "without_secrets"]
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -47,13 +47,18 @@ def describe(exc: Exception) -> tuple[str, int]:
             text = redact(f"{type(exc).__name__}: {text}")
     if isinstance(exc, _DOCTOR):
         text += "; 'opendalfs doctor URL' looks for the reason"
+    return without_secrets(text), code
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the secrets of the command line: the library has removed all others from its texts."""
     for secret in secrets():
         text = text.replace(secret, "***")
-    return text, code
+    return text
 
 
 def redacted(text: str) -> str:
-    """Return a text without secrets, those of the options of the command line too."""
+    """Return any text without secrets, as far as they can be recognized."""
     return redact(text, secrets())
 
 

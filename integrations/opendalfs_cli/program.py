@@ -16,6 +16,7 @@ import opendalfs
 from . import arguments as given
 from .content import cat, head
 from .copies import cp, mv
+from .doctor.command import doctor
 from .failures import describe, redacted
 from .listings import du, find, ls, tree
 from .output import allow_any_name
@@ -130,7 +131,7 @@ def program() -> None:
     """Do nothing: the commands do all."""
 
 
-for _command in (ls, tree, du, find, cat, head, cp, mv, rm, serve):
+for _command in (ls, tree, du, find, cat, head, cp, mv, rm, doctor, serve):
     program.add_command(_command)
 
 
