@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import errno
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ import opendalfs
 from opendalfs import OptionError
 from opendalfs.errors import NoContainerError
 from opendalfs.testing import Azurite, MariaDB, PostgreSQL, Pyftpdlib, Redis, WsgiDav
+from tests.https_server import https_server
 
 BRIEF: dict[str, Any] = {"retries": 0, "timeout": 2, "io_timeout": 2, "skip_instance_cache": True}
 
@@ -140,42 +138,8 @@ def test_https_to_an_http_port_says_so(wsgidav_server: WsgiDav) -> None:
 
 @pytest.fixture(scope="module")
 def https_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the endpoint of an HTTPS server whose certificate nobody has signed."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_certificate(tmp_path_factory.mktemp("tls")))
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *args: Any) -> None:
-            pass
-
-    server = Server(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"https://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def _certificate(folder: Path) -> Path:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-    signed = builder.not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file = folder / "server.pem"
-    file.write_bytes(secret + signed.public_bytes(pem))
-    return file
+    with https_server(tmp_path_factory.mktemp("tls")) as endpoint:
+        yield endpoint
 
 
 def test_http_to_an_https_port_says_so(https_endpoint: str) -> None:

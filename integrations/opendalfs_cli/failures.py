@@ -51,7 +51,7 @@ def describe(exc: Exception) -> tuple[str, int]:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without the secrets of the command line: the library has removed all others from its texts."""
+    """Return a text of the library, which has no other secrets, without those of the command line."""
     for secret in secrets():
         text = text.replace(secret, "***")
     return text

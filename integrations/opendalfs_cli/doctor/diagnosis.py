@@ -63,7 +63,7 @@ def check_credentials(fs: Any) -> Check:
     if any(place == "instance metadata" and state.startswith("asked") for place, state in pairs):
         return ok("none in options, environment and files: the role of this machine is used, if it has one")
     return failed(
-        "no credentials in options, environment and files", f"pass {advice.rstrip('.')}, each with -o"
+        "no credentials in options, environment and files", f"pass {_on_command_line(advice)}, each with -o"
     )
 
 
