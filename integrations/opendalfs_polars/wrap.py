@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -158,10 +159,26 @@ def call_sink(function: _Bound, sink: Any, arguments: Mapping[str, Any], backend
         # The files can be read when the callback is called, but for lazy sinks.
         remaining["sinked_paths_callback"] = partial(_call_back, callback, target) if lazy else written.append
     with _publishing(target, lazy=lazy):
-        result = function(path, **_cloud_arguments(function, target, remaining))
+        result = _interrupted_once(partial(function, path, **_cloud_arguments(function, target, remaining)))
     for args in written:
         _call_back(callback, target, args)
     return result
+
+
+def _interrupted_once(function: _Bound) -> Any:
+    """Call a function of Polars, and raise once for one Ctrl-C.
+
+    Polars raises KeyboardInterrupt itself. Python then raises it again for the same signal, at its next
+    check, where it would end the removal of what a sink has written.
+    """
+    try:
+        return function()
+    except KeyboardInterrupt:
+        try:  # noqa: SIM105 - `suppress` is a call, after which Python checks for signals too.
+            time.sleep(0)
+        except KeyboardInterrupt:
+            pass
+        raise
 
 
 def _call_back(callback: Any, target: Target, args: SinkedPathsCallbackArgs) -> None:

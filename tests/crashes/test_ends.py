@@ -241,7 +241,7 @@ def test_a_process_that_ends_amid_an_operation(
         remove_renamed(files)
     hidden = check_names(cell, files, server, state)
     if cell.end in ("interrupt", "fork"):
-        assert hidden == set()
+        assert hidden == set(), child.errors
     result = OPERATIONS[cell.operation](files)
     if cell.end == "fork":
         # Reads of local disks may need no event loop, and then work in the forked process.
