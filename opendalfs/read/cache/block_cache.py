@@ -101,8 +101,9 @@ def identifies(connection: Connection, version: Version) -> bool:
         return False
     if connection.service.form is not Form.ENDPOINT:
         return True
-    # Web servers make etags of size and time, which may stay the same within a second.
-    return version.modified is not None and abs(time.time() - version.modified.timestamp()) > _SETTLED_SECONDS
+    # Web servers make etags of size and time, which may stay the same within a second. A time in the future
+    # says nothing: the clock of this machine may be slow.
+    return version.modified is not None and time.time() - version.modified.timestamp() > _SETTLED_SECONDS
 
 
 def _open(path: str, limit: int) -> BlockCache | None:

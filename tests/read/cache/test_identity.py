@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import opendalfs
+from opendalfs.read.cache import identifies
 from opendalfs.read.cache.identity import container_digest
 from opendalfs.storage.connection import Connection
+from opendalfs.storage.version import Version
 
 SECRET = b"s" * 32
 OPTIONS = {"region": "us-east-1", "endpoint": "http://127.0.0.1:1", "disable_ec2_metadata": True}
@@ -92,3 +95,11 @@ def test_the_credentials_of_a_function_count() -> None:
         digests.append(container_digest(SECRET, made))
     assert None not in digests
     assert digests[0] == digests[2] != digests[1]
+
+
+@pytest.mark.parametrize(("age", "cached"), [(3600, True), (5, False), (-3600, False)])
+def test_etags_of_web_servers_count_once_the_file_is_old(age: int, cached: bool) -> None:
+    fs = opendalfs.OpendalFileSystem("http", endpoint="http://127.0.0.1:1", skip_instance_cache=True)
+    modified = datetime.now(UTC) - timedelta(seconds=age)
+    version = Version(3, etag='"abc"', modified=modified)
+    assert identifies(fs.locate("a")[0], version) is cached
