@@ -20,6 +20,7 @@ ADAPTERS = {
     "duckdb": "opendalfs_duckdb",
     "polars": "opendalfs_polars",
     "aiohttp": "opendalfs_gateway",
+    "universal-pathlib": "opendalfs_upath",
 }
 
 
@@ -30,7 +31,7 @@ def floors() -> dict[str, str]:
     extras = project["optional-dependencies"]
     needs = [
         *project["dependencies"],
-        *(need for name in ("arrow", "duckdb", "polars") for need in extras[name]),
+        *(need for name in ("arrow", "duckdb", "polars", "upath") for need in extras[name]),
     ]
     return {need.name: min(s.version for s in need.specifier) for need in map(Requirement, needs)}
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import fsspec
-from upath import UPath
 
-from opendalfs import urls
+from opendalfs import installation, urls
 from opendalfs.errors import redact
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.services import Form, lookup
+
+installation.require("universal-pathlib")
+
+from upath import UPath
 
 __all__ = ["OpendalPath"]
 

@@ -25,6 +25,9 @@ pytestmark = [pytest.mark.tools, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parent.parent.parent
 
+RAY_IS_LATE = "The current node timed out during startup"
+"""On a busy machine Ray's node may need more than 30 s, which no setting changes."""
+
 
 @pytest.mark.parametrize(
     ("example", "package"), [("dask_scan", "distributed"), ("ray_scan", "ray"), ("spark_scan", "pyspark")]
@@ -37,9 +40,14 @@ def test_a_cluster_finds_what_duckdb_finds_and_counts_requests(
         pytest.skip("Spark needs Java: apt-get install default-jre-headless")
     shutil.copy(ROOT / "examples" / "tpch.py", tmp_path)
     script = shutil.copy(ROOT / "examples" / f"{example}.py", tmp_path)
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False
-    )
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False
+        )
+        if RAY_IS_LATE not in done.stderr:
+            break
+    else:
+        pytest.skip("Ray's node did not start within the 30 s that Ray gives it")
     assert done.returncode == 0, done.stderr
     assert "Both are equal to DuckDB's." in done.stdout
     counts = re.findall(r"^worker .*: (\d+) requests, ([\d,]+) bytes$", done.stdout, re.MULTILINE)
