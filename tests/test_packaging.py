@@ -164,7 +164,7 @@ def test_extras(info: dict[str, bytes]) -> None:
     """One extra per engine, which `all` takes together, and one per service for its credentials."""
     extras = message_from_bytes(info["METADATA"]).get_all("Provides-Extra", [])
     engines, services = {"arrow", "cli", "duckdb", "polars", "serve", "all"}, {"memory", "s3", "gcs", "azure"}
-    assert set(extras) == {*engines, *services, "upath", "testing", "test", "tools", "bench", "dev"}
+    assert set(extras) == {*engines, *services, "upath", "docs", "testing", "test", "tools", "bench", "dev"}
 
     with (ROOT / "pyproject.toml").open("rb") as file:
         declared = tomllib.load(file)["project"]["optional-dependencies"]

@@ -53,7 +53,7 @@ def test_lowest_constraints_are_names_and_versions_only() -> None:
 
 
 @pytest.mark.parametrize("package", installation.FLOORS)
-@pytest.mark.parametrize("old", ["0.9", "1.4.9", "1.5.0rc1"])
+@pytest.mark.parametrize("old", ["0.2", "0.1.9", "0.1rc1"])
 def test_an_older_version_is_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch, package: str, old: str
 ) -> None:
