@@ -53,17 +53,18 @@ class ListingCalls(OperatorPair):
                     again, denied = bool(call.retry_reason(exc)), call.denied
                     if not again:
                         raise
+            last = paging.last
+            has_new = paging.begin_again()
+            after = {}
             if again:
-                # The order of the keys, and so what follows the last one, is unknown: list all of them.
-                after = {}
-            elif paging.last is not None and self.capability.list_with_start_after:
-                # The response for the next page may have been an error of status 200, which OpenDAL takes for
-                # the end.
-                after = {"start_after": paging.last}
-            else:
+                # With new credentials; without a known key all of them are listed again.
+                last = paging.complete_until
+            elif last is None or not self.capability.list_with_start_after or not has_new:
                 return
-            if not paging.begin_again() and not again:
-                return
+            # After a full page: the response for the next one may have been an error of status 200, which
+            # OpenDAL takes for the end.
+            if last and self.capability.list_with_start_after:
+                after = {"start_after": last}
 
     async def page(self, key: str, **options: Any) -> list[Entry]:
         """List the first page below a key; a page of less than `PAGE` entries is the whole listing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Hashable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from opendal.types import Entry
@@ -52,6 +53,9 @@ class Paging:
         self.known: set[Hashable] = set()
         """What is on the pages of earlier lists of the same keys: keys, or keys with their versions."""
 
+        self.complete_until: str | None = "" if self.distinct else None
+        """A key up to which earlier lists are complete; None if unknown, because the keys are in no order."""
+
         self.next_check = min(_FIRST_CHECK, size) if self.distinct else size
         self._name = name
         self._versions = bool(options.get("versions"))
@@ -64,6 +68,11 @@ class Paging:
     def begin_again(self) -> bool:
         """Prepare for another list of the same keys; return whether this one has contained new ones."""
         before = len(self.known)
+        if self.complete_until is not None:
+            # OpenDAL returns the directories on a page of the server before its files.
+            files = [entry.path for page in self.pages for entry in page if not entry.path.endswith("/")]
+            keys = [self.complete_until, *files]
+            self.complete_until = keys[-1] if all(one < other for one, other in pairwise(keys)) else None
         self.known.update(self._identity(entry) for page in self.pages for entry in page)
         self.pages = []
         return len(self.known) > before

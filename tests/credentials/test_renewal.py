@@ -285,3 +285,47 @@ async def test_a_listing_of_many_pages_goes_on_after_an_expiry(
         found += [connection.name(entry.path) for entry in page]
     assert found == names
     assert keys.issued > 2
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+async def test_a_listing_may_last_for_many_lifetimes(
+    recursive: bool, keys: Keys, front: ScriptedServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is continued after the last key, so that no page is listed twice."""
+    keys.most = 10**9
+    fs = opendalfs.S3FileSystem(asynchronous=True, **keys.options(front))
+    names = [f"{prefix}/{kind}{i:02}" for kind in ("d/f", "e", "g/h/i") for i in range(20)]
+    for name in names:
+        await fs._pipe_file(name, b"x")
+    monkeypatch.setattr(listing_calls, "PAGE", 5)
+    keys.most = 3
+    keys.expire()
+    before = len(front.requests)
+    connection, key = fs.locate(prefix)
+    found: list[str] = []
+    async for page in connection.pages(f"{key}/", limit=5, recursive=recursive):
+        found += [connection.name(entry.path) for entry in page]
+    below = [f"{prefix}/{name}" for name in ("d/", *(f"e{i:02}" for i in range(20)), "g/")]
+    expected = names if recursive else below
+    assert sorted(found) == expected
+    pages = -(-len(expected) // 5)
+    assert len(front.requests) - before <= 2 * (pages + 1)
+
+
+async def test_a_listing_without_progress_under_new_keys_is_an_error(
+    keys: Keys, front: ScriptedServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.most = 10**9
+    fs = opendalfs.S3FileSystem(asynchronous=True, **keys.options(front))
+    for i in range(20):
+        await fs._pipe_file(f"{prefix}/{i:02}", b"x")
+    monkeypatch.setattr(listing_calls, "PAGE", 5)
+    connection, key = fs.locate(prefix)
+    pages = connection.pages(f"{key}/", limit=5)
+    assert len(await anext(pages)) == 5
+    keys.most = 0
+    issued = keys.issued
+    with pytest.raises(PermissionError, match="have expired"):
+        # OpenDAL may have the next page already.
+        [page async for page in pages]
+    assert keys.issued == issued + 1

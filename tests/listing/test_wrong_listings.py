@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -63,11 +64,12 @@ class Lists:
         if wrong is not None:
             return wrong if isinstance(wrong, Response) else Response(200, body=wrong)
         names = self.names(query)
-        after, find = query.get("continuation-token"), bisect.bisect_right
-        if after is None and self.honours_start_after:
-            after = query.get("start-after")
-            find = bisect.bisect_left if self.inclusive else find
-        first = find(names, after) if after is not None else 0
+        first = 0
+        if "continuation-token" in query:
+            first = names.index(query["continuation-token"]) + 1
+        elif "start-after" in query and self.honours_start_after:
+            find = bisect.bisect_left if self.inclusive else bisect.bisect_right
+            first = find(names, query["start-after"])
         found = names[first : first + self.size]
         token = found[-1] if first + self.size < len(names) else None
         return Response(200, body=listing(found, token))
@@ -115,6 +117,9 @@ MIXED = [
     *(f"d/b{number:04}{'/x' * (number % 2)}" for number in range(1_400)),
 ]
 """900 files, then 700 files and 700 directories by turns."""
+
+MANY = [*MIXED, *(f"d/c{n:05}" for n in range(4_000)), *(f"d/d{n:05}/x" for n in range(600))]
+"""These, then files, then directories."""
 
 MIXED_NAMES = [f"lake/{name.removesuffix('/x')}" for name in MIXED]
 EXPIRED = b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>It has expired.</Message></Error>"
@@ -176,14 +181,50 @@ def test_an_empty_list_that_was_refused_first_is_empty() -> None:
 
 def test_a_page_that_is_refused_with_all_credentials_is_an_error() -> None:
     def second_page(query: dict[str, str]) -> Response | None:
-        return REFUSAL if "continuation-token" in query else None
+        return REFUSAL if {"continuation-token", "start-after"} & query.keys() else None
 
     provider = Provider()
     server = ScriptedServer(lists := Lists(KEYS, second_page))
     with server, pytest.raises(PermissionError, match="expired"):
         renewing(server, provider).ls("lake/d")
     assert provider.count == 2
-    assert lists.asked == 4
+    assert lists.asked == 3
+
+
+@pytest.mark.parametrize(("size", "most"), [(100, 14), (900, 2), (PAGE, 2)])
+def test_credentials_that_expire_again_and_again_lose_no_entry(size: int, most: int) -> None:
+    lists = Lists(MANY, lambda query: None, size)
+    uses = Counter[str]()
+
+    def respond(request: Request) -> Response:
+        token = request.headers["x-amz-security-token"]
+        uses[token] += 1
+        return REFUSAL if uses[token] > most else lists(request)
+
+    with ScriptedServer(respond) as server:
+        found = renewing(server, Provider()).ls("lake/d", detail=False)
+    assert found == [f"lake/{key.removesuffix('/x')}" for key in MANY]
+    assert len(uses) >= 4
+
+
+@pytest.mark.parametrize("order", ["other", "bytes"])
+def test_only_keys_in_the_order_of_their_bytes_are_listed_from_the_last_one_on(order: str) -> None:
+    """Where the server sorts them otherwise, what it returns after a key is unknown."""
+    starts: list[str | None] = []
+    refused = refuse(3)
+
+    def wrong(query: dict[str, str]) -> Response | None:
+        starts.append(query.get("start-after"))
+        return refused(query)
+
+    lists = Lists([f"d/{number:05}" for number in range(2_400)], wrong)
+    if order == "other":
+        lists.keys = [*lists.keys[700:], *lists.keys[:700]]
+        lists.honours_start_after = False
+    with ScriptedServer(lists) as server:
+        found = renewing(server, Provider()).ls("lake/d", detail=False)
+    assert found == sorted(f"lake/{key}" for key in lists.keys)
+    assert any(starts) == (order == "bytes")
 
 
 class Versions:
