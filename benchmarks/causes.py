@@ -63,10 +63,7 @@ CAUSES: Final = {
 }
 """By the label of the case and the name of the peer."""
 
-_COPY: Final = (
-    "its second run, too, is one request and reads of a local copy, which it made of the whole file; what is "
-    "left is the decoding"
-)
+_COPY: Final = "its second run, too, is one request and reads of a local copy; what is left is the decoding"
 _SMALL_FILES: Final = (
     "a small file takes pyarrow 0.4 ms of the processor, and opendalfs as much again, for its version, the "
     "look-up in the cache and the switches between threads"
