@@ -94,7 +94,7 @@ def site_links(markdown: str, page: str) -> str:
             found = target.removeprefix("docs/")
         if found is None:
             return text if text.startswith("`") else f"{text} (`{target}`)"
-        if text.endswith(".md") and not anchor:
+        if text.endswith(".md"):
             text = _title(found) or text
         link = posixpath.relpath(found, posixpath.dirname(page) or ".")
         return f"{image}[{text}]({link}{anchor or ''})"

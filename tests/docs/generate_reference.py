@@ -70,8 +70,8 @@ def section(service: Service) -> str:
     lines += ["| option | type | other names |", "|---|---|---|"]
     for name, kind in types.items():
         names = " ".join(f"`{other}`" for other in others.get(name, ()))
-        kind = kind.removesuffix(" | None").replace("|", r"\|")
-        lines.append(f"| `{name}` | `{kind}` | {names} |")
+        kinds = " or ".join(f"`{part}`" for part in kind.removesuffix(" | None").split(" | "))
+        lines.append(f"| `{name}` | {kinds} | {names} |")
     return "\n".join([*lines, ""])
 
 
