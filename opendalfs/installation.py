@@ -21,7 +21,7 @@ FLOORS: Final = {
     "fsspec": "2025.2",
     "polars": "2.0",
     "pyarrow": "18",
-    "universal-pathlib": "0.3",
+    "universal-pathlib": "0.3.10",
 }
 """The lowest version of each package that opendalfs and its adapters import; pyproject.toml has the same."""
 
@@ -79,7 +79,7 @@ def require(package: str) -> None:
     floor = FLOORS[package]
     if _release(installed) < _release(floor):
         raise ImportError(
-            f"{package} {installed} is installed, but opendalfs needs {package}>={floor}: "
+            f"{package} {installed} is installed, but opendalfs needs at least {floor}: "
             f"pip install '{package}>={floor}'"
         )
 
