@@ -14,7 +14,8 @@ import pytest
 import opendalfs
 from opendalfs import S3FileSystem
 
-pytestmark = pytest.mark.tools
+# The import of some of these takes long on a busy machine.
+pytestmark = [pytest.mark.tools, pytest.mark.timeout(400)]
 
 U = "opendal+s3://my-bucket"
 

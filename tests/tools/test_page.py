@@ -18,7 +18,8 @@ from opendalfs.testing import S3Server
 from tests.tools.conftest import ORDERS
 from tests.tools.page import BLOCKS, run
 
-pytestmark = pytest.mark.tools
+# The import of some of these takes long on a busy machine.
+pytestmark = [pytest.mark.tools, pytest.mark.timeout(400)]
 
 KEYS = ORDERS["o_orderkey"].to_pylist()
 U = "opendal+s3://my-bucket"

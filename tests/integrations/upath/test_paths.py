@@ -252,7 +252,7 @@ print(UPath("simplecache::opendal+memory://bucket/key.txt").name)
 )
 def test_in_a_new_process(program: str, output: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == output
