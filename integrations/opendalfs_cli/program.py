@@ -14,14 +14,19 @@ import click
 import opendalfs
 
 from . import arguments as given
+from .benching import bench
+from .caching import cache
 from .content import cat, head
 from .copies import cp, mv
 from .doctor.command import doctor
 from .failures import describe, redacted
 from .listings import du, find, ls, tree
 from .output import allow_any_name
+from .parquet import parquet
 from .removal import rm
 from .serving import serve
+from .signing import sign
+from .tracing import trace
 
 __all__ = ["Program", "main", "program"]
 
@@ -131,7 +136,24 @@ def program() -> None:
     """Do nothing: the commands do all."""
 
 
-for _command in (ls, tree, du, find, cat, head, cp, mv, rm, doctor, serve):
+for _command in (
+    ls,
+    tree,
+    du,
+    find,
+    cat,
+    head,
+    cp,
+    mv,
+    rm,
+    sign,
+    parquet,
+    trace,
+    bench,
+    doctor,
+    serve,
+    cache,
+):
     program.add_command(_command)
 
 
