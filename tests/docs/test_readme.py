@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import fsspec
@@ -26,10 +27,10 @@ URL = "opendal+s3://my-bucket/orders.parquet"
 # An own S3 server
 
 
-def own_server(server: S3Server) -> str:
-    """Return the part about an own server, with the endpoint and the keys of a running one."""
+def own_server(server: S3Server, bucket: str) -> str:
+    """Return the part about an own server, with the endpoint, the keys and a bucket of a running one."""
     text = README.partition("test_readme.py runs the blocks from here")[2].partition("<!-- to here -->")[0]
-    text = text.replace("http://127.0.0.1:9000", server.endpoint).replace("my-bucket", server.bucket)
+    text = text.replace("http://127.0.0.1:9000", server.endpoint).replace("my-bucket", bucket)
     for name, key in (("key", server.access_key), ("secret", server.secret_key)):
         text = text.replace(f'"{name}": "minioadmin"', f'"{name}": "{key}"')
     text = text.replace("ACCESS_KEY_ID=minioadmin", f"ACCESS_KEY_ID={server.access_key}")
@@ -39,18 +40,21 @@ def own_server(server: S3Server) -> str:
 def test_the_blocks_for_an_own_s3_server_run_with_options_and_with_the_environment(
     s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = own_server(s3_server)
+    bucket = f"readme-{uuid4().hex}"
+    text = own_server(s3_server, bucket)
     with_options, with_environment = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    exec(with_options, {})
-    for name, value in re.findall(r"^export (\w+)=(.*)$", text, re.MULTILINE):
-        monkeypatch.setenv(name, value)
-    exec(with_environment, {})
-    assert capsys.readouterr().out.splitlines() == [f"['{s3_server.bucket}/hello.txt']", "3"]
-    opendalfs.filesystem("s3", **s3_server.options).rm(
-        [f"{s3_server.bucket}/hello.txt", f"{s3_server.bucket}/ids.parquet"]
-    )
+    s3_server.make_bucket(bucket)
+    try:
+        exec(with_options, {})
+        for name, value in re.findall(r"^export (\w+)=(.*)$", text, re.MULTILINE):
+            monkeypatch.setenv(name, value)
+        exec(with_environment, {})
+    finally:
+        s3_server.remove_prefix("", bucket=bucket)
+        s3_server.client.delete_bucket(Bucket=bucket)
+    assert capsys.readouterr().out.splitlines() == [f"['{bucket}/hello.txt']", "3"]
 
 
 # When it goes wrong
