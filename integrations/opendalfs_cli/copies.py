@@ -14,7 +14,7 @@ from opendalfs.runtime.tasks import gather, run
 
 from .arguments import storage_command, storage_options
 from .failures import Failure
-from .locations import Location, matches, open_location
+from .locations import Location, check_named, matches, open_location
 from .transfers import IN_FLIGHT, Job, Plan, check_pairs, plan, transfer
 
 __all__ = ["cp", "mv"]
@@ -71,6 +71,8 @@ def mv(
     A target that is a directory, or ends in a slash, takes in what is moved. A source is removed only after
     all files were copied, their sizes were compared, and no source has changed meanwhile.
     """
+    for text in sources:
+        check_named(text)
     pairs = _pairs(*_open(sources, target, options, from_options, to_options))
     check_pairs(pairs)
     for source, to in pairs:

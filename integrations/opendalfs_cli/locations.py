@@ -14,7 +14,9 @@ from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.registry import from_source, url_to_fs
 from opendalfs.fs.services import FsFileSystem
 
-__all__ = ["Location", "matches", "open_location"]
+from .failures import USAGE, Failure
+
+__all__ = ["Location", "check_named", "matches", "open_location"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,22 @@ def open_location(text: str, options: Mapping[str, str] | None = None) -> Locati
 
     Raises
     ------
+    Failure
+        For an empty argument, which would name the current directory.
     OptionError, ValueError
         For a wrong option or URL.
     """
+    if not text:
+        raise Failure("an argument is empty: is a variable of the shell not set?", USAGE)
     if "://" not in text:
         return Location(text, from_source("fs", **(options or {})), os.path.abspath(text))
     return Location(text, *url_to_fs(text, **(options or {})))
+
+
+def check_named(text: str) -> None:
+    """Raise Failure for a path that ends in ``.`` or ``..``, which `open_location` replaces by a name."""
+    if "://" not in text and os.path.basename(text.rstrip("/" + os.sep)) in (".", ".."):
+        raise Failure(f"{text} ends in '.' or '..': pass the name of the directory")
 
 
 def matches(location: Location) -> list[Location]:

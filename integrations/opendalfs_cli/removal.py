@@ -12,8 +12,9 @@ from opendalfs.tracing.plot import format_size
 
 from .arguments import storage_command
 from .failures import USAGE, Failure
-from .locations import Location, matches, open_location
+from .locations import Location, check_named, matches, open_location
 from .output import shown
+from .transfers import parents
 
 __all__ = ["rm"]
 
@@ -35,9 +36,12 @@ def rm(urls: tuple[str, ...], recursive: bool, yes: bool, options: dict[str, str
         raise Failure("there is no terminal to ask on: pass --yes to remove without a question", USAGE)
     found: list[Location] = []
     for url in urls:
+        check_named(url)
         location = open_location(url, options)
         check_removal(location.fs, location.path, recursive=recursive)
         found += matches(location)
+    if recursive:
+        found = _topmost(found)
     lines = [_description(location, recursive, yes) for location in found]
     if not yes and not _consents(lines):
         raise Failure("nothing was removed")
@@ -46,6 +50,16 @@ def rm(urls: tuple[str, ...], recursive: bool, yes: bool, options: dict[str, str
             run(remove_tree, location.fs, location.path)
         else:
             run(location.fs._rm_file, location.path)
+
+
+def _topmost(found: list[Location]) -> list[Location]:
+    """Return each location once, without those that are below another one."""
+    by_path = {(one.fs, one.path): one for one in found}
+    return [
+        one
+        for (fs, path), one in by_path.items()
+        if not any((fs, parent) in by_path for parent in parents(path))
+    ]
 
 
 def _description(location: Location, recursive: bool, yes: bool) -> str:

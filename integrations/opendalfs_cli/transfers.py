@@ -13,6 +13,7 @@ from typing import Any, Final
 from opendalfs import listing
 from opendalfs.errors import redact
 from opendalfs.fs.copies import copy_file
+from opendalfs.fs.directories import directory_exists
 from opendalfs.fs.expansion import list_tree
 from opendalfs.runtime.tasks import gather, run
 
@@ -20,7 +21,7 @@ from .failures import Failure
 from .locations import Location
 from .progress import Advance, BytesCallback, bytes_bar
 
-__all__ = ["IN_FLIGHT", "Job", "Plan", "check_pairs", "plan", "transfer"]
+__all__ = ["IN_FLIGHT", "Job", "Plan", "check_pairs", "parents", "plan", "transfer"]
 
 IN_FLIGHT: Final = 32
 """Files that are transferred at a time."""
@@ -78,20 +79,23 @@ def plan(source: Location, target: Location, *, recursive: bool, follow: bool) -
         If a key is both a file and a directory, which the target cannot store.
     """
     info = source.info(refresh=True)
-    if info["type"] == "file":
+    both = recursive and _is_both(source, info)
+    if info["type"] == "file" and not both:
         return Plan(source, target, [Job(source.path, target.path, info)], [], {source.path: info})
     if not recursive:
         raise Failure(f"{source.url()} is a directory: pass -r to take it with all that is below it")
     listed: dict[str, Info] = run(list_tree, source.fs, source.path, None, follow)
-    listed.setdefault(source.path, info)
+    listed = {**listed, source.path: info} if both else {source.path: info, **listed}
     if links := [name for name, found in listed.items() if found.get("islink") and not follow]:
         raise Failure(f"{links[0]} is a link to a directory: copy what it leads to, then remove the link")
     files = {name: found for name, found in listed.items() if found["type"] == "file"}
+    if source.is_local:
+        _check_regular(files)
     if _has_directories(target):
         files = _without_markers(files)
     jobs = [Job(name, _target_path(source, target, name), found) for name, found in files.items()]
-    parents = {parent for name in files for parent in _parents(name)}
-    empty = [name for name, found in listed.items() if found["type"] == "directory" and name not in parents]
+    above = {parent for name in files for parent in parents(name)}
+    empty = [name for name, found in listed.items() if found["type"] == "directory" and name not in above]
     folders = [_target_path(source, target, name) for name in empty] if _has_directories(target) else []
     return Plan(source, target, jobs, folders, listed)
 
@@ -151,9 +155,24 @@ def _has_directories(target: Location) -> bool:
     return target.is_local or listing.keeps_directories(target.fs.locate(target.path)[0])
 
 
+def _is_both(source: Location, info: Info) -> bool:
+    """Whether a file is also a directory with files, as it may be where keys are flat."""
+    connection, key = source.fs.locate(source.path)
+    if info["type"] != "file" or listing.keeps_directories(connection):
+        return False
+    return run(directory_exists, connection, key)
+
+
+def _check_regular(files: dict[str, Info]) -> None:
+    """Raise for a pipe, a socket or a device, whose read may never end. All of them have the size 0."""
+    for name, info in files.items():
+        if not info["size"] and os.path.lexists(name) and not os.path.isfile(name):
+            raise Failure(f"{name} is a pipe, a socket or a device: move it out of the directory")
+
+
 def _without_markers(files: dict[str, Info]) -> dict[str, Info]:
     """Return the files without empty ones that mark a directory; raise for others that are one too."""
-    folders = {parent for name in files for parent in _parents(name)}
+    folders = {parent for name in files for parent in parents(name)}
     for name in folders & files.keys():
         if files[name]["size"]:
             text = "Is both an object and a directory, which the target cannot store: copy them one by one"
@@ -161,7 +180,8 @@ def _without_markers(files: dict[str, Info]) -> dict[str, Info]:
     return {name: info for name, info in files.items() if name not in folders}
 
 
-def _parents(name: str) -> list[str]:
+def parents(name: str) -> list[str]:
+    """Return the paths of all directories above a path."""
     parts = name.split("/")
     return ["/".join(parts[:i]) for i in range(1, len(parts))]
 

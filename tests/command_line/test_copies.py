@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -123,6 +124,32 @@ def test_a_directory_is_copied_only_with_r(run: Run, local: str, remote: str) ->
         assert result.exit_code == 1
         assert "pass -r" in result.stderr
         assert content(f"{url}-copy") == {}
+
+
+@pytest.mark.parametrize("command", ["cp", "mv"])
+def test_an_object_that_is_a_directory_too_is_taken_with_all_that_is_below_it(
+    command: str, run: Run, tmp_path: Path
+) -> None:
+    """Such as the empty objects that mark directories on Azure."""
+    fs, name = opendalfs.filesystem("memory"), uuid4().hex
+    recursive = ["-r"] if command == "cp" else []
+    fs.pipe({f"{name}/d": b"", f"{name}/d/x": b"x", f"{name}/e": b"e", f"{name}/e/y": b"y"})
+    assert run(command, *recursive, f"memory://{name}/d", str(tmp_path / "d")).output == ""
+    assert content(str(tmp_path / "d")) == {"x": b"x"}
+    result = run(command, *recursive, f"memory://{name}/e", str(tmp_path / "e"))
+    assert "both an object and a directory" in result.stderr
+    assert [fs.cat_file(f"{name}/{key}") for key in ("e", "e/y")] == [b"e", b"y"]
+    assert fs.exists(f"{name}/d/x") == (command == "cp")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("command", ["cp", "mv"])
+def test_a_directory_with_a_pipe_is_refused(command: str, local: str, run: Run) -> None:
+    """A read of it would wait for a writer."""
+    os.mkfifo(f"{local}/pipe")
+    result = run(command, *(["-r"] if command == "cp" else []), local, f"memory://{uuid4().hex}")
+    assert "is a pipe" in result.stderr
+    assert content(local) == FILES
 
 
 def test_two_files_that_would_become_one_are_refused(run: Run, local: str, remote: str) -> None:

@@ -74,3 +74,25 @@ def test_of_a_link_only_the_link_is_removed(run: Run, tmp_path: Path) -> None:
     assert run("rm", "-r", "-y", str(tmp_path / "link")).exit_code == 0
     assert not (tmp_path / "link").is_symlink()
     assert (tmp_path / "folder" / "kept").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("argument", ["", ".", "..", "./", "b/.."])
+@pytest.mark.parametrize("command", ["rm", "mv"])
+def test_no_directory_is_removed_that_has_no_name(
+    command: str, argument: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unset variable of the shell is an empty argument, which would name the current directory."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "kept").write_bytes(b"kept")
+    monkeypatch.chdir(tmp_path / "a")
+    rest = ["-r", "--yes", argument] if command == "rm" else [argument, f"memory://{uuid4().hex}"]
+    result = run(command, *rest)
+    assert result.exit_code in (1, 2)
+    assert "argument is empty" in result.stderr or "name of the directory" in result.stderr
+    assert (tmp_path / "a" / "kept").read_bytes() == b"kept"
+
+
+def test_paths_that_overlap_are_removed_once(run: Run, folder: str) -> None:
+    url = f"memory://{folder}"
+    assert run("rm", "-r", "-y", f"{url}/b", f"{url}/b/c.csv", f"{url}/a.csv", f"{url}/a.csv").output == ""
+    assert names(folder) == ["x1", "x[1]"]
