@@ -38,6 +38,10 @@ MAX_IN_MEMORY: Final = 1 << 30
 """Bytes of an object that a service takes in one piece, so that it is kept in memory until it is whole."""
 
 _NOT_KEPT: Final = (
+    "cache-control",
+    "content-disposition",
+    "content-language",
+    "expires",
     "x-amz-meta-",
     "x-amz-grant-",
     "x-amz-if-match-",
@@ -185,7 +189,8 @@ class BucketHandlers:
     async def _change(self, request: web.BaseRequest, parsed: S3Request, body: Body) -> web.Response:
         # Before anything else, so that the error is the same for all changes.
         self._commits.check(self._directory, "")
-        _check_kept(request.headers)
+        if request.method != "DELETE":
+            _check_kept(request.headers)
         try:
             if "x-amz-copy-source" in request.headers and request.method == "PUT":
                 return await self._copies.respond(request, parsed)
@@ -239,12 +244,18 @@ def _check_kept(headers: Mapping[str, str]) -> None:
     """Raise for headers that ask to keep more than the content of an object."""
     for name, value in headers.items():
         lower = name.lower()
-        if lower.startswith(_NOT_KEPT) or value not in _DEFAULTS.get(lower, (value,)):
+        lost = lower.startswith(_NOT_KEPT) or value not in _DEFAULTS.get(lower, (value,))
+        if lost or (lower == "content-encoding" and not _is_of_transfer(value)):
             raise S3Error(
                 501,
                 "NotImplemented",
                 f"only the content of objects is kept: leave out {lower[:60]}, or write with opendalfs",
             )
+
+
+def _is_of_transfer(encoding: str) -> bool:
+    """Whether a Content-Encoding is only that of the body in chunks, which is decoded."""
+    return {part.strip().lower() for part in encoding.split(",")} <= {"", "aws-chunked", "identity"}
 
 
 def _xml(text: str) -> web.Response:

@@ -11,6 +11,8 @@ from opendalfs.errors import OptionError
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.fs.registry import url_to_fs
 from opendalfs.runtime import process
+from opendalfs.services import Locality
+from opendalfs.storage.operators import with_options
 
 from . import dialects
 from .bucket_handlers import MAX_IN_MEMORY, REGION, BucketHandlers, new_keys
@@ -229,6 +231,9 @@ def serve(
     directory = Directory(filesystem, root, writable=writable)
     if writable:
         directory.connection.require("write", "write")
+        if directory.connection.service.locality is Locality.REMOTE:
+            # OpenDAL takes an error of status 200 for a success, which the client would be told.
+            directory.connection = with_options(directory.connection, {}, verify_writes=True)
     return S3Endpoint(directory, bucket, host, port)
 
 

@@ -22,7 +22,7 @@ __all__ = ["ChunkSignatures", "Keys", "Payload", "SignedRequest", "is_presigned"
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _TIME: Final = re.compile(r"\d{8}T\d{6}Z", re.A)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.A)
-_SCOPE: Final = re.compile(r"(?P<key>[^/]+)/(?P<scope>(?P<day>\d{8})/[^/]+/s3/aws4_request)", re.A)
+_SCOPE: Final = re.compile(r"(?P<key>[^/]+)/(?P<scope>(?P<day>\d{8})/[!-.0-~]+/s3/aws4_request)", re.A)
 _SPACES: Final = re.compile(r" +")
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _SKEW: Final = timedelta(minutes=15)

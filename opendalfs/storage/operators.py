@@ -120,7 +120,9 @@ def follow_link(connection: Connection, key: str) -> tuple[Connection, str]:
     return disk, check_key(target.lstrip("/"), target)
 
 
-def with_options(connection: Connection, options: Mapping[str, str]) -> Connection:
+def with_options(
+    connection: Connection, options: Mapping[str, str], *, verify_writes: bool = False
+) -> Connection:
     """Return a connection to the same container whose operator has further options.
 
     OpenDAL takes some options of a write, such as the storage class, only from its operator. Calls of both
@@ -132,6 +134,8 @@ def with_options(connection: Connection, options: Mapping[str, str]) -> Connecti
         The connection of the filesystem.
     options : Mapping
         The options, in OpenDAL's names; they replace those of the filesystem.
+    verify_writes : bool
+        Whether it verifies what it has written, also where the filesystem does not.
 
     Returns
     -------
@@ -143,6 +147,8 @@ def with_options(connection: Connection, options: Mapping[str, str]) -> Connecti
         When OpenDAL refuses the options.
     """
     service, tuning, container = connection.service, connection.tuning, connection.container
+    if verify_writes:
+        tuning = replace(tuning, verify_writes=True)
     native = {**connection.native, **options}
     if connection.limit is not None:
         with _lock:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ import s3fs
 from botocore.exceptions import ClientError
 
 import opendalfs
+from opendalfs.testing import Fault, FaultProxy, S3Server
 from opendalfs_gateway import S3Endpoint
 from tests.integrations.serve.client import Bucket, code_of, status_of
 
@@ -136,6 +139,11 @@ def test_what_would_be_lost_is_refused(bucket: Bucket) -> None:
         {"StorageClass": "GLACIER"},
         {"ServerSideEncryption": "AES256"},
         {"Tagging": "a=b"},
+        {"ContentEncoding": "gzip"},
+        {"CacheControl": "no-cache"},
+        {"ContentDisposition": "attachment"},
+        {"ContentLanguage": "en"},
+        {"Expires": datetime(2030, 1, 1, tzinfo=UTC)},
     ):
         with pytest.raises(ClientError) as error:
             bucket.put("a", b"1", **options)
@@ -145,7 +153,14 @@ def test_what_would_be_lost_is_refused(bucket: Bucket) -> None:
     assert status_of(error) == 501
     # boto3 sends "Expect: 100-continue".
     assert error.value.response["ResponseMetadata"]["HTTPHeaders"]["connection"] == "close"
+    with pytest.raises(ClientError) as error:
+        bucket.s3.create_multipart_upload(**bucket.at("a"), ContentEncoding="gzip")
+    assert status_of(error) == 501
+    assert bucket.keys(bucket.list()) == []
     bucket.put("a", b"1", ACL="private", StorageClass="STANDARD", ContentType="text/plain")
+    # botocore adds the encoding of the chunks.
+    bucket.put("a", b"2", ContentEncoding="aws-chunked", ChecksumAlgorithm="CRC32")
+    assert bucket.get("a") == b"2"
 
 
 def test_checksums_are_verified(bucket: Bucket) -> None:
@@ -311,3 +326,47 @@ def test_s3fs_reads_writes_copies_and_removes(server: S3Endpoint) -> None:
         fs.pipe_file(f"{root}/c", b"x", mode="create")
     fs.rm(root, recursive=True)
     assert not fs.exists(root)
+
+
+# Errors with status 200
+
+
+@pytest.fixture
+def faulty(s3_server: S3Server, prefix: str) -> Iterator[tuple[Bucket, FaultProxy]]:
+    with FaultProxy(s3_server.endpoint) as proxy:
+        options = {
+            **proxy.through(s3_server.options),
+            "write_chunk": PART,
+            "retries": 1,
+            "retry_max_delay": 0.01,
+        }
+        fs = opendalfs.filesystem("s3", skip_instance_cache=True, **options)
+        with opendalfs.serve(fs, path=prefix, writable=True) as server:
+            yield Bucket(server), proxy
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("kind", ["put", "complete", "copy"])
+def test_no_success_is_reported_for_what_was_not_written(
+    kind: str, exists: bool, faulty: tuple[Bucket, FaultProxy]
+) -> None:
+    """Storage responds with status 200 and an error, which OpenDAL takes for a success."""
+    bucket, proxy = faulty
+    bucket.put("source", b"new")
+    if exists:
+        bucket.put("a", b"old")
+    writes: dict[str, Callable[[], object]] = {
+        "put": lambda: bucket.put("a", b"new"),
+        "copy": lambda: bucket.s3.copy_object(**bucket.at("a"), CopySource=bucket.at("source")),
+        "complete": lambda: bucket.s3.upload_fileobj(
+            io.BytesIO(bytes(2 * PART + 1)), *bucket.at("a").values()
+        ),
+    }
+    proxy.inject(Fault(kind, "error-200", times=None))
+    with pytest.raises(ClientError) as error:
+        writes[kind]()
+    assert status_of(error) == 424
+    proxy.clear()
+    assert bucket.keys(bucket.list("a")) == ["a"] * exists
+    if exists:
+        assert bucket.get("a") == b"old"

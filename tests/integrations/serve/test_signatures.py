@@ -163,6 +163,10 @@ def test_a_presigned_url_is_valid_for_a_week_at_most(seconds: str) -> None:
     assert error.value.status == 400
 
 
+REGIONS = ("\udcff", "eu\udce91", "é", "\x7f", "a b", "\ud800")
+"""Regions that are not ASCII; bytes that are not UTF-8 arrive as surrogates."""
+
+
 @pytest.mark.parametrize(
     ("authorization", "status", "code"),
     [
@@ -181,6 +185,7 @@ def test_a_presigned_url_is_valid_for_a_week_at_most(seconds: str) -> None:
             400,
             MALFORMED,
         ),
+        *((GET["authorization"].replace("us-east-1", region), 400, MALFORMED) for region in REGIONS),
         (
             GET["authorization"].replace("AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLF"),
             403,
@@ -365,3 +370,12 @@ def test_presigned_requests_do_what_was_signed_and_nothing_else(server: S3Endpoi
 def test_two_signatures_in_one_request_are_refused(server: S3Endpoint, raw: Raw) -> None:
     path = f"/{server.bucket}/presigned"
     assert raw.send("GET", raw.presigned("GET", path), raw.signed("GET", path)).status == 400
+
+
+def test_a_region_that_is_not_utf_8_is_a_malformed_signature(raw: Raw, server: S3Endpoint) -> None:
+    path = f"/{server.bucket}/a"
+    target = raw.presigned("GET", path).replace("us-east-1", "%FF%FE")
+    header = raw.signed("GET", path)
+    header["Authorization"] = header["Authorization"].replace("us-east-1", "\xff\xfe")
+    for answer in (raw.send("GET", target), raw.send("GET", path, header)):
+        assert (answer.status, answer.code) == (400, MALFORMED)
