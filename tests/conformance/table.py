@@ -119,7 +119,12 @@ SAFETY = """
 - On these services and **redis**, a lookup of the size transfers the value too: `info`, `open`, `get`, `cp`.
 - **ftp** and most WebDAV servers have no usable entity tags, so a read of several requests is not pinned
   to one version there.
-- **azdls** and **azfile** are untested: Azurite emulates Blob Storage only.
+- **azdls** and **azfile** are untested: Azurite emulates blobs, queues and tables, and neither the `dfs`
+  endpoint of Data Lake Storage (Azure/Azurite#409) nor Azure Files. No other emulator was found in PyPI, npm
+  or Debian.
+- **obs** is untested too; only its presigned URLs are compared with Huawei's description. Pass an `endpoint`
+  without the bucket, as `https://obs.cn-north-4.myhuaweicloud.com`: with a bucket in the host, OpenDAL takes
+  the host for a domain of your own, and signs for another resource.
 """
 
 

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -173,6 +173,19 @@ def test_other_services_sign_for_years(scheme: str) -> None:
     assert fs.sign("lake/key", 365 * 86_400).startswith("https://")
     with pytest.raises(ValueError, match=f"expiration must be 1 to 315360000 seconds for {scheme}"):
         fs.sign("lake/key", 10**12)
+
+
+def test_obs_signs_the_bucket_which_is_in_the_host() -> None:
+    """As Huawei describes it ("Authentication of Signature in a URL"); no server of OBS is reached here."""
+    host = "obs.cn-north-4.myhuaweicloud.com"
+    fs: Any = opendalfs.filesystem("obs", **{**SIGNING["obs"], "endpoint": f"https://{host}"})
+    for method in ("GET", "HEAD", "PUT"):
+        url = urlsplit(fs.sign("lake/d/a b", 60, method))
+        query = dict(parse_qsl(url.query))
+        assert (url.scheme, url.netloc, url.path) == ("https", f"lake.{host}", "/d/a%20b")
+        text = f"{method}\n\n\n{query['Expires']}\n/lake/d/a%20b"
+        expected = base64.b64encode(hmac.new(b"s", text.encode(), hashlib.sha1).digest()).decode()
+        assert query == {"AccessKeyId": "k", "Expires": query["Expires"], "Signature": expected}
 
 
 SIGNING: dict[str, dict[str, Any]] = {
