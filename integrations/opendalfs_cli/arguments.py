@@ -58,7 +58,8 @@ def _parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
         name, mark, value = text.partition("=")
         if not mark or not name:
             raise click.UsageError(f"{param.opts[0]} takes NAME=VALUE, such as: -o region=eu-central-1")
-        options[name.strip().replace("-", "_")] = value
+        name = name.strip().replace("-", "_")
+        options[name] = value
         if (name in _SECRET_NAMES or is_secret(name)) and len(value) > 3:
             _secrets.add(value)
     return options

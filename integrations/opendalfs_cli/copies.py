@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import click
 
 from opendalfs.fs.moves import move
 from opendalfs.fs.registry import filesystem_class
-from opendalfs.fs.removal import remove_listed
+from opendalfs.fs.removal import check_removal, remove_listed
 from opendalfs.runtime.tasks import gather, run
 
 from .arguments import storage_command, storage_options
@@ -75,6 +76,8 @@ def mv(
         check_named(text)
     pairs = _pairs(*_open(sources, target, options, from_options, to_options))
     check_pairs(pairs)
+    for source, _ in pairs:
+        check_removal(source.fs, source.path, recursive=True)
     for source, to in pairs:
         if source.fs == to.fs:
             run(move, source.fs, source.path, to.path, recursive=True, literal=True)
@@ -85,6 +88,9 @@ def mv(
 def _move_across(one: Plan) -> None:
     """Copy a source to another service, check the copies, and remove what was copied."""
     before = _infos(one.source, [job.source for job in one.jobs])
+    replaced = _infos(one.target, [job.target for job in one.jobs], missing_ok=True)
+    for job in one.jobs:
+        _check_other(one, job, before[job.source], replaced[job.target])
     transfer([one], "moving")
     copied = _infos(one.target, [job.target for job in one.jobs])
     after = _infos(one.source, [job.source for job in one.jobs])
@@ -93,12 +99,35 @@ def _move_across(one: Plan) -> None:
     run(remove_listed, one.source.fs, one.listed, IN_FLIGHT)
 
 
-def _infos(location: Location, paths: list[str]) -> dict[str, dict[str, Any]]:
+def _infos(location: Location, paths: list[str], *, missing_ok: bool = False) -> dict[str, dict[str, Any]]:
+    """Return what storage says of files now; an empty dict for a missing one, if `missing_ok`."""
+
     async def info(path: str) -> dict[str, Any]:
-        found: dict[str, Any] = await location.fs._info(path, refresh=True)
+        try:
+            found: dict[str, Any] = await location.fs._info(path, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            if not missing_ok:
+                raise
+            return {}
         return found
 
     return dict(zip(paths, run(gather, info, paths, IN_FLIGHT), strict=True))
+
+
+def _check_other(one: Plan, job: Job, source: dict[str, Any], target: dict[str, Any]) -> None:
+    """Raise for a target that may be its source: one server may have several names and services.
+
+    The removal of the source would remove the only copy.
+    """
+    if not target or target["type"] != "file" or target["size"] != source["size"]:
+        return
+    times = source.get("LastModified"), target.get("LastModified")
+    if times[0] and times[1] and abs(times[0] - times[1]) >= timedelta(seconds=1):
+        return
+    url = one.source.url(job.source)
+    raise Failure(
+        f"{url} may be the same file as the target: both have the same size and time; nothing was moved"
+    )
 
 
 def _check_copy(

@@ -21,7 +21,10 @@ _UNUSED: Final = frozenset(
         "cache_options",
         "cache_type",
         "callback",
+        "default_block_size",
         "default_cache",
+        "default_cache_type",
+        "default_fill_cache",
         "encoding",
         "errors",
         "fill_cache",
@@ -30,8 +33,8 @@ _UNUSED: Final = frozenset(
         "trim",
     }
 )
-"""Options of fsspec, s3fs, adlfs and Dask about buffers, progress and text. They change no byte that is
-read, so that a method which has no use for one ignores it."""
+"""Options of fsspec, s3fs, adlfs, Dask and kerchunk about buffers, progress and text. They change no byte
+that is read, so that a method which has no use for one ignores it."""
 
 
 def check_read_options(options: Iterable[str], *own: str) -> None:

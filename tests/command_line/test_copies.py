@@ -11,6 +11,7 @@ import pytest
 
 import opendalfs
 from opendalfs.fs.content import ContentFileSystem
+from opendalfs.testing import S3Server
 from opendalfs_cli import transfers
 
 from .conftest import Run
@@ -213,6 +214,37 @@ def test_mv_removes_nothing_if_the_copy_is_not_the_source(
     assert result.exit_code == 1
     assert "nothing was removed" in result.stderr
     assert content(local).keys() == FILES.keys()
+
+
+def test_mv_keeps_an_object_whose_target_is_itself_under_another_name_of_the_server(
+    run: Run, s3_server: S3Server, prefix: str
+) -> None:
+    fs = opendalfs.filesystem("s3", **s3_server.options)
+    fs.pipe_file(f"{prefix}/a", b"only copy")
+    fs.pipe_file(f"{prefix}/d/b", b"only copy")
+    other = s3_server.endpoint.replace("127.0.0.1", "localhost")
+    sides = [("--from-option", s3_server.endpoint), ("--to-option", other)]
+    keys = {"key": s3_server.access_key, "secret": s3_server.secret_key}
+    options = [
+        text
+        for side, url in sides
+        for k, v in {"endpoint": url, **keys}.items()
+        for text in (side, f"{k}={v}")
+    ]
+    for paths in ([f"s3://{prefix}/a", f"s3://{prefix}/"], [f"s3://{prefix}/d", f"s3://{prefix}/"]):
+        result = run("mv", *paths, *options)
+        assert "may be the same file" in result.stderr
+        assert result.exit_code == 1
+    assert fs.cat(fs.find(prefix)) == {f"{prefix}/a": b"only copy", f"{prefix}/d/b": b"only copy"}
+
+
+@pytest.mark.parametrize("url", ["memory://", "/"])
+def test_mv_refuses_a_whole_bucket_or_disk(url: str, remote: str, run: Run, tmp_path: Path) -> None:
+    """An unset variable at the end of a URL is enough to name one."""
+    result = run("mv", url, str(tmp_path / "target") if "://" in url else f"memory://{uuid4().hex}")
+    assert result.exit_code == 1
+    assert "Refused" in result.stderr
+    assert content(remote) == FILES
 
 
 def test_mv_keeps_files_that_were_added_meanwhile(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import opendalfs
+from opendalfs.fs.content import ContentFileSystem
 from opendalfs.testing import Request, Response, S3Server, ScriptedServer
 from tests.https_server import https_server
 
@@ -258,3 +259,24 @@ def test_a_local_path_has_no_server(run: Run, tmp_path: Path) -> None:
     assert found["ranged read"]["status"] == "ok"
     assert found["conditional write"]["status"] == "ok"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_object_that_cannot_be_removed_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(self: Any, path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(ContentFileSystem, "_rm_file", refused)
+    result = run("doctor", "--write", "--json", str(tmp_path))
+    found = {one["step"]: one for one in json.loads(result.stdout)}["conditional write"]
+    assert "cannot be removed" in found["sentence"]
+    assert [f"remove {path}" for path in tmp_path.iterdir()] == [found["advice"]]
+
+
+def test_secrets_of_options_with_hyphens_are_recognized(run: Run) -> None:
+    options = ["-o", "secret-access-key=T0PSECRET", "-o", "key=k", "-o", "timeout=T0PSECRET"]
+    for form in ([], ["--json"]):
+        result = run("doctor", *form, "s3://b/k", *options)
+        assert "must be a number" in result.output
+        assert "T0PSECRET" not in result.output

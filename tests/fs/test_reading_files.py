@@ -249,6 +249,8 @@ def test_options_of_fsspec_that_change_no_byte_are_accepted(tmp_path: Path) -> N
     path = f"{uuid4().hex}/a"
     fs.pipe_file(path, b"newest")
     buffers = {"block_size": 4, "cache_type": "none", "cache_options": {}, "fill_cache": False}
+    # The options with which kerchunk's documentation opens files.
+    buffers |= {"default_cache_type": "first", "default_fill_cache": False, "default_block_size": 4}
     with fs.open(path, "rb", autocommit=True, default_cache="none", size=6, encoding=None, **buffers) as file:
         assert file.read() == b"newest"
     with fs.open(path, "r", encoding="utf-8", errors="strict", newline="", **buffers) as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -40,6 +40,7 @@ def doctor(url: str, write: bool, as_json: bool, options: dict[str, str]) -> int
     """
     found: list[Found] = []
     for name, check in _steps(url, options, write):
+        check = replace(check, sentence=without_secrets(check.sentence), advice=without_secrets(check.advice))
         found.append((name, check))
         if not as_json:
             _print(name, check)
@@ -49,9 +50,9 @@ def doctor(url: str, write: bool, as_json: bool, options: dict[str, str]) -> int
 
 
 def _print(name: str, check: Check) -> None:
-    echo(f"{check.status:<8} {name:<18} {shown(without_secrets(check.sentence))}")
+    echo(f"{check.status:<8} {name:<18} {shown(check.sentence)}")
     if check.advice:
-        echo(f"{'':<8} {'':<18} -> {shown(without_secrets(check.advice))}")
+        echo(f"{'':<8} {'':<18} -> {shown(check.advice)}")
     sys.stdout.flush()
 
 

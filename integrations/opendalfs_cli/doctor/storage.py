@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -114,15 +113,24 @@ class Probe:
             self.location.path.rpartition("/")[0] if self.file == self.location.path else self.location.path
         )
         probe = f"{path}/.opendalfs-doctor-{uuid4().hex}".lstrip("/" if not self.location.is_local else "")
+        written = False
         try:
-            return self._write(probe)
+            check = self._write(probe)
+            written = True
         except UnsupportedError as exc:
-            return skipped(str(exc).partition("\n")[0])
+            check = skipped(str(exc).partition("\n")[0])
         except Exception as exc:
-            return self._explain(exc)
-        finally:
-            with suppress(FileNotFoundError):
-                fs.rm_file(probe)
+            check = self._explain(exc)
+        try:
+            fs.rm_file(probe)
+        except FileNotFoundError:
+            pass
+        except Exception as exc:
+            # After an error of the write, that one is shown, as there is probably nothing to remove.
+            if written:
+                text = f"the object that was written cannot be removed: {self._explain(exc).sentence}"
+                return failed(text, f"remove {self.location.url(probe)}")
+        return check
 
     def _write(self, probe: str) -> Check:
         fs = self.location.fs
