@@ -280,3 +280,9 @@ def test_secrets_of_options_with_hyphens_are_recognized(run: Run) -> None:
         result = run("doctor", *form, "s3://b/k", *options)
         assert "must be a number" in result.output
         assert "T0PSECRET" not in result.output
+
+
+def test_a_port_that_does_not_exist(run: Run) -> None:
+    found = examine(run, "s3://b/k", *KEYS, "-o", "endpoint=http://127.0.0.1:99999")
+    assert found["TCP"]["status"] == "skipped"
+    assert "127.0.0.1:99999" in failures(found)["reach"]

@@ -86,7 +86,11 @@ def server_of(fs: Any) -> Server | None:
     if not endpoint:
         return None
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
-    port = parts.port or _PORTS.get(parts.scheme)
+    try:
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        # The first request reports it.
+        return None
     if not parts.hostname or port is None:
         return None
     server = Server(parts.scheme, parts.hostname, port)
