@@ -136,6 +136,13 @@ class PathCache(Generic[T]):
             if now >= self._next_expiry or len(entries) > self.most or self.weight > self.most_weight:
                 self._evict(now)
 
+    def shorten(self, path: str, seconds: float) -> None:
+        """Keep a path for at most some seconds from now."""
+        with self._lock:
+            entry = self._entries.get(path)
+            if entry is not None:
+                self._entries[path] = min(entry[0], time.monotonic() + seconds), *entry[1:]
+
     def pop(self, path: str) -> T | None:
         """Remove a path and return its value; None when there is none. This is no invalidation."""
         if path not in self._entries:

@@ -19,6 +19,7 @@ from opendalfs.budget import Budget
 from opendalfs.fs.core import OpendalFileSystem
 from opendalfs.listing.info import Info
 from opendalfs.path_cache import PathCache
+from opendalfs.read.cache import cache_of
 from opendalfs.read.reader import Reader
 from opendalfs.read.version_cache import LISTED, VersionCache
 from opendalfs.runtime.futures import weak_callback
@@ -36,7 +37,9 @@ _MOST_TREE_ENTRIES: Final = 50_000
 """Entries of all trees together that are kept for the listing that follows."""
 
 _TAIL_SECONDS: Final = 30.0
-_OPENED_TAIL_SECONDS: Final = 3.0
+_OPENED_SECONDS: Final = 3.0
+"""For the ends and versions of files that are opened: pyarrow opens for the schema, then for the data."""
+
 _MOST_TAILS: Final = 512
 _MOST_TAIL_BYTES: Final = 64 * 1024 * 1024
 """Bytes of all tails together, with what was parsed of them."""
@@ -196,7 +199,7 @@ class TailCache:
                 shared = _Shared(Tail(reader, begin), now + _TAIL_SECONDS)
                 if begin:
                     shared.tail.when_read(weak_callback(self._update_weight, path, weakref.ref(shared.tail)))
-            until = min(shared.until, now + _OPENED_TAIL_SECONDS) if opened else shared.until
+            until = min(shared.until, now + _OPENED_SECONDS) if opened else shared.until
             self._put(path, _Shared(shared.tail, until))
             return shared.tail
 
@@ -276,6 +279,14 @@ class FileCache:
         """
         version = self.versions.get(path)
         return version if version is not None and detects_change(connection, version) else None
+
+    def opened(self, path: str, connection: Connection) -> None:
+        """Have storage asked for the version by opens from 3 seconds on, if there is a cache on disk.
+
+        Without that cache, a read of what was replaced meanwhile fails, and the file is opened again.
+        """
+        if cache_of(connection) is not None:
+            self.versions.shorten(path, _OPENED_SECONDS)
 
     def invalidate(self, path: str) -> None:
         """Remove a file or directory."""

@@ -167,6 +167,7 @@ class Handler(pafs.FileSystemHandler):
         scan = None if prefetch is None else prefetch.take(path)
         if scan is None:
             return self._scan(path, call.hint)
+        self.cache.opened(self.paths.normalize(path), scan.tail.reader.connection)
         if not scan.tail.reader.knows_size:
             # Its end is being read already, which raises if there is no file.
             self._check_file(path, lambda: scan.tail.size)
@@ -207,6 +208,7 @@ class Handler(pafs.FileSystemHandler):
     def _existing(self, path: str) -> Reader:
         """Return the reader of a file that is opened now; raise if there is no file."""
         reader = self.reader(path)
+        self.cache.opened(self.paths.normalize(path), reader.connection)
         if not reader.knows_size:
             self._check_file(path, lambda: reader.version)
         return reader

@@ -10,7 +10,9 @@ use                        lifetime               from     removed earlier by, a
 core: listings             `LISTED`, or           answer   Writes through the filesystem. `ls` and `info`
 (`listing.cache`)          listings_expiry_time            use them; ``refresh=True`` asks storage.
 Arrow: versions of files   `LISTED`, or           answer   Writes through the filesystem; a stat that finds
-                           listings_expiry_time            no file. A changed file is opened again.
+                           listings_expiry_time;           no file. A changed file is opened again. With a
+                           3 s once opened with            cache on disk no read would notice the change, so
+                           a cache on disk                 later opens ask storage.
 Arrow: directories         1 s, once              answer   Any write. pyarrow asks twice in a row.
 Arrow: ends of files       30 s; 3 s once opened  request  As versions, and an open of another version.
                                                            pyarrow opens for the schema, then for the data.
@@ -133,6 +135,10 @@ class VersionCache:
                 return
         for path, version in found:
             self._versions.put(path, version, seconds=left, since=asked.invalidations)
+
+    def shorten(self, path: str, seconds: float) -> None:
+        """Keep a path for at most some seconds from now."""
+        self._versions.shorten(path, seconds)
 
     def invalidate(self, path: str) -> None:
         """Remove a path: its object was written or removed."""

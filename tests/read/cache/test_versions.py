@@ -9,13 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import opendalfs
 import opendalfs_polars
 from opendalfs.read.cache import background
 from opendalfs.testing import S3Server
+from opendalfs_arrow import file_cache
 
 from .conftest import MakeFileSystem
 
@@ -44,6 +48,41 @@ def test_each_scan_of_polars_asks_storage(name: str, s3_server: S3Server, bucket
         frame = opendalfs_polars.scan_parquet(f"opendal+s3://{bucket}/polars/{name}", storage_options=options)
         assert frame.collect()["a"].to_list() == [value] * 3
         background.flush()
+
+
+@pytest.mark.parametrize("rows", [3, 300_000])
+def test_later_opens_of_pyarrow_ask_storage(
+    rows: int, connect: MakeFileSystem, s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a call found before was used for 30 seconds, and no read of cached bytes noticed a change."""
+    monkeypatch.setattr(file_cache, "_OPENED_SECONDS", 0.0)
+    arrow = opendalfs.arrow(connect())
+    for value in range(3):
+        file = io.BytesIO()
+        pq.write_table(pa.table({"a": np.arange(rows) + value}), file, use_dictionary=False, compression=None)
+        replace(s3_server, bucket, f"arrow/{rows}.parquet", file.getvalue())
+        with pq.ParquetFile(f"arrow/{rows}.parquet", filesystem=arrow) as opened:
+            assert opened.read()["a"][0].as_py() == value
+        assert pq.read_table(f"arrow/{rows}.parquet", filesystem=arrow)["a"][0].as_py() == value
+        background.flush()
+
+
+def test_opens_of_pyarrow_within_one_call_ask_storage_once(
+    connect: MakeFileSystem, s3_server: S3Server, bucket: str
+) -> None:
+    for name in ("a", "b", "c"):
+        file = io.BytesIO()
+        pq.write_table(pa.table({"a": [1, 2, 3]}), file)
+        replace(s3_server, bucket, f"once/{name}.parquet", file.getvalue())
+    pq.read_table("once/a.parquet", filesystem=opendalfs.arrow(connect()))
+    pq.read_table("once", filesystem=opendalfs.arrow(connect()))
+    background.flush()
+    with opendalfs.trace() as one:
+        pq.read_table("once/a.parquet", filesystem=opendalfs.arrow(connect()))
+    with opendalfs.trace() as all_of_them:
+        pq.read_table("once", filesystem=opendalfs.arrow(connect()))
+    assert one.requests == 1, one
+    assert all_of_them.requests == 2, all_of_them
 
 
 def test_a_lazy_frame_that_is_collected_again_reads_the_version_of_its_first_collect(
