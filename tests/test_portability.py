@@ -53,7 +53,8 @@ def test_the_core_works_without_what_only_posix_has(tmp_path: Path) -> None:
     told = run(
         """
 sys.exit(pytest.main([
-    "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--confcutdir=tests/portable", "tests/portable",
+    "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:platformdirs",
+    "--confcutdir=tests/portable", "tests/portable",
     f"--basetemp={sys.argv[1]}",
 ]))
 """,
