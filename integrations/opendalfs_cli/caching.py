@@ -16,7 +16,7 @@ __all__ = ["cache"]
 
 @click.group("cache")
 def cache() -> None:
-    """Look at or clear a cache on disk, which cache_dir= names."""
+    """Show or clear a cache on disk, which cache_dir= names."""
 
 
 @cache.command("info")

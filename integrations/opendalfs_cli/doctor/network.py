@@ -103,7 +103,7 @@ def server_of(fs: Any) -> Server | None:
 
 
 def check_address(server: Server) -> Check:
-    """Look up the addresses of a server's name."""
+    """Return the addresses of a server's name."""
     with suppress(ValueError):
         ipaddress.ip_address(server.host)
         return ok(f"{server.host} is an address")
