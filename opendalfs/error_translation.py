@@ -118,6 +118,15 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], _Rule], ...]] = (
         re.compile(r"Got a packet bigger than 'max_allowed_packet'"),  # MySQL
         _TOO_LARGE,
     ),
+    (
+        # OpenDAL writes the reason to standard error only. The known one is a machine without certificates.
+        re.compile(r"rust future panicked|blocking task failed"),
+        _Rule(
+            OSError,
+            errno.EIO,
+            "OpenDAL panicked: install CA certificates or set SSL_CERT_FILE if there are none",
+        ),
+    ),
     (re.compile(r"timed? ?out|deadline has elapsed|timeout", re.I), _TIMED_OUT),
     (
         re.compile(r"received corrupt message of type InvalidContentType", re.I),
@@ -219,6 +228,8 @@ _KIND: Final = re.compile(r"^(\w+) \((?:temporary|persistent|permanent)\)")
 # OpenDAL formats the context in two ways; the second is that of blocking and reading calls.
 _CONTEXT: Final = re.compile(r"\n\s*Context:.*?(?=\n\s*Source:|\Z)|, context: \{.*\}(?= => )", re.S)
 _BACKTRACE: Final = re.compile(r"\n\s*Backtrace:.*", re.S)
+# Bugs in the wheel. A PanicException is no Exception: it would end the user's loops and threads.
+_PANICS: Final = frozenset({("pyo3_runtime", "PanicException"), ("pyo3_async_runtimes", "RustPanic")})
 _WRITES: Final = frozenset({"write", "copy", "rename", "delete"})
 
 
@@ -230,8 +241,7 @@ def kind_of(exc: BaseException) -> str | None:
     name, module = type(exc).__name__, type(exc).__module__
     if module.startswith("opendal") and name in _RULES:
         return name
-    if module == "pyo3_runtime" and name == "PanicException":
-        # A bug in the wheel. A PanicException is no Exception: it would end the user's loops and threads.
+    if (module, name) in _PANICS:
         return "Unexpected"
     if type(exc) is OSError:
         found = _KIND.match(str(exc))

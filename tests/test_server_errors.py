@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +38,35 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+NO_CERTIFICATES = """
+import opendalfs
+options = {"endpoint_url": "http://127.0.0.1:1", "key": "hush", "secret": "hush", "region": "us-east-1"}
+fs = opendalfs.filesystem("s3", **options)
+calls = [
+    lambda: fs.cat_file("lake/key"),
+    lambda: fs.ls("lake"),
+    lambda: fs.open("lake/key").read(),
+    lambda: fs.pipe_file("lake/key", b"1"),
+]
+for call in calls:
+    try:
+        call()
+    except OSError as exc:
+        print(str(exc).splitlines()[0])
+"""
+
+
+def test_a_machine_without_ca_certificates_is_told_what_to_install() -> None:
+    environment = {**os.environ, "SSL_CERT_FILE": "/nonexistent", "SSL_CERT_DIR": "/nonexistent"}
+    command = [sys.executable, "-c", NO_CERTIFICATES]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    assert all("install CA certificates or set SSL_CERT_FILE" in line for line in lines)
+    assert "hush" not in done.stdout
 
 
 # Down, or the wrong password
