@@ -82,7 +82,7 @@ def dots(results: Sequence[Result], title: str, file: Path, *, overview: bool = 
     axes.set_yticks(range(len(shown)), [r.label if overview else r.name for r in shown])
     axes.invert_yaxis()
     _ratio_axis(axes, [x for r, found in zip(shown, peers, strict=True) for p in found for x in r.ratios(p)])
-    _title(axes, title)
+    _title(figure, axes, title)
     _save(figure, file)
 
 
@@ -142,7 +142,7 @@ def lines(results: Sequence[Result], title: str, file: Path) -> None:
     axes.set_xlabel(axis["label"])
     axes.set_ylabel("seconds")
     axes.grid(color="#dddddd")
-    _title(axes, title)
+    _title(figure, axes, title)
     _save(figure, file)
 
 
@@ -161,24 +161,27 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _title(axes: Any, title: str) -> None:
+def _title(figure: Figure, axes: Any, title: str) -> None:
     """Write the title and the legend above the plot, where they cover nothing."""
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=26)
     found: Mapping[str, Any] = {
         label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    axes.legend(
+    # The figure's, not the axes': that one would take its width from the plot.
+    legend = figure.legend(
         found.values(),
         found.keys(),
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=6,
+        loc="outside upper left",
+        ncols=max(2, int(figure.get_figwidth() / 1.6)),
+        alignment="left",
+        title=title,
+        title_fontproperties={"size": 11, "weight": "bold"},
         frameon=False,
         fontsize=8.5,
         handletextpad=0.4,
         columnspacing=1.2,
         borderaxespad=0.2,
     )
+    legend.get_title().set_ha("left")
 
 
 def _save(figure: Figure, file: Path) -> None:
