@@ -64,8 +64,10 @@ def _check_name(service: Service, name: str) -> None:
     if name in _DOTS or not pattern.fullmatch(name):
         letters = "letters" if service.utf8_containers else "ASCII letters"
         hint = "; for an access point use its alias" if name.startswith("arn:") else ""
+        # What stands before an @ may be keys: some tools take them there.
+        shown = redact(f"{service.scheme}://{name}").removeprefix(f"{service.scheme}://")
         raise ValueError(
-            f"{redact(name)!r} is not a valid name of a {service.scheme} {service.container}: "
+            f"{shown!r} is not a valid name of a {service.scheme} {service.container}: "
             f"use {letters}, digits, '.', '_', '-' and '$'{hint}"
         )
 

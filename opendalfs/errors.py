@@ -106,11 +106,14 @@ class UnsupportedError(OSError, NotImplementedError):
     """
 
 
+# What follows "secret=" in a sentence, as in "secret= without key=: pass both", and is no value.
+_SENTENCE: Final = r"[.:;]?\s*$|[ \t]*\n|[.:;]\s|\s+(?-i:[a-z]+)(?:[\s,.:;]|$)"
 # A name of a secret, and its value: in quotes up to the closing one, else up to a space or separator.
 _SIGNED: Final = re.compile(
     r"((?:(?<![a-z])sig|signature|x-amz-(?:signature|credential|security-token)|token|password|authorization|"
     r"secret(?:_?access)?(?:_?key)?|(?:access|account|private|api)_?key(?:_?(?:id|secret))?)"
-    r"\\*[\"']?\s*(?:[=:]|%3D|%3A)\s*(?:b(?=[\"']))?(?P<quote>\\*[\"'])?(?:(?:bearer|basic)\s+)?)"
+    r"\\*[\"']?(?:\s*(?::|%3D|%3A)|\s+=|=(?!" + _SENTENCE + r"))\s*"
+    r"(?:b(?=[\"']))?(?P<quote>\\*[\"'])?(?:(?:bearer|basic)\s+)?)"
     r"(?(quote)(?:(?!(?P=quote)).)+|[^&\s\"',}]+)",
     re.I,
 )
