@@ -206,7 +206,9 @@ class Space:
         try:
             yield descriptor if _lock(descriptor) else None
         finally:
-            # This releases the lock.
+            # Not by the close alone: a child that was forked meanwhile has a copy of the descriptor.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def _make_space(self, needed: int) -> int:

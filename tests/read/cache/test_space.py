@@ -178,3 +178,34 @@ def size_of(entry: os.DirEntry[str]) -> int:
         return entry.stat().st_size
     except OSError:
         return 0
+
+
+FORK = """
+import os, signal, sys, time
+from opendalfs.read.cache import BlockCache
+from opendalfs.read.cache.folder import CacheFolder
+
+space = BlockCache(CacheFolder(sys.argv[1]), 8 << 20).space
+with space.reserve(0):
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+try:
+    print(space.write_file(os.path.join(sys.argv[1], "opendalfs-1", "blocks", "aa", "bb", "0-4"), [b"abcd"]))
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_child_that_was_forked_in_the_middle_of_a_write_does_not_keep_the_lock(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "True\n"
