@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
+from glob import has_magic
 from typing import Any
 
 import fsspec
 
 from opendalfs import installation, urls
 from opendalfs.errors import redact
+from opendalfs.fs.moves import move
+from opendalfs.fs.removal import check_removal, remove_tree
 from opendalfs.fs.service_filesystem import ServiceFileSystem
+from opendalfs.runtime.tasks import run
 from opendalfs.services import Form, lookup
 
 installation.require("universal-pathlib")
@@ -81,6 +86,60 @@ class OpendalPath(UPath):
                 "leading slash"
             )
         return (first, *parts), protocol, storage_options
+
+    # universal_pathlib removes and renames with methods of fsspec, which take "a[1].csv" for a pattern: they
+    # would remove "a1.csv".
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove this file."""
+        try:
+            self.fs.rm_file(self.path)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def rmdir(self, recursive: bool = True) -> None:
+        """Remove this directory, by default with all that is below it, as in universal_pathlib."""
+        if not self.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", redact(str(self)))
+        if recursive:
+            run(remove_tree, self.fs, self.path)
+        else:
+            self.fs.rmdir(self.path)
+
+    def move(self, target: Any, **kwargs: Any) -> Any:
+        """Move this file or directory to a path, which is the new path itself; return that.
+
+        On one filesystem the service moves it, where it can, and only what was moved is removed.
+        """
+        if isinstance(target, str):
+            is_same = target.startswith(f"{self.protocol}://")
+            target = self.with_segments(target) if is_same else UPath(target)
+        if not isinstance(target, OpendalPath) or target.fs != self.fs or kwargs:
+            copied = self.copy(target, **kwargs)
+            if self.is_dir():
+                self.rmdir()
+            else:
+                self.unlink()
+            return copied
+        check_removal(self.fs, self.path, recursive=True)
+        run(move, self.fs, self.path, target.path, recursive=True, literal=True)
+        return target.joinpath()
+
+    def rename(self, target: Any, **kwargs: Any) -> Any:
+        """Rename this file or directory to a path or URL of the same service; return that."""
+        if has_magic(self.path) and (isinstance(target, OpendalPath) or "://" in str(target)):
+            return self.move(target)
+        return super().rename(target, **kwargs)
+
+    def relative_to(self, other: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return this path relative to another one; raise ValueError if it is not below it."""
+        if isinstance(other, OpendalPath) and self.storage_options != other.storage_options:
+            # The error of universal_pathlib contains the options, with their secrets.
+            raise ValueError(
+                f"{redact(str(other))!r} has other storage options: pass both paths the same ones"
+            )
+        return super().relative_to(other, *args, **kwargs)
 
     def __str__(self) -> str:
         service = lookup(self.protocol)

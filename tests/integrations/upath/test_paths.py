@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -37,6 +38,11 @@ def root(request: pytest.FixtureRequest) -> Iterator[UPath]:
 
 def names(paths: Any) -> list[str]:
     return sorted(path.name for path in paths)
+
+
+def found(root: UPath) -> list[str]:
+    """Return the paths of all files, below a directory."""
+    return sorted(name.removeprefix(f"{root.path}/") for name in root.fs.find(root.path))
 
 
 def test_a_url_makes_the_registered_class(root: UPath) -> None:
@@ -150,6 +156,35 @@ def test_files_are_copied_and_moved(root: UPath, tmp_path: Path) -> None:
     assert names(root.iterdir()) == ["b.txt", "c.txt", "d.txt", "f"]
 
 
+def test_names_that_look_like_patterns_are_names(root: UPath) -> None:
+    odd, other = root / "a[1].txt", root / "a1.txt"
+    for path in (odd, other, root / "d[1]" / "x", root / "d1" / "x"):
+        path.write_text(path.name)
+    odd.unlink()
+    assert found(root) == ["a1.txt", "d1/x", "d[1]/x"]
+    with pytest.raises(FileNotFoundError):
+        odd.unlink()
+    (root / "d[1]").rmdir()
+    assert found(root) == ["a1.txt", "d1/x"]
+    for number, method in enumerate(("rename", "move")):
+        odd.write_text("odd")
+        assert getattr(odd, method)(root / f"b{number}").read_text() == "odd"
+    assert found(root) == ["a1.txt", "b0", "b1", "d1/x"]
+    assert other.read_text() == "a1.txt"
+
+
+def test_a_move_loses_nothing(root: UPath) -> None:
+    (root / "d" / "x").write_text("x")
+    (root / "e" / "y").write_text("y")
+    for target in (root / "d", root / "d" / "sub", root / "e", root / "e" / "y"):
+        with suppress(OSError):
+            (root / "d").move(target)
+        assert (root / "d" / "x").read_text() == "x", target
+    assert (root / "e" / "y").read_text() == "y"
+    assert ((root / "d").move(root / "f") / "x").read_text() == "x"
+    assert found(root) == ["e/y", "f/x"]
+
+
 def test_a_part_does_not_lead_to_another_bucket(root: UPath) -> None:
     if "s3" in root.protocol:
         with pytest.raises(ValueError, match="would be in another bucket"):
@@ -203,6 +238,10 @@ def test_no_option_shows_in_a_repr() -> None:
     path = UPath("opendal+webdav://me:secret@host/a")
     assert "secret" not in repr(path) + str(path)
     assert path.fs.native["password"] == "secret"
+    with pytest.raises(ValueError, match="other storage options") as caught:
+        path.relative_to(UPath("opendal+webdav://me:another@host/"))
+    assert "secret" not in str(caught.value)
+    assert "another" not in str(caught.value)
 
 
 FRESH = """
