@@ -26,6 +26,10 @@ _VERSION: Final = ("size", "ETag", "VersionId", "LastModified")
 """Keys of an info that change when the file does."""
 
 
+_TIMES_IN_MINUTES: Final = frozenset({"ftp"})
+"""Services whose times are too inexact, and may be of another time zone."""
+
+
 def _two_sides(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments of a command that has sources and a target."""
     for add in (
@@ -122,11 +126,14 @@ def _check_other(one: Plan, job: Job, source: dict[str, Any], target: dict[str, 
     if not target or target["type"] != "file" or target["size"] != source["size"]:
         return
     times = source.get("LastModified"), target.get("LastModified")
-    if times[0] and times[1] and abs(times[0] - times[1]) >= timedelta(seconds=1):
+    services = {one.source.fs.service.scheme, one.target.fs.service.scheme}
+    is_exact = services.isdisjoint(_TIMES_IN_MINUTES)
+    if is_exact and times[0] and times[1] and abs(times[0] - times[1]) >= timedelta(seconds=1):
         return
     url = one.source.url(job.source)
     raise Failure(
-        f"{url} may be the same file as the target: both have the same size and time; nothing was moved"
+        f"{url} may be the same file as the target, as far as size and time show: nothing was moved. "
+        "Copy it with cp"
     )
 
 

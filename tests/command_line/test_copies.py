@@ -11,7 +11,7 @@ import pytest
 
 import opendalfs
 from opendalfs.fs.content import ContentFileSystem
-from opendalfs.testing import S3Server
+from opendalfs.testing import Pyftpdlib, S3Server
 from opendalfs_cli import transfers
 
 from .conftest import Run
@@ -236,6 +236,26 @@ def test_mv_keeps_an_object_whose_target_is_itself_under_another_name_of_the_ser
         assert "may be the same file" in result.stderr
         assert result.exit_code == 1
     assert fs.cat(fs.find(prefix)) == {f"{prefix}/a": b"only copy", f"{prefix}/d/b": b"only copy"}
+
+
+def test_mv_keeps_a_file_whose_target_is_itself_on_the_disk_of_an_ftp_server(
+    run: Run, ftp_server: Pyftpdlib
+) -> None:
+    """Its times are in minutes, so that they show no change that a copy onto itself makes."""
+    folder = ftp_server.served / uuid4().hex
+    folder.mkdir()
+    file = folder / "a"
+    file.write_bytes(b"only copy")
+    keys = {"user": ftp_server.user, "password": ftp_server.password}
+    options = [text for k, v in keys.items() for text in ("--from-option", f"{k}={v}")]
+    url = f"{ftp_server.endpoint}/{folder.name}"
+    for paths in ([f"{url}/a", str(file)], [f"{url}/a", str(folder)], [url, str(folder.parent)]):
+        result = run("mv", *paths, *options)
+        assert "may be the same file" in result.stderr
+        assert result.exit_code == 1
+        assert file.read_bytes() == b"only copy"
+    assert run("mv", f"{url}/a", str(folder / "b"), *options).exit_code == 0
+    assert (folder / "b").read_bytes() == b"only copy"
 
 
 @pytest.mark.parametrize("url", ["memory://", "/"])
