@@ -20,10 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 for success, 1 for a failure, 2 for wrong arguments, 3 if something was not found.
+        The exit status: 0 for success, 1 for a failure, 2 for wrong arguments, 3 if something was not found,
+        130 after Ctrl-C.
     """
     try:
         command_line = import_module("opendalfs_cli")
+    except KeyboardInterrupt:
+        return 130
     except ModuleNotFoundError as exc:
         if exc.name not in ("click", "rich"):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from opendalfs.error_translation import reason_of
 from opendalfs.errors import redact
 
 from .arguments import secrets
@@ -16,6 +17,13 @@ NOT_FOUND: Final = 3
 
 _DOCTOR: Final = (ConnectionError, PermissionError, TimeoutError)
 """Errors whose reason `opendalfs doctor` may find."""
+
+
+_SEE_CAUSE: Final = "see the error's __cause__"
+"""Advice for programs; the command line shows the cause."""
+
+_MOST_REASON: Final = 300
+"""Characters of a cause that are shown."""
 
 
 class Failure(Exception):
@@ -38,9 +46,9 @@ def describe(exc: Exception) -> tuple[str, int]:
         return str(exc), exc.code
     code = NOT_FOUND if isinstance(exc, FileNotFoundError) else FAILED
     if isinstance(exc, OSError) and exc.strerror:
-        text = _first_line(str(exc.strerror))
+        text = _first_line(str(exc.strerror)).replace(_SEE_CAUSE, _reason(exc))
         if exc.filename is not None:
-            text = f"{_first_line(str(exc.filename))}: {text}"
+            text = f"{exc.filename}: {text}"
     else:
         text = _first_line(str(exc)) or type(exc).__name__
         if not isinstance(exc, (OSError, ValueError, ImportError)):
@@ -60,6 +68,13 @@ def without_secrets(text: str) -> str:
 def redacted(text: str) -> str:
     """Return any text without secrets, as far as they can be recognized."""
     return redact(text, secrets())
+
+
+def _reason(exc: OSError) -> str:
+    """Return OpenDAL's own text of an error in one line, without its kind."""
+    text = " ".join(reason_of(str(exc.__cause__ or "")).split()).replace(" Source: ", ": ")
+    text = text.partition(" => ")[2] or text
+    return (text[:_MOST_REASON] + "…" if len(text) > _MOST_REASON else text) or "no reason is known"
 
 
 def _first_line(text: str) -> str:

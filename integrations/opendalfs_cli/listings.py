@@ -21,6 +21,8 @@ Info = dict[str, Any]
 
 _UNITS: Final = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _SPANS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LONGEST: Final = 1000 * 366 * 86_400
+"""Seconds: the times of Python begin in the year 1."""
 
 
 @storage_command("ls")
@@ -72,7 +74,8 @@ def _tree(location: Location, maxdepth: int | None = None) -> dict[str, Info]:
 
 
 def _relative(name: str, root: str) -> str:
-    return name.removeprefix(root).strip("/") or name
+    # A key may begin with a slash of its own.
+    return name.removeprefix(root).removeprefix("/") or name
 
 
 @storage_command("du")
@@ -215,7 +218,8 @@ def _size_test(text: str) -> Callable[[Info], bool]:
 def _since(text: str) -> datetime:
     """Return the time of ``--newer``; raise UsageError if it cannot be parsed."""
     if found := re.fullmatch(r"(\d{1,6})([smhdw])", text.lower()):
-        return datetime.now(UTC) - timedelta(seconds=int(found.group(1)) * _SPANS[found.group(2)])
+        seconds = int(found.group(1)) * _SPANS[found.group(2)]
+        return datetime.now(UTC) - timedelta(seconds=min(seconds, _LONGEST))
     try:
         when = datetime.fromisoformat(text)
     except ValueError:

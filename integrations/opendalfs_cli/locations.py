@@ -93,8 +93,21 @@ def open_location(text: str, options: Mapping[str, str] | None = None) -> Locati
     if not text:
         raise Failure("an argument is empty: is a variable of the shell not set?", USAGE)
     if "://" not in text:
-        return Location(text, from_source("fs", **(options or {})), os.path.abspath(text))
+        return Location(text, from_source("fs", **(options or {})), _absolute(text))
     return Location(text, *url_to_fs(text, **(options or {})))
+
+
+def _absolute(text: str) -> str:
+    """Return the absolute path of a local argument.
+
+    As in Unix, ``link/..`` is the parent of what a link leads to. A link at the end stays.
+    """
+    parts = text.split(os.sep)
+    if os.pardir not in parts:
+        return os.path.abspath(text)
+    count = len(parts) - parts[::-1].index(os.pardir)
+    above = os.path.realpath(os.sep.join(parts[:count]))
+    return os.path.abspath(os.path.join(above, *parts[count:]))
 
 
 def check_named(text: str) -> None:

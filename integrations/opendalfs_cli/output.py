@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -12,17 +13,18 @@ from typing import Any, BinaryIO, Final
 from opendalfs.tracing.plot import format_size
 
 __all__ = [
-    "allow_any_name",
     "binary_output",
     "echo",
     "entry",
+    "prepare_streams",
     "print_json",
     "shown",
     "size_text",
     "time_text",
 ]
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that change a terminal, begin a line, or turn the direction of the text after them."""
 
 
 def echo(text: str = "") -> None:
@@ -36,8 +38,14 @@ def binary_output() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def allow_any_name() -> None:
-    """Replace characters of names that the encoding of standard output lacks, instead of an error."""
+def prepare_streams() -> None:
+    """Replace characters of names that the encoding of standard output lacks, instead of an error.
+
+    A stream that is closed, as by ``>&-``, is opened to nothing: a file would get its descriptor.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the exit
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -21,7 +21,7 @@ from .copies import cp, mv
 from .doctor.command import doctor
 from .failures import describe, redacted
 from .listings import du, find, ls, tree
-from .output import allow_any_name
+from .output import prepare_streams, shown
 from .parquet import parquet
 from .removal import rm
 from .serving import serve
@@ -100,15 +100,26 @@ class Program(click.Group):
         except Exception as exc:
             message, code = describe(exc)
             if given.debug():
-                click.echo(redacted("".join(traceback.format_exception(exc))), err=True, nl=False)
+                for line in redacted("".join(traceback.format_exception(exc))).rstrip().split("\n"):
+                    click.echo(shown(line, on_terminal=True), err=True)
             self._report(message)
+            _end_output()
             return code
         return result if isinstance(result, int) else 0
 
     def _report(self, message: str) -> None:
         name = f"opendalfs {self.running}".strip()
         with suppress(BrokenPipeError):
-            click.echo(f"{name}: {message}", err=True)
+            # On any output: names of others must not add lines to a log either.
+            click.echo(shown(f"{name}: {message}", on_terminal=True), err=True)
+
+
+def _end_output() -> None:
+    """Write what is buffered, after an error, which may have been that the output cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
 
 
 def _discard_output() -> None:
@@ -185,5 +196,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     if arguments is None:
-        allow_any_name()
+        prepare_streams()
     return int(program.main(arguments, prog_name="opendalfs", standalone_mode=False))

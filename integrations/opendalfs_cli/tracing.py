@@ -19,6 +19,7 @@ from opendalfs.tracing.plot import format_size, time_span
 
 from .arguments import debug_option
 from .failures import Failure
+from .output import shown
 
 __all__ = ["trace"]
 
@@ -48,7 +49,8 @@ def trace(command: tuple[str, ...], save: str | None, rows: int) -> int:
         output = os.path.join(folder, "trace.json")
         code = _run(_traced(command, output))
         if not os.path.exists(output):
-            raise Failure(f"no trace: the program ended before its end (exit code {code})", code or 1)
+            text = "no trace: the program was killed, or ended by os._exit, or its Python has no opendalfs"
+            raise Failure(f"{text} (exit code {code})", code or 1)
         found = _load(output)
     sys.stderr.write(f"{found}\n{waterfall(found.records, rows)}")
     if save is not None:
@@ -127,7 +129,7 @@ def waterfall(requests: list[Request], rows: int) -> str:
         first = int((one.start - begin) / span * width)
         last = max(round((one.end - begin) / span * width), first + 1)
         bar = " " * first + "█" * (last - first)
-        path = re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", one.path)
+        path = shown(one.path, on_terminal=True)
         path = path if len(path) <= 30 else f"…{path[-29:]}"
         start, took = (one.start - begin) * 1000, (one.end - one.start) * 1000
         size = format_size(one.bytes or one.saved)

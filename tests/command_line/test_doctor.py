@@ -282,7 +282,23 @@ def test_secrets_of_options_with_hyphens_are_recognized(run: Run) -> None:
         assert "T0PSECRET" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "proxy"),
+    [("http://[::1", ""), ("http://a..b:80", ""), ("http://a.invalid", "http://me:T0PSECRET@127.0.0.1:port")],
+)
+def test_an_address_that_is_none_fails_a_step_and_not_the_report(
+    endpoint: str, proxy: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    found = examine(run, "s3://b/k", *KEYS, "-o", f"endpoint={endpoint}")
+    assert {"options", "TCP", "reach", "speed"} <= found.keys()
+    assert failures(found)
+    assert "T0PSECRET" not in str(found)
+
+
 def test_a_port_that_does_not_exist(run: Run) -> None:
     found = examine(run, "s3://b/k", *KEYS, "-o", "endpoint=http://127.0.0.1:99999")
     assert found["TCP"]["status"] == "skipped"
     assert "127.0.0.1:99999" in failures(found)["reach"]
+    assert "invalid port number" in failures(found)["reach"]
+    assert "__cause__" not in failures(found)["reach"]

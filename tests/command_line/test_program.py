@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def test_errors_are_one_line_with_an_exit_code(run: Run, tmp_path: Path) -> None
         ["nothing"],
         ["find", ".", "--size", "many"],
         ["find", ".", "--newer", "then"],
+        ["find", ".", "--newer", "999999"],
         ["head", "-n", "1", "-c", "1", "x"],
     ],
 )
@@ -54,6 +56,8 @@ def test_wrong_arguments_have_the_exit_code_2(arguments: list[str], run: Run) ->
         ["ls", "s3://b/k", "-o", "key=k", "-o", "secret=T0PSECRET", "-o", "endpoint=http://127.0.0.1:9"],
         ["ls", "webdav://me:T0PSECRET@127.0.0.1:9/x"],
         ["ls", "--debug", "webdav://me:T0PSECRET@127.0.0.1:9/x"],
+        ["ls", "s3://KEY:T0PSECRET@bucket/k"],
+        ["doctor", "s3://KEY:T0PSECRET@bucket/k"],
         ["ls", "--debug", "s3://b/k", "-o", "key=k", "-o", "secret=T0PSECRET", "-o", "regoin=T0PSECRET"],
     ],
 )
@@ -62,7 +66,7 @@ def test_no_error_contains_a_secret(arguments: list[str], run: Run) -> None:
         run(*arguments, "-o", "retry_timeout=0") if arguments[-1].endswith(("/x", ":9")) else run(*arguments)
     )
     assert result.exit_code in (1, 2)
-    assert result.stderr
+    assert result.output
     assert "T0PSECRET" not in result.output
 
 
@@ -78,6 +82,39 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(60) == 141
+
+
+def test_errors_show_no_control_characters_of_names(run: Run, tmp_path: Path) -> None:
+    name = "a\x1b]0;title\x07\n\x9b2J\u202egpj.exe"
+    for arguments in (["cat"], ["cat", "--debug"], ["rm", "--yes"], ["cp", "/missing"], ["head", "--no"]):
+        stderr = run(*arguments, str(tmp_path / name)).stderr
+        assert "".join(stderr.split("\n")).isprintable()
+    assert run("cat", str(tmp_path / name)).stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no /dev/full")
+@pytest.mark.parametrize("arguments", [["cat", "big"], ["ls"], ["cat", "big", "missing"]])
+def test_a_full_disk_is_one_line_and_an_exit_code(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"line\n" * 10)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments[:1], *(arguments[1:] or ["."])],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode in (1, 3)
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_closed_streams_are_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    command = f"{shlex.join([*COMMAND, 'cp', 'a', 'b'])} >&- 2>&-"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, timeout=60, check=False).returncode == 0
+    assert (tmp_path / "b").read_bytes() == b"content"
 
 
 def test_names_are_printed_where_the_encoding_lacks_their_characters(tmp_path: Path) -> None:

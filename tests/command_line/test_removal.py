@@ -92,6 +92,19 @@ def test_no_directory_is_removed_that_has_no_name(
     assert (tmp_path / "a" / "kept").read_bytes() == b"kept"
 
 
+def test_the_parent_of_a_link_is_that_of_what_it_leads_to(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "real" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "below")
+    meant, other = tmp_path / "real" / "data", tmp_path / "data"
+    meant.write_bytes(b"meant")
+    other.write_bytes(b"other")
+    path = f"{tmp_path}/link/../data"
+    assert run("cat", path).stdout_bytes == b"meant"
+    assert run("rm", "--yes", path).exit_code == 0
+    assert other.exists()
+    assert not meant.exists()
+
+
 def test_paths_that_overlap_are_removed_once(run: Run, folder: str) -> None:
     url = f"memory://{folder}"
     assert run("rm", "-r", "-y", f"{url}/b", f"{url}/b/c.csv", f"{url}/a.csv", f"{url}/a.csv").output == ""

@@ -85,21 +85,26 @@ def server_of(fs: Any) -> Server | None:
         endpoint = f"https://s3.{fs.native['region']}.amazonaws.com"
     if not endpoint:
         return None
-    parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
-    try:
-        port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
+    server = _parse(endpoint if "://" in endpoint else f"https://{endpoint}")
+    if server is None:
         # The first request reports it.
         return None
-    if not parts.hostname or port is None:
-        return None
-    server = Server(parts.scheme, parts.hostname, port)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and parts.scheme in _HTTP and not urllib.request.proxy_bypass(str(server)):
-        found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if found.hostname:
-            return replace(server, host=found.hostname, port=found.port or 80, is_proxy=True)
+    proxy = urllib.request.getproxies().get(server.scheme)
+    if proxy and server.scheme in _HTTP and not urllib.request.proxy_bypass(str(server)):
+        found = _parse(proxy if "://" in proxy else f"http://{proxy}")
+        if found is not None:
+            return replace(server, host=found.host, port=found.port, is_proxy=True)
     return server
+
+
+def _parse(url: str) -> Server | None:
+    """Return the server of a URL; None if the URL names none, or a port that does not exist."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return Server(parts.scheme, parts.hostname, port) if parts.hostname and port is not None else None
 
 
 def check_address(server: Server) -> Check:
@@ -109,9 +114,10 @@ def check_address(server: Server) -> Check:
         return ok(f"{server.host} is an address")
     try:
         found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
+        reason = getattr(exc, "strerror", None) or "it is no valid name"
         return failed(
-            f"there is no address for {server.host} ({exc.strerror or exc})",
+            f"there is no address for {server.host} ({reason})",
             f"correct the proxy in the environment ({server.host})"
             if server.is_proxy
             else "correct the host in the URL or in -o endpoint=..., or check the network (DNS, VPN)",
