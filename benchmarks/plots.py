@@ -181,7 +181,7 @@ def _title(figure: Figure, axes: Any, title: str) -> None:
         columnspacing=1.2,
         borderaxespad=0.2,
     )
-    legend.get_title().set_ha("left")
+    legend.get_title().set_horizontalalignment("left")
 
 
 def _save(figure: Figure, file: Path) -> None:
