@@ -1,8 +1,7 @@
-"""The site of the documentation: links, workflow. `make docs` builds it, within `make check`."""
+"""The site of the documentation: links. `make docs` builds it, within `make check`."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -44,9 +43,3 @@ def test_links_to_files_of_the_repository_lead_to_pages_of_the_site(
     hooks: ModuleType, page: str, text: str, expected: str
 ) -> None:
     assert hooks.site_links(text, page) == expected
-
-
-def test_actions_of_the_workflow_that_publishes_the_site_are_pinned() -> None:
-    used = re.findall(r"uses: (\S+)", (ROOT / ".github/workflows/pages.yml").read_text())
-    assert used
-    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in used)
