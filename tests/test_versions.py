@@ -21,6 +21,7 @@ ADAPTERS = {
     "polars": "opendalfs_polars",
     "aiohttp": "opendalfs_gateway",
     "universal-pathlib": "opendalfs_upath",
+    "pyiceberg": "opendalfs_arrow.iceberg",
 }
 
 
@@ -31,7 +32,7 @@ def floors() -> dict[str, str]:
     extras = project["optional-dependencies"]
     needs = [
         *project["dependencies"],
-        *(need for name in ("arrow", "duckdb", "polars", "upath") for need in extras[name]),
+        *(need for name in ("arrow", "duckdb", "iceberg", "polars", "upath") for need in extras[name]),
     ]
     return {need.name: min(s.version for s in need.specifier) for need in map(Requirement, needs)}
 
@@ -91,7 +92,7 @@ def test_each_adapter_checks_its_engine_when_it_is_imported(
 ) -> None:
     adapter = ADAPTERS[package]
     monkeypatch.setattr(installation, "version", lambda name: "0.1" if name == package else "9999")
-    for name in [name for name in sys.modules if name.partition(".")[0] == adapter]:
+    for name in [name for name in sys.modules if f"{name}.".startswith(f"{adapter}.")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=rf"{package} 0\.1 is installed, but opendalfs needs"):
         importlib.import_module(adapter)

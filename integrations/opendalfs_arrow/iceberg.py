@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pyarrow.fs as pafs
-from pyiceberg.io.pyarrow import PyArrowFileIO
-from pyiceberg.typedef import EMPTY_DICT, Properties
 
+from opendalfs import installation
 from opendalfs.options import require_server
 from opendalfs.services import lookup
+
+installation.require("pyiceberg")
+
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from . import arrow
 
