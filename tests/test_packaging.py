@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -142,6 +143,12 @@ def test_sdist_holds_what_its_tests_need(sdist: Path) -> None:
         "constraints-lowest.txt",
     }
     assert names >= {"pyproject.toml", "tests/test_packaging.py", "opendalfs/__init__.py"}
+    assert names >= {
+        "CITATION.cff",
+        "conda/recipe.yaml",
+        ".github/workflows/ci.yml",
+        ".pre-commit-config.yaml",
+    }
     assert not [name for name in names if name.startswith((".venv", ".cache", "dist/", "build/"))]
 
 
@@ -155,6 +162,31 @@ def test_metadata_is_valid(info: dict[str, bytes]) -> None:
     assert "licenses/LICENSE" in info
 
 
+def test_links_and_images_of_the_readme_lead_to_the_release_on_pypi(info: dict[str, bytes]) -> None:
+    metadata = Metadata.from_email(info["METADATA"], validate=True)
+    assert metadata.description is not None
+    assert metadata.project_urls is not None
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert metadata.project_urls == tomllib.load(file)["project"]["urls"]
+    repository, tag = metadata.project_urls["Repository"], f"v{metadata.version}"
+    blob = f"{repository}/blob/{tag}/"
+    raw = f"{repository.replace('github.com', 'raw.githubusercontent.com')}/{tag}/"
+
+    # What is not code is the same but for the links; code is the same.
+    text, readme = metadata.description, (ROOT / "README.md").read_text()
+    code = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+    assert code.findall(text) == code.findall(readme)
+    assert text.replace(f"]({blob}", "](").replace(f"]({raw}", "](") == readme
+    links = re.findall(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)", code.sub("", text))
+    assert len(links) > 30
+    assert [link for image, link in links if image] == [f"{raw}benchmarks/results/overview.svg"]
+    for image, link in links:
+        assert link.startswith("https://")
+        prefix = raw if image else blob
+        if link.startswith(repository) or image:
+            assert (ROOT / link.removeprefix(prefix).partition("#")[0]).exists()
+
+
 def test_core_needs_fsspec_and_opendal_alone(info: dict[str, bytes]) -> None:
     required = map(Requirement, message_from_bytes(info["METADATA"]).get_all("Requires-Dist", []))
     assert {need.name for need in required if need.marker is None} == {"fsspec", "opendal"}
@@ -164,7 +196,8 @@ def test_extras(info: dict[str, bytes]) -> None:
     """One extra per engine, which `all` takes together, and one per service for its credentials."""
     extras = message_from_bytes(info["METADATA"]).get_all("Provides-Extra", [])
     engines, services = {"arrow", "cli", "duckdb", "polars", "serve", "all"}, {"memory", "s3", "gcs", "azure"}
-    assert set(extras) == {*engines, *services, "upath", "docs", "testing", "test", "tools", "bench", "dev"}
+    libraries, for_developers = {"iceberg", "upath"}, {"docs", "testing", "test", "tools", "bench", "dev"}
+    assert set(extras) == {*engines, *services, *libraries, *for_developers}
 
     with (ROOT / "pyproject.toml").open("rb") as file:
         declared = tomllib.load(file)["project"]["optional-dependencies"]
@@ -179,6 +212,7 @@ def test_extras(info: dict[str, bytes]) -> None:
         "polars": {"polars", "aiohttp"},
         "serve": {"aiohttp"},
     }
+    assert {Requirement(need).name for need in declared["iceberg"]} == {"pyarrow", "pyiceberg"}
     [everything] = map(Requirement, declared["all"])
     assert everything.extras == set(engines)
 
