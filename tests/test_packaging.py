@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import configparser
 import os
-import re
 import subprocess
 import sys
 import tarfile
@@ -160,31 +159,6 @@ def test_metadata_is_valid(info: dict[str, bytes]) -> None:
     assert metadata.description_content_type == "text/markdown"
     assert metadata.description
     assert "licenses/LICENSE" in info
-
-
-def test_links_and_images_of_the_readme_lead_to_the_release_on_pypi(info: dict[str, bytes]) -> None:
-    metadata = Metadata.from_email(info["METADATA"], validate=True)
-    assert metadata.description is not None
-    assert metadata.project_urls is not None
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        assert metadata.project_urls == tomllib.load(file)["project"]["urls"]
-    repository, tag = metadata.project_urls["Repository"], f"v{metadata.version}"
-    blob = f"{repository}/blob/{tag}/"
-    raw = f"{repository.replace('github.com', 'raw.githubusercontent.com')}/{tag}/"
-
-    # What is not code is the same but for the links; code is the same.
-    text, readme = metadata.description, (ROOT / "README.md").read_text()
-    code = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-    assert code.findall(text) == code.findall(readme)
-    assert text.replace(f"]({blob}", "](").replace(f"]({raw}", "](") == readme
-    links = re.findall(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)", code.sub("", text))
-    assert len(links) > 30
-    assert [link for image, link in links if image] == [f"{raw}benchmarks/results/overview.svg"]
-    for image, link in links:
-        assert link.startswith("https://")
-        prefix = raw if image else blob
-        if link.startswith(repository) or image:
-            assert (ROOT / link.removeprefix(prefix).partition("#")[0]).exists()
 
 
 def test_core_needs_fsspec_and_opendal_alone(info: dict[str, bytes]) -> None:

@@ -8,8 +8,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import hatchling.build
 import pytest
 import yaml
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -51,6 +53,37 @@ def test_all_files_name_the_same_repository_and_site() -> None:
     assert all(address.startswith((URLS["Repository"], URLS["Documentation"])) for address in URLS.values())
     assert load("mkdocs.yml")["site_url"] == URLS["Documentation"]
     assert re.findall(r"@([\w-]+)/", (ROOT / ".github/CODEOWNERS").read_text()) == [OWNER]
+
+
+@pytest.fixture
+def metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Metadata:
+    """The metadata of a wheel of this tree, with the page for PyPI."""
+    monkeypatch.chdir(ROOT)
+    folder = hatchling.build.prepare_metadata_for_build_wheel(str(tmp_path))
+    return Metadata.from_email((tmp_path / folder / "METADATA").read_bytes(), validate=True)
+
+
+def test_links_and_images_of_the_readme_lead_to_the_release_on_pypi(metadata: Metadata) -> None:
+    assert metadata.project_urls == URLS
+    assert metadata.description is not None
+    tag = f"v{metadata.version}"
+    blob, raw = (
+        f"{URLS['Repository']}/blob/{tag}/",
+        f"https://raw.githubusercontent.com/{OWNER}/{NAME}/{tag}/",
+    )
+
+    # Code is the same as in the repository, and the rest but for the links.
+    text, readme = metadata.description, (ROOT / "README.md").read_text()
+    code = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+    assert code.findall(text) == code.findall(readme)
+    assert text.replace(f"]({blob}", "](").replace(f"]({raw}", "](") == readme
+    links = re.findall(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)", code.sub("", text))
+    assert len(links) > 30
+    assert [link for image, link in links if image] == [f"{raw}benchmarks/results/overview.svg"]
+    for image, link in links:
+        assert link.startswith("https://")
+        if image or link.startswith(URLS["Repository"]):
+            assert (ROOT / link.removeprefix(raw if image else blob).partition("#")[0]).exists()
 
 
 def test_the_citation_agrees_with_the_metadata() -> None:
