@@ -18,18 +18,22 @@ _installation.require("fsspec")
 from opendalfs.errors import ChangedError, NoContainerError, OptionError, RangeError, UnsupportedError
 from opendalfs.fs import services as _services
 from opendalfs.fs.core import OpendalFileSystem
+from opendalfs.fs.progress import BytesCallback
 from opendalfs.fs.registry import filesystem, register
 from opendalfs.fs.services import *  # noqa: F403
 from opendalfs.fs.signed_urls import SignedURL
+from opendalfs.listing import ListingTable
 from opendalfs.options import Tuning
 from opendalfs.read.cache import CacheInfo, cache_info, clear_cache
 from opendalfs.runtime.process import ForkError
 from opendalfs.tracing import Request, Trace, trace
 
 __all__ = [
+    "BytesCallback",
     "CacheInfo",
     "ChangedError",
     "ForkError",
+    "ListingTable",
     "NoContainerError",
     "OpendalFileSystem",
     "OptionError",

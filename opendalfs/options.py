@@ -22,7 +22,15 @@ from .peer_options import class_options, expand
 from .services import Form, Service
 from .tuning import PARSERS, Tuning
 
-__all__ = ["Tuning", "check", "is_secret", "require_server", "secret_values", "without_secrets"]
+__all__ = [
+    "Tuning",
+    "check",
+    "is_secret",
+    "require_server",
+    "secret_values",
+    "shown_options",
+    "without_secrets",
+]
 
 FSSPEC: Final = frozenset(
     {
@@ -173,6 +181,26 @@ def secret_values(native: Mapping[str, str]) -> tuple[str, ...]:
 def is_secret(name: str) -> bool:
     """Whether an option contains a secret, or the name that belongs to one."""
     return name in _SECRETS or name in _IDS
+
+
+def shown_options(native: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of each option for reprs, sorted by name: ``***`` for a secret.
+
+    Parameters
+    ----------
+    native : Mapping
+        Options as `check` returns them.
+
+    Returns
+    -------
+    dict of str
+
+    Examples
+    --------
+    >>> shown_options({"region": "eu-central-1", "access_key_id": "AKIA123"})
+    {'access_key_id': '***', 'region': "'eu-central-1'"}
+    """
+    return {name: "***" if is_secret(name) else repr(redact(value)) for name, value in sorted(native.items())}
 
 
 def without_secrets(service: Service, options: Mapping[str, Any], *, container: bool) -> dict[str, Any]:

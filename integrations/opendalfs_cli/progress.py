@@ -6,26 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fsspec.callbacks import Callback
-
-__all__ = ["BytesCallback", "bytes_bar"]
+__all__ = ["Advance", "bytes_bar"]
 
 Advance = Callable[[int], None]
-
-
-class BytesCallback(Callback):  # type: ignore[misc]  # fsspec has no types
-    """A callback of fsspec that passes on the bytes of one file, of the many that share a bar."""
-
-    def __init__(self, advance: Advance) -> None:
-        super().__init__()
-        self._advance = advance
-
-    def set_size(self, size: int) -> None:
-        """Ignore the size of one file."""
-
-    def relative_update(self, inc: int = 1) -> None:
-        """Add bytes to the bar."""
-        self._advance(inc)
 
 
 @contextmanager

@@ -15,11 +15,12 @@ from opendalfs.errors import redact
 from opendalfs.fs.copies import copy_file
 from opendalfs.fs.directories import directory_exists
 from opendalfs.fs.expansion import list_tree
+from opendalfs.fs.progress import BytesCallback
 from opendalfs.runtime.tasks import gather, run
 
 from .failures import Failure
 from .locations import Location
-from .progress import Advance, BytesCallback, bytes_bar
+from .progress import Advance, bytes_bar
 
 __all__ = ["IN_FLIGHT", "Job", "Plan", "check_pairs", "parents", "plan", "transfer"]
 

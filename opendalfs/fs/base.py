@@ -20,7 +20,7 @@ from opendalfs.credentials import with_credentials
 from opendalfs.errors import OptionError, UnsupportedError, redact
 from opendalfs.listing.cache import Listings
 from opendalfs.listing.info import Info
-from opendalfs.options import check, is_secret, without_secrets
+from opendalfs.options import check, is_secret, shown_options, without_secrets
 from opendalfs.read import recorded
 from opendalfs.read.cache import records
 from opendalfs.read.version_cache import LISTED
@@ -142,8 +142,7 @@ class BaseFileSystem(AsyncFileSystem, metaclass=_InstanceCache):
     def __repr__(self) -> str:
         """Return the service and its options, without secrets."""
         shown = [repr(self.service.scheme)] if self._relative_paths else []
-        for name, value in sorted(self.native.items()):
-            shown.append(f"{name}={'***' if is_secret(name) else repr(redact(value))}")
+        shown += [f"{name}={text}" for name, text in shown_options(self.native).items()]
         if self.provider is not None:
             shown.append(f"credential_provider={self.provider.name}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -6,11 +6,13 @@ import errno
 from functools import partial
 from typing import Any
 
+from fsspec.callbacks import DEFAULT_CALLBACK
+
 from opendalfs.errors import OptionError, redact
 from opendalfs.runtime.tasks import gather
 
 from .base import parent_directory
-from .copies import copy_file, copy_listed, plan_copies
+from .copies import copy_file, copy_listed, count_copied, plan_copies
 from .directories import create_directory, not_recursive, remove_directory
 from .expansion import as_paths, expand
 from .lookup import LookupFileSystem
@@ -182,6 +184,7 @@ class ChangingFileSystem(LookupFileSystem):
         on_error: str | None = None,
         maxdepth: int | None = None,
         batch_size: int | None = None,
+        callback: Any = DEFAULT_CALLBACK,
         **kwargs: Any,
     ) -> None:
         """Copy files, and with `recursive` directories; on the server if the service supports it.
@@ -200,6 +203,9 @@ class ChangingFileSystem(LookupFileSystem):
             Levels to go down; None for all.
         batch_size : int, optional
             Largest number of copies at a time.
+        callback : Callback
+            fsspec's, for progress: it counts files, and the callbacks of single files the bytes of each once
+            it is copied.
         **kwargs
             As `cp_file` takes them.
 
@@ -218,15 +224,25 @@ class ChangingFileSystem(LookupFileSystem):
         # A single path that turns out to be a directory is skipped, as in fsspec.
         directories = not isinstance(path1, str)
         limit = batch_size or self.batch_size
-        await copy_listed(self, jobs, limit, ignore_missing=ignore_missing, directories=directories, **kwargs)
+        await copy_listed(
+            self,
+            jobs,
+            limit,
+            ignore_missing=ignore_missing,
+            directories=directories,
+            callback=callback,
+            **kwargs,
+        )
 
-    async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
+    async def _cp_file(self, path1: str, path2: str, callback: Any = DEFAULT_CALLBACK, **kwargs: Any) -> None:
         """Copy one file and replace the file at the target; a directory is created at the target.
 
         Parameters
         ----------
         path1, path2 : str
             Paths or URLs of the file and of its copy, never patterns.
+        callback : Callback
+            fsspec's, for progress: it counts the bytes once the file is copied.
         **kwargs
             ``server_side_encryption`` and ``kms_key_id`` on S3, or the same in s3fs's names. Between two
             containers, where the bytes pass through this process, the options of `pipe_file`.
@@ -242,7 +258,9 @@ class ChangingFileSystem(LookupFileSystem):
         OSError
             If the copy fails. The target then keeps its previous content.
         """
-        if not await copy_file(self, path1, path2, **kwargs):
+        if await copy_file(self, path1, path2, **kwargs):
+            await count_copied(self, path1, None, callback)
+        else:
             await self._makedirs(path2, exist_ok=True)
 
     async def _mv(

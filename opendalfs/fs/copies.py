@@ -9,6 +9,7 @@ from glob import has_magic
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import other_paths
 
 from opendalfs.errors import OptionError
@@ -33,6 +34,7 @@ __all__ = [
     "copy_file",
     "copy_listed",
     "copy_object",
+    "count_copied",
     "plan_copies",
     "target_paths",
 ]
@@ -206,16 +208,25 @@ async def copy_listed(
     *,
     ignore_missing: bool,
     directories: bool,
+    callback: Any = DEFAULT_CALLBACK,
     **options: Any,
 ) -> None:
     """Copy files, and create the directories that no file implies.
 
-    `ignore_missing` skips a file that is gone by now. A source of unknown type that turns out to be a
-    directory is created at its target with `directories`, else skipped.
+    `callback` is fsspec's, for progress. `ignore_missing` skips a file that is gone by now. A source of
+    unknown type that turns out to be a directory is created at its target with `directories`, else skipped.
     """
     parents = {parent_directory(fs, job.source) for job in jobs}
+    callback.set_size(len(jobs))
 
     async def copy_one(job: CopyJob) -> None:
+        with callback.branched(job.source, job.target) as child:
+            await copy_job(job)
+            if not job.is_directory:
+                await count_copied(fs, job.source, job.info, child)
+        callback.relative_update(1)
+
+    async def copy_job(job: CopyJob) -> None:
         try:
             if job.info is None and not directories:
                 await copy_file(fs, job.source, job.target, **options)
@@ -228,3 +239,16 @@ async def copy_listed(
                 raise
 
     await gather(copy_one, jobs, limit)
+
+
+async def count_copied(fs: BaseFileSystem, source: str, info: Info | None, callback: Any) -> None:
+    """Add the size of a file that was copied to its callback; of a file that is gone, nothing.
+
+    A request finds out the size if no listing has shown it, but not for the callback that ignores all.
+    """
+    if callback is DEFAULT_CALLBACK:
+        return
+    with suppress(FileNotFoundError):
+        size = (info or await fs._info(source))["size"] or 0
+        callback.set_size(size)
+        callback.relative_update(size)

@@ -26,6 +26,7 @@ from .base import must_refresh
 from .cat import open_reader
 from .content import ContentFileSystem
 from .file import ReadFile
+from .notebook import filesystem_html
 from .read_options import check_read_options
 from .signed_urls import CLIENT_METHODS, SignedURL, sign
 from .sync import add_blocking_methods
@@ -79,6 +80,10 @@ class OpendalFileSystem(ContentFileSystem):
     >>> fs.cat_file("greetings/a.txt", start=-3)
     b'llo'
     """
+
+    def _repr_html_(self) -> str:
+        """Return service, endpoint, options without secrets, and capabilities for a notebook."""
+        return filesystem_html(self)
 
     # URLs and metadata
 

@@ -140,17 +140,22 @@ async def download_file(
         callback.relative_update(size)
 
     async def read(version: Version | None) -> None:
+        nonlocal written
+        if written:
+            # An attempt that failed, as the file changed meanwhile.
+            callback.relative_update(-written)
+            written = 0
         if version is None:
             version = Version.from_info(await fs._info(source, refresh=True))
         callback.set_size(version.size)
         if isfilelike(target):
             await write_into(connection, key, version, target, progress)
         else:
-            local = os.fspath(target)
-            await download(connection, key, version, local, callback.relative_update)
+            await download(connection, key, version, os.fspath(target), progress)
 
     if version_id is not None or fs.cached_version(source) is None:
         await read(Version.from_info(info))
     else:
         # A file-like object keeps what was written to it, so only an attempt that wrote nothing is repeated.
-        await read_version(fs, source, read, may_repeat=lambda: not written)
+        appends = isfilelike(target)
+        await read_version(fs, source, read, may_repeat=lambda: not (appends and written))

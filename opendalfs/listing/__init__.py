@@ -10,10 +10,12 @@ from .directory import (
     may_be_index,
 )
 from .info import Info, directory_info, entry_info, sort_infos, stat_info, without_marker
+from .table import ListingTable
 from .tree import list_single_page, list_tree
 
 __all__ = [
     "Info",
+    "ListingTable",
     "Listings",
     "directory_info",
     "entry_info",

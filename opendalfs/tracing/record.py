@@ -192,10 +192,10 @@ class Trace:
         return text
 
     def _repr_html_(self) -> str:
-        """Return the timeline of `plot` for a notebook."""
+        """Return the timeline of `plot` for a notebook, of the first 200 calls."""
         from . import plot
 
-        return f'<div style="overflow-x: auto">{plot.draw(self.records, self._title())}</div>'
+        return plot.draw_inline(list(self.records), self._title())
 
     def _title(self) -> str:
         from . import plot

@@ -73,14 +73,15 @@ def test_a_hidden_option_is_in_no_repr(scheme: str) -> None:
     hidden = {name: f"hush-{name}" for name in HIDDEN & names}
     shown = dict.fromkeys({"account_name", "root"} & names, "shown")
     fs = opendalfs.filesystem(scheme, **hidden, **shown)
-    assert "hush-" not in f"{fs!r} {fs} {fs.fsid}"
+    assert "hush-" not in f"{fs!r} {fs} {fs.fsid} {fs._repr_html_()}"
+    assert all(f"{name}=***" in fs._repr_html_() for name in hidden)
     assert all(f"{name}=***" in repr(fs) for name in hidden)
     assert all(f"{name}='shown'" in repr(fs) for name in shown)
 
 
 def test_an_external_id_is_cut_out_of_texts() -> None:
     fs = opendalfs.S3FileSystem(role="arn:aws:iam::1:role/r", external_id="hush-hush")
-    assert "hush-hush" not in f"{fs!r} {fs.fsid}"
+    assert "hush-hush" not in f"{fs!r} {fs.fsid} {fs._repr_html_()}"
     assert "hush-hush" in secret_values(fs.native)
     assert "hush-hush" not in redact("ExternalId=hush-hush", secret_values(fs.native))
 

@@ -210,7 +210,7 @@ def test_reprs_show_no_secret() -> None:
     s3 = opendalfs.S3FileSystem(key="AKIAEXAMPLE", secret="hush-hush", endpoint_url="http://u:pw1234@host:9")
     azure = opendalfs.AzblobFileSystem(account_name="acct", sas_token="sv=1&sig=hush-hush")
     for fs in (s3, azure):
-        shown = f"{fs!r} {fs} {fs.fsid}"
+        shown = f"{fs!r} {fs} {fs.fsid} {fs._repr_html_()}"
         for secret in ("AKIAEXAMPLE", "hush-hush", "pw1234"):
             assert secret not in shown
     assert "host:9" in repr(s3)

@@ -67,7 +67,7 @@ def test_a_forked_child_of_a_user_gets_an_error_at_once(runner: Runner, before: 
 @fork
 @pytest.mark.parametrize(
     "before",
-    ["pass", "repr(fs); fs.unstrip_protocol(path)", "fs.locate(path)"],
+    ["pass", "repr(fs); fs._repr_html_(); fs.unstrip_protocol(path)", "fs.locate(path)"],
     ids=["constructed", "shown", "connected"],
 )
 def test_a_forked_child_of_one_that_only_constructed_works(runner: Runner, before: str) -> None:

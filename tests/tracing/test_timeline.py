@@ -51,21 +51,57 @@ def test_the_title_counts() -> None:
     assert "1 most in flight" in svg
 
 
-@pytest.mark.parametrize("key", ["a<b>&\"'.parquet", "k" * 500, "größe/🦆", "tab\tbell\x07nul\x00"])
+@pytest.mark.parametrize(
+    "key", ["<script>alert(1)</script>", "a<b>&\"'.parquet", "k" * 500, "größe/🦆", "tab\tbell\x07nul\x00"]
+)
 def test_any_key_leaves_the_drawing_well_formed(key: str) -> None:
-    assert len(bars(serial(2, key=key)._repr_html_())) == 2
+    shown = serial(2, key=key, service=key, container=key, operation=key, error=key)._repr_html_()
+    assert len(bars(shown)) == 2
+    assert {element.tag.removeprefix(SVG) for element in ET.fromstring(shown).iter()} <= {
+        *("div", "b"),
+        *("svg", "g", "rect", "line", "text", "title"),
+    }
 
 
-@pytest.mark.parametrize("count", [0, 1, 5_000])
-def test_few_and_many(count: int) -> None:
-    drawn = bars(serial(count)._repr_html_())
-    assert len(drawn) == min(count, 1_000)
+@pytest.mark.parametrize("count", [0, 1, 200])
+def test_a_notebook_shows_all_of_a_few_calls(count: int) -> None:
+    shown = serial(count)._repr_html_()
+    assert len(bars(shown)) == count
+    assert "Not shown" not in shown
 
 
-def test_a_call_in_flight_is_omitted() -> None:
+def test_of_thousands_of_calls_the_first_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    trace = serial(5_000, key="k" * 100)
+    shown = trace._repr_html_()
+    assert len(bars(shown)) == 200
+    note = "Not shown: 4,800 calls that began later. to_dicts() has all 5,000; plot(path) draws 1,000."
+    assert note in shown
+    assert "5,000 requests, 5 MB" in shown
+    assert len(shown) < 100_000
+    trace.plot(tmp_path / "a.svg")
+    svg = (tmp_path / "a.svg").read_text()
+    assert len(bars(svg)) == 1_000
+    assert "Not shown: 4,000 calls that began later. to_dicts() has all 5,000<" in svg
+
+
+def test_a_call_in_flight_is_omitted_and_counted() -> None:
     trace = serial(3)
     trace.records[2].end = 0.0
-    assert len(bars(trace._repr_html_())) == 2
+    shown = trace._repr_html_()
+    assert len(bars(shown)) == 2
+    assert "Not shown: 1 in flight. to_dicts() has all 3<" in shown
+
+
+def test_a_notebook_shows_it_in_the_colours_of_its_text_and_a_file_black_on_white(tmp_path: Path) -> None:
+    trace = serial(3)
+    trace.records[2].error = "FileNotFoundError"
+    for text in ("black", "white", "#000", "#ddd", "#444"):
+        assert text not in trace._repr_html_()
+    assert bars(trace._repr_html_())[2].attrib["fill"] == "currentColor"
+    trace.plot(tmp_path / "a.svg")
+    svg = ET.fromstring((tmp_path / "a.svg").read_text())
+    assert svg.attrib["color"] == "black"
+    assert svg[0].attrib["fill"] == "white"
 
 
 @pytest.mark.parametrize(("ending", "start"), [("svg", b"<svg"), ("html", b"<!doctype"), ("png", b"\x89PNG")])

@@ -1,0 +1,63 @@
+"""HTML that notebooks show: every text escaped, in the colours of the page around it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Container, Iterable, Sequence
+from typing import Final
+
+__all__ = ["escape", "table"]
+
+# XML does not allow these, not even escaped.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def escape(text: str) -> str:
+    """Return a text for HTML and XML, also within quotes.
+
+    Examples
+    --------
+    >>> escape("<script>")
+    '&lt;script&gt;'
+    """
+    return html.escape(_CONTROL.sub("\ufffd", text))
+
+
+def table(rows: Iterable[Sequence[str]], header: Sequence[str] = (), right: Container[int] = ()) -> str:
+    """Return an HTML table of texts, which it escapes.
+
+    Parameters
+    ----------
+    rows : iterable of sequences of str
+        The texts of each row.
+    header : sequence of str
+        Names of the columns; none for a table whose first column names the rows.
+    right : container of int
+        Positions of the columns that are aligned to the right.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> table([["a"]])
+    '<table><tr><th style="text-align: left; vertical-align: top">a</th></tr></table>'
+    """
+
+    def cell(column: int, text: str, *, is_header: bool) -> str:
+        side = "right" if column in right else "left"
+        tag = "th" if is_header else "td"
+        # Names may contain several spaces.
+        space = "" if is_header else "; white-space: pre-wrap"
+        return f'<{tag} style="text-align: {side}; vertical-align: top{space}">{escape(text)}</{tag}>'
+
+    def line(texts: Sequence[str], *, is_header: bool = False) -> str:
+        cells = (
+            cell(i, text, is_header=is_header or (not header and i == 0)) for i, text in enumerate(texts)
+        )
+        return f"<tr>{''.join(cells)}</tr>"
+
+    lines = [line(header, is_header=True)] if header else []
+    return f"<table>{''.join([*lines, *map(line, rows)])}</table>"
