@@ -6,6 +6,7 @@ repository; on the site they lead to the pages made from these files.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -27,6 +28,9 @@ PAGES = {
 EXAMPLES = {f"examples/{path.name}": f"examples/{path.stem}.md" for path in (ROOT / "examples").glob("*.py")}
 """Pages that show an example each."""
 
+NOTEBOOK = ("examples/notebook.ipynb", "examples/notebook.md")
+"""The notebook with its outputs, and its page."""
+
 PLOTS = {
     f"benchmarks/results/{path.name}": f"plots/{path.name}"
     for path in (ROOT / "benchmarks/results").glob("*.svg")
@@ -43,7 +47,7 @@ FOLDERS = {
 HIDDEN = {"index.md": ["navigation"], "architecture.md": ["toc"]}
 """Parts that some pages leave out: the first page has no others beside it, the drawings need their width."""
 
-TARGETS = {**PAGES, **EXAMPLES, **PLOTS, **FOLDERS}
+TARGETS = {**PAGES, **EXAMPLES, **PLOTS, **FOLDERS, NOTEBOOK[0]: NOTEBOOK[1]}
 SOURCES = {page: source for source, page in (PAGES | EXAMPLES).items()}
 
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s:#]+)(#[^()\s]*)?\)")
@@ -57,9 +61,35 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
         code = (ROOT / source).read_text(encoding="utf-8")
         title = Path(source).name
         files.append(File.generated(config, page, content=f"# {title}\n\n```python\n{code}```\n"))
+    text = notebook_page(json.loads((ROOT / NOTEBOOK[0]).read_text(encoding="utf-8")))
+    files.append(File.generated(config, NOTEBOOK[1], content=text))
     for source, plot in PLOTS.items():
         files.append(File.generated(config, plot, abs_src_path=str(ROOT / source)))
     return files
+
+
+def notebook_page(notebook: dict[str, Any]) -> str:
+    """Return the cells of a notebook and their outputs as Markdown.
+
+    Parameters
+    ----------
+    notebook : dict
+        A notebook of Jupyter. Of an output with several forms the HTML is used.
+    """
+    parts = []
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "text/html" in data:
+                # Markdown takes an empty line for the end of a block.
+                lines = "".join(data["text/html"]).splitlines()
+                parts.append("\n".join(["<div>", *(line for line in lines if line.strip()), "</div>"]))
+            else:
+                text = "".join(output.get("text", data.get("text/plain", "")))
+                parts.append(f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
