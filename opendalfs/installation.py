@@ -21,7 +21,7 @@ FLOORS: Final = {
     "fsspec": "2025.2",
     "polars": "2.0",
     "pyarrow": "18",
-    "pyiceberg": "0.12",
+    "pyiceberg": "0.10",
     "universal-pathlib": "0.3.10",
 }
 """The lowest version of each package that opendalfs and its adapters import; pyproject.toml has the same."""
