@@ -242,13 +242,14 @@ async def copy_listed(
 
 
 async def count_copied(fs: BaseFileSystem, source: str, info: Info | None, callback: Any) -> None:
-    """Add the size of a file that was copied to its callback; of a file that is gone, nothing.
+    """Add the size of a file that was copied to its callback; nothing if its size cannot be found out.
 
     A request finds out the size if no listing has shown it, but not for the callback that ignores all.
     """
     if callback is DEFAULT_CALLBACK:
         return
-    with suppress(FileNotFoundError):
+    # The copy has succeeded, so it must not fail for its progress.
+    with suppress(OSError):
         size = (info or await fs._info(source))["size"] or 0
         callback.set_size(size)
         callback.relative_update(size)
