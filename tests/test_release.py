@@ -45,7 +45,8 @@ def test_all_files_name_the_same_repository_and_site() -> None:
         found = (ROOT / folder).rglob("*")
         paths += [path for path in found if path.suffix in (".md", ".py", ".yml", ".yaml")]
     text = "\n".join(path.read_text() for path in paths)
-    on_github = re.findall(rf"https://(?:raw\.githubusercontent|github)\.com/([\w-]+/{NAME})\b", text)
+    before = r"https://github\.com/|https://raw\.githubusercontent\.com/|--repo "
+    on_github = re.findall(rf"(?:{before})([\w-]+/{NAME})\b", text)
     sites = re.findall(rf"https://([\w-]+\.github\.io/{NAME})/", text)
     assert len(on_github) > 8
     assert {*on_github} == {f"{OWNER}/{NAME}"}
