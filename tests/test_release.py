@@ -244,7 +244,7 @@ def test_the_release_is_of_what_ci_has_built_and_tested() -> None:
 def test_a_release_is_published_on_pypi_only_under_a_name_that_is_set() -> None:
     pypi = load(".github/workflows/release.yml")["jobs"]["pypi"]
     assert pypi["if"] == "vars.PYPI_PROJECT != ''"
-    assert pypi["environment"]["name"] == "pypi"
+    assert pypi["environment"] == "pypi"
 
 
 def test_the_notice_of_a_release_that_is_not_on_pypi_says_why(
