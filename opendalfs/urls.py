@@ -62,6 +62,9 @@ HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space", "models": "model",
 
 _USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
 _SPACE_BEFORE_SLASH: Final = re.compile(r"\s/")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+"""Bytes of a name that is not UTF-8, as Python writes them."""
+
 _BY_PROTOCOL: Final = {protocol: row for row in SERVICES.values() for protocol in row.protocols}
 
 
@@ -299,14 +302,16 @@ def check_key(key: str, path: str) -> str:
     Raises
     ------
     ValueError
-        For outer and repeated slashes, for ``.`` and ``..`` as parts, and for white space at either end.
+        For outer and repeated slashes, for ``.`` and ``..`` as parts, for white space at either end, and for
+        what is no UTF-8.
     """
     odd = "//" in key or key != key.strip() or key[:1] == "/" or "\0" in key
+    odd = odd or (not key.isascii() and _SURROGATE.search(key) is not None)
     if odd or (("./" in key or key.endswith(".")) and _has_dots(key)):
         raise ValueError(
             f"{redact(path)!r} cannot be reached through OpenDAL: correct the path, or rename the object "
-            "with other tools\nOpenDAL removes repeated slashes and outer white space, and HTTP clients "
-            "resolve '.' and '..', so that it would be another key."
+            "with other tools\nOpenDAL removes repeated slashes and outer white space, and replaces what is "
+            "no UTF-8; HTTP clients resolve '.' and '..'. So it would be another key."
         )
     return key
 

@@ -21,9 +21,23 @@ from opendalfs.fs.registry import filesystem_class
     [
         *(
             ("s3", k)
-            for k in ("a//b", "/a", "a/./b", "a/../b", "..", ".", "a/..", " a", "a ", "a\n", "a\0b", "//a")
+            for k in (
+                "a//b",
+                "/a",
+                "a/./b",
+                "a/../b",
+                "..",
+                ".",
+                "a/..",
+                " a",
+                "a ",
+                "a\n",
+                "a\0b",
+                "//a",
+                "a\udcff",
+            )
         ),
-        *(("memory", k) for k in ("a//b", "./a", "../a", " a", "a ", "a\t", "a\0b")),
+        *(("memory", k) for k in ("a//b", "./a", "../a", " a", "a ", "a\t", "a\0b", "\ud800/a")),
     ],
 )
 def test_keys_that_opendal_would_misread_are_refused(scheme: str, key: str) -> None:
