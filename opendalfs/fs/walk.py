@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
 from opendalfs.listing.info import Info
+from opendalfs.storage.local_disk import check_listed, stages_writes
 
 from .base import BaseFileSystem
 
@@ -59,13 +60,11 @@ async def _list(
     """Return the infos of the directories and the files in a directory, by name; none after an error."""
     dirs: dict[str, Info] = {}
     files: dict[str, Info] = {}
+    is_local = stages_writes(fs.locate(path)[0])
     try:
         infos = await fs._ls(path, detail=True, **kwargs)
     except OSError as error:
-        if on_error == "raise":
-            raise
-        if callable(on_error):
-            on_error(error)
+        _report(error, on_error)
         return dirs, files
     for info in infos:
         full = info["name"].rstrip("/")
@@ -75,7 +74,19 @@ async def _list(
         else:
             kind = dirs if info["type"] == "directory" else files
             kind[full.rpartition("/")[2]] = info
+            if kind is dirs and is_local:
+                try:
+                    check_listed(*fs.locate(full))
+                except OSError as error:
+                    _report(error, on_error)
     return dirs, files
+
+
+def _report(error: OSError, on_error: OnError) -> None:
+    if on_error == "raise":
+        raise error
+    if callable(on_error):
+        on_error(error)
 
 
 async def _cache_tree(fs: BaseFileSystem, path: str, on_error: OnError) -> None:

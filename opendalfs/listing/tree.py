@@ -16,7 +16,7 @@ from opendalfs.read import recorded
 from opendalfs.runtime.tasks import gather
 from opendalfs.services import Locality
 from opendalfs.storage.connection import PAGE, Connection
-from opendalfs.storage.local_disk import is_link_to_directory
+from opendalfs.storage.local_disk import check_listed, is_link_to_directory, stages_writes
 
 from .directory import exclude_staged, list_directory
 from .info import Info, by_name, directory_info, file_info
@@ -107,7 +107,8 @@ async def _list(
     connection: Connection, key: str, prefix: str, maxdepth: int | None, refresh: bool
 ) -> list[Info]:
     recursive = connection.can("list_with_recursive") or connection.service.locality is not Locality.REMOTE
-    if recursive and maxdepth != 1:
+    # OpenDAL's own recursive list leaves out directories of a local disk that it cannot list.
+    if recursive and maxdepth != 1 and not stages_writes(connection):
         start = _directory_prefix(key) + prefix or "/"
         if maxdepth is None:
             fetch: Callable[[], Awaitable[Sequence[Entry] | None]] = partial(list_parallel, connection, start)
@@ -186,5 +187,7 @@ async def _list_by_level(
         folders = (info for info in level if info["type"] == "directory" and not info.get("islink"))
         keys = [connection.key(info["name"]) for info in folders]
         lists = await gather(list_one, keys, _LISTS_IN_FLIGHT)
+        for missing in [key for key, listed in zip(keys, lists, strict=True) if listed is None]:
+            check_listed(connection, missing)
         level = [info for listed in lists for info in listed or []]
     return infos

@@ -24,6 +24,7 @@ from .operator_pair import OperatorPair
 from .staged_files import stage_file
 
 __all__ = [
+    "check_listed",
     "copy_mode",
     "enter_link",
     "is_link",
@@ -105,6 +106,30 @@ def is_special_file(path: str) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_listed(operators: OperatorPair, key: str) -> None:
+    """Raise for a listed directory of a local disk that has another name on the disk.
+
+    OpenDAL replaces what is no UTF-8, removes white space at the end, and then finds no directory of that
+    name. One that was removed meanwhile is no error.
+
+    Raises
+    ------
+    OSError
+        With the errno EILSEQ.
+    """
+    if not stages_writes(operators):
+        return
+    path = local_path(operators, key)
+    if os.path.lexists(path):
+        return
+    parent, name = os.path.split(path)
+    with suppress(FileNotFoundError):
+        for found in os.listdir(os.fsencode(parent)):
+            if found.decode(errors="replace").rstrip() == name:
+                text = "OpenDAL cannot list a directory whose name is not UTF-8 or ends in a blank: rename it"
+                raise OSError(errno.EILSEQ, text, operators.name(key))
 
 
 def enter_link(operators: OperatorPair, key: str, entered: Sequence[str]) -> list[str]:
