@@ -221,22 +221,24 @@ async def copy_listed(
 
     async def copy_one(job: CopyJob) -> None:
         with callback.branched(job.source, job.target) as child:
-            await copy_job(job)
-            if not job.is_directory:
+            if await copy_job(job):
                 await count_copied(fs, job.source, job.info, child)
         callback.relative_update(1)
 
-    async def copy_job(job: CopyJob) -> None:
+    async def copy_job(job: CopyJob) -> bool:
+        """Return whether a file may have been copied."""
         try:
             if job.info is None and not directories:
-                await copy_file(fs, job.source, job.target, **options)
-            elif not job.is_directory:
+                return await copy_file(fs, job.source, job.target, **options)
+            if not job.is_directory:
                 await fs._cp_file(job.source, job.target, **options)
-            elif job.info is not None and (job.info.get("marker") or job.source not in parents):
+                return True
+            if job.info is not None and (job.info.get("marker") or job.source not in parents):
                 await create_directory(fs, job.target)
         except FileNotFoundError:
             if not ignore_missing:
                 raise
+        return False
 
     await gather(copy_one, jobs, limit)
 

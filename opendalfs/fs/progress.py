@@ -39,12 +39,13 @@ class BytesCallback(Callback):
 
     def branched(self, path_1: str, path_2: str, **kwargs: Any) -> BytesCallback:
         """Return the callback of one file."""
-        # fsspec counts the files with this callback from now on.
+        # fsspec counts the files with this callback until the next transfer.
         self._counts_files = True
         return BytesCallback(self._update)
 
     def set_size(self, size: int | None) -> None:
-        """Ignore the size of one file, and the number of files."""
+        """Ignore the size of one file, or the number of files, with which each transfer begins."""
+        self._counts_files = False
 
     def relative_update(self, inc: int = 1) -> None:
         """Count bytes."""

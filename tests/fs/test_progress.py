@@ -78,6 +78,30 @@ def test_single_files_count_bytes(fs: opendalfs.S3FileSystem, tree: str, tmp_pat
     assert sum(parts) == SIZES["a"]
 
 
+def test_one_callback_counts_the_bytes_of_several_transfers(
+    fs: opendalfs.S3FileSystem, tree: str, tmp_path: Path
+) -> None:
+    parts: list[int] = []
+    bar = BytesCallback(parts.append)
+    for transfer in transfers(fs, tree, tmp_path / "tree").values():
+        transfer(bar)
+        fs.get_file(f"{tree}/e", str(tmp_path / "e"), callback=bar)
+    assert sum(parts) == 3 * (TOTAL + SIZES["e"])
+
+
+def test_a_file_that_is_gone_before_its_copy_is_not_counted(
+    fs: opendalfs.S3FileSystem, s3_server: S3Server, tree: str
+) -> None:
+    parts: list[int] = []
+
+    def update(size: int) -> None:
+        s3_server.client.delete_object(Bucket=s3_server.bucket, Key=f"{tree}/e".partition("/")[2])
+        parts.append(size)
+
+    fs.cp(tree, f"{tree}-cp", recursive=True, batch_size=1, callback=BytesCallback(update))
+    assert sum(parts) == fs.du(f"{tree}-cp") == TOTAL - SIZES["e"]
+
+
 def test_a_copy_without_a_callback_takes_no_request_for_the_size(
     fs: opendalfs.S3FileSystem, tree: str
 ) -> None:
