@@ -34,6 +34,9 @@ _CAPABILITIES: Final = {
 _ANY_CONTAINER: Final = {Form.CONTAINER: "container", Form.HUB: "datasets/owner/name"}
 """Paths that name some container, which need not exist: all of a service have the same capabilities."""
 
+_OPENED_AT_ONCE: Final = frozenset({"sled"})
+"""Services whose database OpenDAL creates and locks as soon as their capabilities can be looked up."""
+
 
 def filesystem_html(fs: BaseFileSystem) -> str:
     """Return service, container, endpoint, options without secrets, and capabilities as an HTML table.
@@ -41,7 +44,7 @@ def filesystem_html(fs: BaseFileSystem) -> str:
     Parameters
     ----------
     fs : BaseFileSystem
-        No request is made.
+        No request is made, and no file is opened.
 
     Returns
     -------
@@ -67,6 +70,8 @@ def _rows(fs: BaseFileSystem) -> Iterator[tuple[str, str]]:
         yield "options", ", ".join(f"{k}={text}" for k, text in options.items())
     if fs.provider is not None:
         yield "credential_provider", fs.provider.name
+    if service.scheme in _OPENED_AT_ONCE and not fs._relative_paths:
+        return
     # A repr works in a forked child, and where options are missing that a URL would bring.
     with suppress(OSError, RuntimeError, ValueError):
         connection, _ = fs.locate(_ANY_CONTAINER.get(service.form, "") if not fs._relative_paths else "")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import opendalfs
 from opendalfs import OpendalFileSystem
-from opendalfs.services import SERVICES
+from opendalfs.services import SERVICES, Locality
 from opendalfs.testing import S3Server
 
 
@@ -65,6 +66,16 @@ def test_every_service_has_a_table(scheme: str) -> None:
     """Also where options are missing that a URL would bring."""
     shown = table(opendalfs.filesystem(scheme))
     assert shown["service"] == scheme
+
+
+@pytest.mark.parametrize("scheme", sorted(s for s in SERVICES if SERVICES[s].locality is Locality.DISK))
+def test_it_creates_no_file(scheme: str, tmp_path: Path) -> None:
+    options = {
+        name: str(tmp_path / name) for name in ("datadir", "datafile") if name in SERVICES[scheme].options
+    }
+    fs = opendalfs.filesystem(scheme, skip_instance_cache=True, **options)
+    assert table(fs)["service"] == scheme
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_takes_no_request(s3_server: S3Server) -> None:
