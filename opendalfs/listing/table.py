@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from opendalfs import markup
@@ -16,7 +16,7 @@ __all__ = ["ListingTable"]
 
 _HEADER: Final = ("name", "size", "modified (UTC)")
 _SIZE: Final = 1
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ListingTable:
@@ -57,7 +57,7 @@ class ListingTable:
         self._rows = rows
 
     def __str__(self) -> str:
-        """Return the table as text, without control characters."""
+        """Return the table as text, without characters that change a terminal or the direction of text."""
         header, cells = self._cells()
         lines = [tuple(_CONTROL.sub("?", text) for text in line) for line in (header, *cells)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -86,7 +86,7 @@ class ListingTable:
     def _summary(self) -> str:
         """Return a line that counts all entries, and says how many are not shown."""
         total = len(self._infos)
-        sizes = [info["size"] or 0 for info in self._infos if info.get("type") == "file"]
+        sizes = [info.get("size") or 0 for info in self._infos if info.get("type") == "file"]
         directories = sum(1 for info in self._infos if info.get("type") == "directory")
         parts = [f"{_count(len(sizes), 'file', 'files')}, {format_size(sum(sizes))}"] if sizes else []
         parts += [_count(directories, "directory", "directories")] if directories else []
@@ -114,7 +114,7 @@ def _row(info: Info) -> tuple[str, ...]:
     return (
         info["name"],
         "" if size is None else format_size(size),
-        "" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if isinstance(when, datetime) else "",
     )
 
 

@@ -87,8 +87,8 @@ def test_names_are_escaped(name: str) -> None:
 
 
 def test_text_has_no_control_characters() -> None:
-    table = ListingTable([file("a\x1b[31m\nb\r\u2028c")])
-    assert str(table).splitlines()[1].startswith("a?[31m?b??c  ")
+    table = ListingTable([file("a\x1b[31m\nb\r\u2028c\u202efdp.exe")])
+    assert str(table).splitlines()[1].startswith("a?[31m?b??c?fdp.exe  ")
     assert "\x1b" not in str(table)
 
 
@@ -104,6 +104,12 @@ def test_of_a_long_listing_the_first_are_shown_and_all_are_counted() -> None:
 def test_unknown_sizes_and_an_empty_listing_are_shown() -> None:
     assert rows(ListingTable([file("a", None)]))[1] == ["a", "", "2026-11-26 12:30:00"]
     assert str(ListingTable([])) == "name\n0 entries"
+    # As listings of other filesystems of fsspec have them.
+    others = [
+        {"name": "a", "type": "file"},
+        {"name": "b", "type": "file", "LastModified": "Thu, 26 Nov 2026"},
+    ]
+    assert str(ListingTable(others)) == "name\na\nb\n2 files, 0 B"
 
 
 @pytest.mark.parametrize("wrong", ["lake/orders", [("lake", [], [])], {"lake/a": 5}, [{"size": 1}]])
