@@ -23,7 +23,18 @@ __all__ = ["Azurite"]
 
 
 class Azurite(Server):
-    """Azure Blob Storage by Microsoft's Azurite, which npm installs."""
+    """Azure Blob Storage by Microsoft's Azurite, which npm installs.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Azurite
+    >>> with Azurite() as server:
+    ...     fs = opendalfs.filesystem("azblob", **server.options)
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     fs.cat_file(f"{server.bucket}/hello.txt")
+    b'hello'
+    """
 
     name = "Azurite"
     account_name = "devstoreaccount1"

@@ -45,6 +45,16 @@ def tpch_tables(
         ``tpchgen-cli`` is not installed.
     subprocess.CalledProcessError
         The generator failed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pyarrow.parquet as pq
+    >>> from opendalfs.testing import tpch_tables
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     files = tpch_tables(directory, 0.01, tables=["orders"])
+    ...     pq.read_metadata(files["orders"]).num_rows
+    15000
     """
     generator = require_program("tpchgen-cli", "pip install tpchgen-cli")
     command = [generator, "parquet", "--scale-factor", f"{scale:g}", "--tables", ",".join(tables)]

@@ -29,7 +29,18 @@ class _KeyValueServer(Server):
 
 
 class Memcached(_KeyValueServer):
-    """memcached, in memory. It takes values of up to 32 MiB; by default it would be 1 MiB."""
+    """memcached, in memory. It takes values of up to 32 MiB; by default it would be 1 MiB.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Memcached
+    >>> with Memcached() as server:
+    ...     fs = opendalfs.filesystem("memcached", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "memcached"
     program = "memcached"
@@ -46,7 +57,18 @@ class Memcached(_KeyValueServer):
 
 
 class PostgreSQL(_KeyValueServer):
-    """PostgreSQL with a table ``objects``. Root runs it as the user ``postgres``."""
+    """PostgreSQL with a table ``objects``. Root runs it as the user ``postgres``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import PostgreSQL
+    >>> with PostgreSQL() as server:
+    ...     fs = opendalfs.filesystem("postgresql", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "PostgreSQL"
     program = "initdb"
@@ -87,7 +109,18 @@ class PostgreSQL(_KeyValueServer):
 
 
 class MariaDB(_KeyValueServer):
-    """MariaDB with a table ``objects``."""
+    """MariaDB with a table ``objects``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import MariaDB
+    >>> with MariaDB() as server:
+    ...     fs = opendalfs.filesystem("mysql", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "MariaDB"
     program = "mariadbd"
@@ -129,7 +162,18 @@ class MariaDB(_KeyValueServer):
 
 
 class Redis(_KeyValueServer):
-    """``redis-server`` in memory, with a password."""
+    """``redis-server`` in memory, with a password.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Redis
+    >>> with Redis() as server:
+    ...     fs = opendalfs.filesystem("redis", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "redis"
     program = "redis-server"

@@ -32,6 +32,15 @@ class Counters:
     """Requests and bytes that passed the proxy since the last reset, by HTTP method.
 
     `slow` counts the requests of the tail; see `DelayProxy.set`.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import DelayProxy, s3_server
+    >>> with s3_server() as server, DelayProxy(server.endpoint) as proxy:
+    ...     status = server.client_at(proxy.endpoint).list_buckets()
+    ...     counters = proxy.counters()
+    >>> counters.requests, dict(counters.requests_by_method)
+    (1, {'GET': 1})
     """
 
     requests_by_method: Mapping[str, int]
@@ -72,6 +81,16 @@ class DelayProxy:
         Bytes per second that a connection carries at most; 0 is no limit.
     portable : bool
         Copy and pace in Python instead of the Linux kernel. This uses more processor time.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import DelayProxy, s3_server
+    >>> with s3_server() as server, DelayProxy(server.endpoint, latency=0.030, bandwidth=90e6) as proxy:
+    ...     fs = opendalfs.filesystem("s3", **proxy.through(server.options))
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     proxy.counters().requests_by_method["PUT"]
+    1
     """
 
     def __init__(

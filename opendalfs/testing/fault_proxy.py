@@ -43,7 +43,7 @@ class FaultProxy(DelayProxy):
     Examples
     --------
     >>> from opendalfs.testing import Fault, FaultProxy, s3_server
-    >>> with s3_server() as server, FaultProxy(server.endpoint) as proxy:  # doctest: +SKIP
+    >>> with s3_server() as server, FaultProxy(server.endpoint) as proxy:
     ...     proxy.inject(Fault("get", "status-503"))
     """
 

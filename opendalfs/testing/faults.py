@@ -38,6 +38,12 @@ class FaultType(NamedTuple):
         One line.
     kinds : frozenset of str
         The kinds of requests that can have the fault; empty for faults of the whole endpoint.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import FAULTS
+    >>> FAULTS["status-416"].description, sorted(FAULTS["status-416"].kinds)
+    ('416 InvalidRange', ['get'])
     """
 
     description: str

@@ -26,7 +26,14 @@ PASSWORD = "pw-of-the-tests"
 
 
 class FtpServer(Server):
-    """An FTP server with one user."""
+    """An FTP server with one user.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import FtpServer, ftp_server
+    >>> isinstance(ftp_server(), FtpServer)
+    True
+    """
 
     user = USER
     password = PASSWORD
@@ -52,7 +59,18 @@ class FtpServer(Server):
 
 
 class Pyftpdlib(FtpServer):
-    """The FTP server of the PyPI package ``pyftpdlib``."""
+    """The FTP server of the PyPI package ``pyftpdlib``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Pyftpdlib
+    >>> with Pyftpdlib() as server:
+    ...     fs = opendalfs.filesystem("ftp", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "pyftpdlib"
     reader = "reader"
@@ -77,7 +95,18 @@ class Pyftpdlib(FtpServer):
 
 
 class Vsftpd(FtpServer):
-    """vsftpd, which needs root, with its anonymous user."""
+    """vsftpd, which needs root, with its anonymous user.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Vsftpd
+    >>> with Vsftpd() as server:
+    ...     fs = opendalfs.filesystem("ftp", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "vsftpd"
     user = "anonymous"
@@ -139,5 +168,15 @@ def ftp_server() -> Pyftpdlib:
     ------
     ServerUnavailable
         On start: ``pyftpdlib`` is not installed.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import ftp_server
+    >>> with ftp_server() as server:
+    ...     fs = opendalfs.filesystem("ftp", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
     """
     return Pyftpdlib()

@@ -12,7 +12,18 @@ __all__ = ["GcsEmulator", "gcs_server"]
 
 
 class GcsEmulator(Server):
-    """The API of Google Cloud Storage in memory, by the PyPI package ``gcp-storage-emulator``."""
+    """The API of Google Cloud Storage in memory, by the PyPI package ``gcp-storage-emulator``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import GcsEmulator
+    >>> with GcsEmulator() as server:
+    ...     fs = opendalfs.filesystem("gcs", **server.options)
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     fs.cat_file(f"{server.bucket}/hello.txt")
+    b'hello'
+    """
 
     name = "GCS"
 
@@ -43,5 +54,15 @@ def gcs_server() -> GcsEmulator:
     ------
     ServerUnavailable
         On start: ``gcp-storage-emulator`` is not installed.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import gcs_server
+    >>> with gcs_server() as server:
+    ...     fs = opendalfs.filesystem("gcs", **server.options)
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     fs.cat_file(f"{server.bucket}/hello.txt")
+    b'hello'
     """
     return GcsEmulator()

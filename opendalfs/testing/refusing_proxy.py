@@ -28,6 +28,20 @@ class RefusingProxy:
         Takes a request; returns None to forward it, ``"403"`` or ``"cut"``.
     refused : int
         Number of requests refused since `refuse`.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import RefusingProxy, s3_server
+    >>> with s3_server() as server, RefusingProxy(server.endpoint) as proxy:
+    ...     fs = opendalfs.filesystem("s3", **proxy.through(server.options))
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     proxy.refuse(1)
+    ...     try:
+    ...         fs.cat_file(f"{server.bucket}/hello.txt")
+    ...     except PermissionError:
+    ...         fs.cat_file(f"{server.bucket}/hello.txt")
+    b'hello'
     """
 
     def __init__(self, endpoint: str) -> None:

