@@ -59,6 +59,8 @@ def _parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
         if not mark or not name:
             raise click.UsageError(f"{param.opts[0]} takes NAME=VALUE, such as: -o region=eu-central-1")
         name = name.strip().replace("-", "_")
+        if name == "source":
+            raise click.UsageError(f"{param.opts[0]} takes no source: the URL names the storage")
         options[name] = value
         if (name in _SECRET_NAMES or is_secret(name)) and len(value) > 3:
             _secrets.add(value)

@@ -32,6 +32,8 @@ def serve(url: str, writable: bool, host: str, port: int, bucket: str, options: 
 
     Prints the variables that clients of S3 read, with keys that are made for this server.
     """
+    for name in sorted({"bucket", "host", "port", "writable"} & set(options)):
+        raise click.UsageError(f"-o takes no {name} here: pass --{name}")
     server = opendalfs.serve(url, writable=writable, host=host, port=port, bucket=bucket, **options)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

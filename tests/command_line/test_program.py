@@ -34,6 +34,8 @@ def test_errors_are_one_line_with_an_exit_code(run: Run, tmp_path: Path) -> None
     [
         ["ls"],
         ["ls", ".", "-o", "region"],
+        ["ls", "memory://", "-o", "source=s3"],
+        ["serve", "memory://x", "-o", "bucket=y"],
         ["nothing"],
         ["find", ".", "--size", "many"],
         ["find", ".", "--newer", "then"],
