@@ -15,6 +15,7 @@ from opendalfs import listing
 from opendalfs.errors import redact
 from opendalfs.listing.info import Info
 from opendalfs.read.download import download, write_into
+from opendalfs.storage.local_disk import is_special_file
 from opendalfs.storage.version import Version
 
 from .base import BaseFileSystem, must_refresh, parent_directory
@@ -156,6 +157,7 @@ async def download_file(
     if version_id is not None or fs.cached_version(source) is None:
         await read(Version.from_info(info))
     else:
-        # A file-like object keeps what was written to it, so only an attempt that wrote nothing is repeated.
-        appends = isfilelike(target)
+        # A file-like object or a pipe keeps what was written to it, so only an attempt that wrote nothing is
+        # repeated.
+        appends = isfilelike(target) or is_special_file(os.fspath(target))
         await read_version(fs, source, read, may_repeat=lambda: not (appends and written))

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from opendalfs import ChangedError, OpendalFileSystem
+from opendalfs import BytesCallback, ChangedError, OpendalFileSystem
 from opendalfs.read import download
 
 
@@ -118,3 +118,22 @@ def test_a_download_into_a_pipe_goes_through_it(memory: OpendalFileSystem, tmp_p
     finally:
         os.close(reading)
     assert pipe.is_fifo()
+
+
+def test_a_pipe_gets_no_second_version_behind_half_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = OpendalFileSystem("fs", root=str(tmp_path / "root"), use_listings_cache=True)
+    fs.pipe_file("a", b"1" * 20)
+    fs.ls("")
+    monkeypatch.setattr(download, "_WINDOW", 10)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    change = BytesCallback(lambda size: (tmp_path / "root/a").write_bytes(b"2" * 30))
+    try:
+        with pytest.raises(ChangedError):
+            fs.get_file("a", str(pipe), callback=change)
+        assert os.read(reading, 99) == b"1" * 10
+    finally:
+        os.close(reading)
