@@ -19,6 +19,8 @@ from tests.test_examples import without_a_start
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
+NAMES = ("orders.parquet", "small/00.json", "small/mine.json")
+"""Files of a user, some of which have the names of those that the notebook writes."""
 
 
 def code_cells(path: Path) -> list[dict[str, Any]]:
@@ -112,8 +114,8 @@ def test_it_runs_on_a_bucket_that_the_user_names_and_leaves_its_files_alone(
 ) -> None:
     fs = opendalfs.filesystem("s3", **s3_server.options)
     own = f"{s3_server.bucket}/lake-{uuid4().hex}"
-    mine = f"{own}/opendalfs-notebook/small/mine.json"
-    fs.pipe_file(mine, b"{}")
+    mine = {f"{own}/{name}": b"mine" for name in ("a", *(f"opendalfs-notebook/{name}" for name in NAMES))}
+    fs.pipe(mine)
     environment = {
         "AWS_ENDPOINT_URL": s3_server.endpoint,
         "AWS_ACCESS_KEY_ID": s3_server.access_key,
@@ -125,4 +127,4 @@ def test_it_runs_on_a_bucket_that_the_user_names_and_leaves_its_files_alone(
     run(target, {**os.environ, **environment})
     assert s3_server.secret_key not in target.read_text(encoding="utf-8")
     fs.invalidate_cache()
-    assert fs.find(own) == [mine]
+    assert fs.cat(fs.find(own)) == mine
