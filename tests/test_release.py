@@ -148,8 +148,8 @@ def released(tmp_path: Path) -> Path:
     for name in ("pyproject.toml", "CHANGELOG.md", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
     change(tmp_path / "pyproject.toml", rf'version = "{PROJECT["version"]}"', 'version = "7.0.0"')
-    change(tmp_path / "CHANGELOG.md", r"^## .*", "## [7.0.0] - 2026-12-01")
-    change(tmp_path / "CITATION.cff", r"^version: .*", "version: 7.0.0\ndate-released: 2026-12-01")
+    change(tmp_path / "CHANGELOG.md", r"^## .*", "## [7.0.0] - 2001-02-03")
+    change(tmp_path / "CITATION.cff", r"^version: .*", "version: 7.0.0\ndate-released: 2001-02-03")
     return tmp_path
 
 
@@ -170,8 +170,8 @@ def test_a_tag_that_agrees_with_all_files_can_be_released(released: Path) -> Non
         ("pyproject.toml", r"7\.0\.0", "7.0.0.dev0", "7.0.0.dev0 is not the version of a release"),
         ("pyproject.toml", r"7\.0\.0", "7.0.1", "the tag is v7.0.0, but .* has the version 7.0.1"),
         ("pyproject.toml", rf"github\.com/{OWNER}/", "github.com/fork/", "but this is"),
-        ("CHANGELOG.md", "2026-12-01", "Unreleased", r"no line '## \[7.0.0\] - YYYY-MM-DD'"),
-        ("CITATION.cff", "2026-12-01", "2026-11-30", "no line 'date-released: 2026-12-01'"),
+        ("CHANGELOG.md", "2001-02-03", "Unreleased", r"no line '## \[7.0.0\] - YYYY-MM-DD'"),
+        ("CITATION.cff", "2001-02-03", "2001-02-02", "no line 'date-released: 2001-02-03'"),
     ],
 )
 def test_a_tag_that_disagrees_with_a_file_cannot_be_released(
@@ -245,6 +245,12 @@ def test_a_release_is_published_on_pypi_only_under_a_name_that_is_set() -> None:
     pypi = load(".github/workflows/release.yml")["jobs"]["pypi"]
     assert pypi["if"] == "vars.PYPI_PROJECT != ''"
     assert pypi["environment"] == "pypi"
+
+
+def test_nothing_is_on_github_that_was_to_be_on_pypi_too_and_is_not() -> None:
+    """A job that reaches its time limit is cancelled, and has not failed."""
+    github = load(".github/workflows/release.yml")["jobs"]["github"]
+    assert "(needs.pypi.result == 'success' || needs.pypi.result == 'skipped')" in github["if"]
 
 
 def test_the_notice_of_a_release_that_is_not_on_pypi_says_why(
