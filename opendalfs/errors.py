@@ -32,6 +32,7 @@ __all__ = [
     "RangeError",
     "UnsupportedError",
     "redact",
+    "redact_endpoint",
     "without_userinfo",
 ]
 
@@ -120,6 +121,7 @@ _SIGNED: Final = re.compile(
 _PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.S)
 # The last @ before the path ends it, as in urlsplit: a password may contain others.
 _USERINFO: Final = re.compile(r"(\w://)[^/\s]+@")
+_USERINFO_OF_HOST: Final = re.compile(r"^/*[^/\s]+@")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -142,6 +144,17 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return _USERINFO.sub(r"\1***@", _SIGNED.sub(r"\1***", _PRIVATE_KEY.sub("***", text)))
 
 
-def without_userinfo(text: str) -> str:
-    """Return a URL without the user and password before its host."""
-    return _USERINFO.sub(r"\1", text)
+def redact_endpoint(endpoint: str) -> str:
+    """Return an endpoint without secrets; it may have a user and a password and no scheme.
+
+    Examples
+    --------
+    >>> redact_endpoint("me:password@host:21")
+    '***@host:21'
+    """
+    return redact(_USERINFO_OF_HOST.sub("***@", endpoint))
+
+
+def without_userinfo(text: str, *, endpoint: bool = False) -> str:
+    """Return a URL, or with `endpoint` a host, without the user and password before its host."""
+    return _USERINFO.sub(r"\1", _USERINFO_OF_HOST.sub("", text) if endpoint else text)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from . import aws
 from .azure import URL_HOST, follow_url
-from .errors import OptionError, redact, without_userinfo
+from .errors import OptionError, redact, redact_endpoint, without_userinfo
 from .peer_options import class_options, expand
 from .services import Form, Service
 from .tuning import PARSERS, Tuning
@@ -26,6 +26,7 @@ __all__ = [
     "Tuning",
     "check",
     "is_secret",
+    "redact_option",
     "require_server",
     "secret_values",
     "shown_options",
@@ -85,6 +86,8 @@ _IDS: Final = frozenset(
 )
 """Names and digests of keys, and free text. They are not secret but never shown. They are too short and too
 common to be removed from texts."""
+
+_ENDPOINTS: Final = frozenset({"endpoint", "name_node"})
 
 _NESTED: Final = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
 
@@ -200,7 +203,15 @@ def shown_options(native: Mapping[str, str]) -> dict[str, str]:
     >>> shown_options({"region": "eu-central-1", "access_key_id": "AKIA123"})
     {'access_key_id': '***', 'region': "'eu-central-1'"}
     """
-    return {name: "***" if is_secret(name) else repr(redact(value)) for name, value in sorted(native.items())}
+    return {
+        name: "***" if is_secret(name) else repr(redact_option(name, value))
+        for name, value in sorted(native.items())
+    }
+
+
+def redact_option(name: str, value: str) -> str:
+    """Return the value of an option of OpenDAL that is not secret, without a password in it."""
+    return redact_endpoint(value) if name in _ENDPOINTS else redact(value)
 
 
 def without_secrets(service: Service, options: Mapping[str, Any], *, container: bool) -> dict[str, Any]:
@@ -236,7 +247,10 @@ def without_secrets(service: Service, options: Mapping[str, Any], *, container: 
         if name in _NESTED and isinstance(value, Mapping):
             kept[name] = {key: inner for key, inner in value.items() if is_public(name, {key: inner})}
         elif is_public(name, value):
-            kept[name] = redact(without_userinfo(value)) if isinstance(value, str) else value
+            kept[name] = value
+            if isinstance(value, str):
+                is_endpoint = service.peers.get(name, name) == service.endpoint
+                kept[name] = redact(without_userinfo(value, endpoint=is_endpoint))
     return kept
 
 

@@ -20,7 +20,7 @@ from opendalfs.credentials import with_credentials
 from opendalfs.errors import OptionError, UnsupportedError, redact
 from opendalfs.listing.cache import Listings
 from opendalfs.listing.info import Info
-from opendalfs.options import check, is_secret, shown_options, without_secrets
+from opendalfs.options import check, is_secret, redact_option, shown_options, without_secrets
 from opendalfs.read import recorded
 from opendalfs.read.cache import records
 from opendalfs.read.version_cache import LISTED
@@ -131,7 +131,7 @@ class BaseFileSystem(AsyncFileSystem, metaclass=_InstanceCache):
     def fsid(self) -> str:
         """Service, endpoint and root: equal for filesystems that see the same files."""
         parts = [self.service.scheme]
-        parts += [f"{k}={redact(v)}" for k, v in sorted(self.native.items()) if not is_secret(k)]
+        parts += [f"{k}={redact_option(k, v)}" for k, v in sorted(self.native.items()) if not is_secret(k)]
         return ";".join(parts)
 
     @property

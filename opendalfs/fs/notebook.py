@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Final
 
 from opendalfs import markup
-from opendalfs.errors import redact
+from opendalfs.errors import redact, redact_endpoint
 from opendalfs.options import Tuning, shown_options
 from opendalfs.services import Form, Locality
 from opendalfs.storage.connection import Connection
@@ -60,7 +60,7 @@ def _rows(fs: BaseFileSystem) -> Iterator[tuple[str, str]]:
     if name:
         yield name, redact(fs.native.get(name, "the first part of each path"))
     if service.locality is Locality.REMOTE:
-        yield service.endpoint, redact(fs.endpoint or "the service's own")
+        yield service.endpoint, redact_endpoint(fs.endpoint or "the service's own")
     named = {name, service.endpoint}
     options = {k: text for k, text in shown_options(fs.native).items() if k not in named}
     default = Tuning()

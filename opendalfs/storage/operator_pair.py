@@ -9,7 +9,7 @@ import opendal
 from opendalfs import urls
 from opendalfs.credential_report import report
 from opendalfs.error_translation import redact_causes, translate_error
-from opendalfs.errors import UnsupportedError, redact
+from opendalfs.errors import UnsupportedError, redact_endpoint
 from opendalfs.options import Tuning, secret_values
 from opendalfs.runtime.concurrency import ConcurrencyLimit
 from opendalfs.services import Service
@@ -179,7 +179,7 @@ class OperatorPair:
         """Service, container and endpoint, for messages; without secrets."""
         container = f" {self.container!r}" if self.container else ""
         endpoint = self.native.get("endpoint") or self.native.get("name_node")
-        at = f" at {redact(endpoint)}" if endpoint else ""
+        at = f" at {redact_endpoint(endpoint)}" if endpoint else ""
         return f"{self.service.scheme}{container}{at}"
 
     @property

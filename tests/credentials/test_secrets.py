@@ -154,6 +154,17 @@ def test_json_without_passwords_holds_no_password_of_a_url() -> None:
     assert json.loads(fs.to_json(include_password=False))["endpoint"] == "http://host:9"
 
 
+@pytest.mark.parametrize("scheme", ["ftp", "webdav"])
+def test_a_password_of_an_endpoint_without_a_scheme_is_in_no_text(scheme: str) -> None:
+    fs = opendalfs.filesystem(scheme, endpoint="me:hush@127.0.0.1:1", retries=0)
+    assert fs.native["endpoint"] == "me:hush@127.0.0.1:1"
+    with pytest.raises(OSError, match="127") as raised:
+        fs.cat_file("a")
+    assert json.loads(fs.to_json(include_password=False))["endpoint"] == "127.0.0.1:1"
+    assert "***@127.0.0.1:1" in repr(fs)
+    assert "hush" not in "".join([repr(fs), fs._repr_html_(), fs.fsid, everything(raised.value)])
+
+
 def test_json_without_passwords_makes_a_filesystem_again() -> None:
     fs = OpendalFileSystem("s3", bucket="lake", key="hush-id", secret="hush-secret", region="eu-1")
     text = fs.to_json(include_password=False)

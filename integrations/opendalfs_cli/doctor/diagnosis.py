@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from opendalfs.credential_report import report
-from opendalfs.errors import NoContainerError
+from opendalfs.errors import NoContainerError, redact_endpoint
 from opendalfs_cli.failures import describe
 
 from .checks import Check, failed, ok, skipped
@@ -80,7 +80,7 @@ def explain(exc: Exception, fs: Any, container: str) -> Check:
     if isinstance(exc, NoContainerError) or "NoSuchBucket" in text:
         kind = fs.service.container or "container"
         return failed(
-            f"there is no {kind} {container!r} on {fs.endpoint or 'the service'}",
+            f"there is no {kind} {container!r} on {redact_endpoint(fs.endpoint or 'the service')}",
             f"correct the {kind} in the URL, or the server: -o endpoint=...",
         )
     for pattern, sentence, advice in _CODES:
