@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
@@ -21,6 +20,9 @@ def escape(text: str) -> str:
     >>> escape("<script>")
     '&lt;script&gt;'
     """
+    # Only notebooks need it, and it brings a table of all entities.
+    import html
+
     return html.escape(_CONTROL.sub("\ufffd", text))
 
 
