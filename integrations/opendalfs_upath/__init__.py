@@ -18,6 +18,8 @@ from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.runtime.tasks import run
 from opendalfs.services import Form, lookup
 
+from .same_file import is_alias, is_same_local_file, may_be_same_file, same_file
+
 installation.require("universal-pathlib")
 
 from upath import UPath
@@ -107,15 +109,31 @@ class OpendalPath(UPath):
         else:
             self.fs.rmdir(self.path)
 
+    def copy(self, target: Any, **kwargs: Any) -> Any:
+        """Copy this file or directory to a path, which is the new path itself; return that."""
+        target = self._target(target)
+        if is_same_local_file(self, target):
+            raise same_file(self, target)
+        return super().copy(target, **kwargs)
+
+    def _copy_from(self, source: Any, *args: Any, **kwargs: Any) -> None:
+        """Copy another path to this one: the hook of universal_pathlib for its `copy` and `move`.
+
+        Its `move` removes the source after the copy, whatever the two paths are.
+        """
+        if is_same_local_file(source, self) or is_alias(source, self):
+            raise same_file(source, self)
+        super()._copy_from(source, *args, **kwargs)
+
     def move(self, target: Any, **kwargs: Any) -> Any:
         """Move this file or directory to a path, which is the new path itself; return that.
 
         On one filesystem the service moves it, where it can, and only what was moved is removed.
         """
-        if isinstance(target, str):
-            is_same = target.startswith(f"{self.protocol}://")
-            target = self.with_segments(target) if is_same else UPath(target)
+        target = self._target(target)
         if not isinstance(target, OpendalPath) or target.fs != self.fs or kwargs:
+            if may_be_same_file(self, target):
+                raise same_file(self, target)
             copied = self.copy(target, **kwargs)
             if self.is_dir():
                 self.rmdir()
@@ -125,6 +143,13 @@ class OpendalPath(UPath):
         check_removal(self.fs, self.path, recursive=True)
         run(move, self.fs, self.path, target.path, recursive=True, literal=True)
         return target.joinpath()
+
+    def _target(self, target: Any) -> UPath:
+        """Return a target as a path."""
+        if isinstance(target, str):
+            is_same = target.startswith(f"{self.protocol}://")
+            return self.with_segments(target) if is_same else UPath(target)
+        return target if isinstance(target, UPath) else UPath(target)
 
     def rename(self, target: Any, **kwargs: Any) -> Any:
         """Rename this file or directory to a path or URL of the same service; return that."""

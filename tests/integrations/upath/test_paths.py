@@ -185,6 +185,34 @@ def test_a_move_loses_nothing(root: UPath) -> None:
     assert found(root) == ["e/y", "f/x"]
 
 
+def test_no_move_removes_the_only_file(s3_server: S3Server, tmp_path: Path) -> None:
+    url, options = f"{s3_server.bucket}/upath/same", s3_server.options
+    local = str(tmp_path / "same")
+    aliases = [
+        (UPath(f"opendal+s3://{url}", **options), UPath(f"opendal+s3://{url}", concurrency=3, **options)),
+        (UPath(f"opendal+s3://{url}", **options), UPath(f"s3://{url}", **options)),
+        (UPath(f"opendallocal://{local}"), UPath(local)),
+    ]
+    for one, other in [*aliases, *((b, a) for a, b in aliases)]:
+        one.write_bytes(b"content")
+        with pytest.raises(OSError, match="may be the same file"):
+            one.move(other)
+        assert one.read_bytes() == b"content"
+        with suppress(OSError):
+            one.copy(other)
+        assert one.read_bytes() == b"content"
+
+
+def test_a_move_to_another_filesystem_replaces_what_is_there(root: UPath, tmp_path: Path) -> None:
+    (root / "x").write_bytes(b"longer than before")
+    target = UPath(str(tmp_path / "x"))
+    target.write_bytes(b"before")
+    assert (root / "x").move(target).read_bytes() == b"longer than before"
+    assert not (root / "x").exists()
+    assert target.move(root / "x").read_bytes() == b"longer than before"
+    assert not target.exists()
+
+
 def test_a_part_does_not_lead_to_another_bucket(root: UPath) -> None:
     if "s3" in root.protocol:
         with pytest.raises(ValueError, match="would be in another bucket"):
