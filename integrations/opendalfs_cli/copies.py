@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 import click
 
-from opendalfs.fs.moves import move
+from opendalfs.fs.moves import may_be_same_file, move
 from opendalfs.fs.registry import filesystem_class
 from opendalfs.fs.removal import check_removal, remove_listed
 from opendalfs.runtime.tasks import gather, run
@@ -24,10 +23,6 @@ Options = Mapping[str, str]
 
 _VERSION: Final = ("size", "ETag", "VersionId", "LastModified")
 """Keys of an info that change when the file does."""
-
-
-_TIMES_IN_MINUTES: Final = frozenset({"ftp"})
-"""Services whose times are too inexact, and may be of another time zone."""
 
 
 def _two_sides(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,12 +118,7 @@ def _check_other(one: Plan, job: Job, source: dict[str, Any], target: dict[str, 
 
     The removal of the source would remove the only copy.
     """
-    if not target or target["type"] != "file" or target["size"] != source["size"]:
-        return
-    times = source.get("LastModified"), target.get("LastModified")
-    services = {one.source.fs.service.scheme, one.target.fs.service.scheme}
-    is_exact = services.isdisjoint(_TIMES_IN_MINUTES)
-    if is_exact and times[0] and times[1] and abs(times[0] - times[1]) >= timedelta(seconds=1):
+    if not may_be_same_file(source, target, {one.source.fs.service.scheme, one.target.fs.service.scheme}):
         return
     url = one.source.url(job.source)
     raise Failure(

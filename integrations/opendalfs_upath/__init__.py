@@ -12,8 +12,9 @@ import fsspec
 
 from opendalfs import installation, urls
 from opendalfs.errors import redact
+from opendalfs.fs.expansion import list_tree
 from opendalfs.fs.moves import move
-from opendalfs.fs.removal import check_removal, remove_tree
+from opendalfs.fs.removal import check_removal, remove_listed, remove_tree
 from opendalfs.fs.service_filesystem import ServiceFileSystem
 from opendalfs.runtime.tasks import run
 from opendalfs.services import Form, lookup
@@ -128,17 +129,16 @@ class OpendalPath(UPath):
     def move(self, target: Any, **kwargs: Any) -> Any:
         """Move this file or directory to a path, which is the new path itself; return that.
 
-        On one filesystem the service moves it, where it can, and only what was moved is removed.
+        On one filesystem the service moves it, where it can. Only what was moved is removed.
         """
         target = self._target(target)
         if not isinstance(target, OpendalPath) or target.fs != self.fs or kwargs:
             if may_be_same_file(self, target):
                 raise same_file(self, target)
+            listed: dict[str, Any] = run(list_tree, self.fs, self.path, None, False)
             copied = self.copy(target, **kwargs)
-            if self.is_dir():
-                self.rmdir()
-            else:
-                self.unlink()
+            # Not what others have added meanwhile.
+            run(remove_listed, self.fs, listed or {self.path: None}, self.fs.batch_size)
             return copied
         check_removal(self.fs, self.path, recursive=True)
         run(move, self.fs, self.path, target.path, recursive=True, literal=True)

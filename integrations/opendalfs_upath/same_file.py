@@ -1,26 +1,21 @@
-"""Whether two paths lead to one file: a server or a disk may have several names.
-
-A move to another filesystem removes its source after the copy, which would be the only file then.
-"""
+"""Whether two paths of universal_pathlib lead to one file: a server or a disk may have several names."""
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any
 
 from opendalfs.errors import redact
+from opendalfs.fs import moves
 from opendalfs.storage.local_disk import local_path, stages_writes
 
 __all__ = ["is_alias", "is_same_local_file", "may_be_same_file", "same_file"]
 
-_EXACT_SECONDS: Final = 1.0
-_TIMES_IN_MINUTES: Final = frozenset({"ftp", "opendal+ftp", "opendalftp"})
-"""Protocols whose times are too inexact, and may be of another time zone."""
-
 
 def may_be_same_file(source: Any, target: Any) -> bool:
-    """Whether the target is a file of the size and the time of the source.
+    """Whether the target may be the source, as far as their sizes and times show.
 
     Parameters
     ----------
@@ -33,16 +28,10 @@ def may_be_same_file(source: Any, target: Any) -> bool:
         False for a directory: universal_pathlib copies none onto another.
     """
     try:
-        found = target.stat()
+        found = _info(target)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    own = source.stat()
-    if target.is_dir() or source.is_dir() or found.st_size != own.st_size:
-        return False
-    if not {source.protocol, target.protocol}.isdisjoint(_TIMES_IN_MINUTES):
-        return True
-    times = own.st_mtime, found.st_mtime
-    return not all(times) or abs(times[0] - times[1]) < _EXACT_SECONDS
+    return moves.may_be_same_file(_info(source), found, {_service(source), _service(target)})
 
 
 def is_alias(source: Any, target: Any) -> bool:
@@ -65,6 +54,18 @@ def same_file(source: Any, target: Any) -> OSError:
     """Return the error for two paths that are, or may be, one file."""
     text = "Source and target may be the same file: copy it, compare, and remove the source"
     return OSError(errno.EINVAL, text, redact(str(source)), None, redact(str(target)))
+
+
+def _info(path: Any) -> dict[str, Any]:
+    found = path.stat()
+    when = datetime.fromtimestamp(found.st_mtime, UTC) if found.st_mtime else None
+    kind = "directory" if path.is_dir() else "file"
+    return {"type": kind, "size": found.st_size, "LastModified": when}
+
+
+def _service(path: Any) -> str:
+    service = getattr(getattr(path, "fs", None), "service", None)
+    return str(getattr(path, "protocol", "") if service is None else service.scheme)
 
 
 def _local(path: Any) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from datetime import timedelta
 from glob import has_magic
-from typing import Any
+from typing import Any, Final
 
 from opendalfs.errors import redact
+from opendalfs.listing.info import Info
 from opendalfs.storage.connection import Connection
 from opendalfs.storage.local_disk import stages_writes
 
@@ -17,7 +19,35 @@ from .directories import is_directory_only, is_empty, not_recursive
 from .expansion import list_tree
 from .removal import check_removal, remove_listed
 
-__all__ = ["move", "move_file", "move_object"]
+__all__ = ["may_be_same_file", "move", "move_file", "move_object"]
+
+_TIMES_IN_MINUTES: Final = frozenset({"ftp"})
+"""Services whose times are too inexact, and may be of another time zone."""
+
+
+def may_be_same_file(source: Info, target: Info, services: set[str]) -> bool:
+    """Whether two files of several filesystems may be one: a server or a disk may have several names.
+
+    A move copies and then removes the source, which would be the only file.
+
+    Parameters
+    ----------
+    source, target : dict
+        Their infos; that of a missing target is empty.
+    services : set of str
+        The services of both.
+
+    Returns
+    -------
+    bool
+        Whether both are files of one size, and not known to be of different times.
+    """
+    if not target or {source["type"], target["type"]} != {"file"} or source["size"] != target["size"]:
+        return False
+    times = source.get("LastModified"), target.get("LastModified")
+    if not times[0] or not times[1] or services & _TIMES_IN_MINUTES:
+        return True
+    return bool(abs(times[0] - times[1]) < timedelta(seconds=1))
 
 
 async def move_object(source: Connection, key: str, target: Connection, target_key: str) -> None:

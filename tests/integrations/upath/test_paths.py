@@ -213,6 +213,29 @@ def test_a_move_to_another_filesystem_replaces_what_is_there(root: UPath, tmp_pa
     assert not target.exists()
 
 
+def test_a_move_to_another_filesystem_removes_only_what_it_has_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = UPath(f"opendallocal://{tmp_path}/source"), UPath(str(tmp_path / "target"))
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "x").write_text("x")
+    copy_tree = OpendalPath.copy
+
+    def copy_while_another_writes(path: OpendalPath, to: Any, **kwargs: Any) -> Any:
+        done = copy_tree(path, to, **kwargs)
+        (tmp_path / "source" / "sub" / "late").write_text("late")
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OpendalPath, "copy", copy_while_another_writes)
+        source.move(target)
+    assert (tmp_path / "target" / "sub" / "x").read_text() == "x"
+    assert [path.name for path in (tmp_path / "source").rglob("*")] == ["sub", "late"]
+    source.move(UPath(str(tmp_path / "rest")))
+    assert (tmp_path / "rest" / "sub" / "late").read_text() == "late"
+    assert not (tmp_path / "source").exists()
+
+
 def test_a_part_does_not_lead_to_another_bucket(root: UPath) -> None:
     if "s3" in root.protocol:
         with pytest.raises(ValueError, match="would be in another bucket"):
