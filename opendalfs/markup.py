@@ -1,4 +1,4 @@
-"""HTML that notebooks show: every text escaped, in the colours of the page around it."""
+"""Texts of others, made safe to show: escaped in HTML, without control characters on a terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
-__all__ = ["escape", "table"]
+__all__ = ["escape", "printable", "table"]
 
 # XML does not allow these, not even escaped.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escape(text: str) -> str:
@@ -24,6 +26,17 @@ def escape(text: str) -> str:
     import html
 
     return html.escape(_CONTROL.sub("\ufffd", text))
+
+
+def printable(text: str) -> str:
+    r"""Return a text without characters that change a terminal, begin a line, or turn the direction of text.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb")
+    'a?[2Jb'
+    """
+    return _UNPRINTABLE.sub("?", text)
 
 
 def table(rows: Iterable[Sequence[str]], header: Sequence[str] = (), right: Container[int] = ()) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sys
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
+from opendalfs.markup import printable
 from opendalfs.tracing.plot import format_size
 
 __all__ = [
@@ -22,9 +22,6 @@ __all__ = [
     "size_text",
     "time_text",
 ]
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Characters that change a terminal, begin a line, or turn the direction of the text after them."""
 
 
 def echo(text: str = "") -> None:
@@ -60,7 +57,7 @@ def shown(name: str, *, on_terminal: bool | None = None) -> str:
     """
     if on_terminal is None:
         on_terminal = sys.stdout.isatty()
-    return _CONTROL.sub("?", name) if on_terminal else name
+    return printable(name) if on_terminal else name
 
 
 def size_text(size: int | None, human: bool) -> str:

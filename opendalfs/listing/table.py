@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +15,6 @@ __all__ = ["ListingTable"]
 
 _HEADER: Final = ("name", "size", "modified (UTC)")
 _SIZE: Final = 1
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ListingTable:
@@ -59,7 +57,7 @@ class ListingTable:
     def __str__(self) -> str:
         """Return the table as text, without characters that change a terminal or the direction of text."""
         header, cells = self._cells()
-        lines = [tuple(_CONTROL.sub("?", text) for text in line) for line in (header, *cells)]
+        lines = [tuple(map(markup.printable, line)) for line in (header, *cells)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         texts = [
             "  ".join(
