@@ -132,6 +132,7 @@ class OpendalPath(UPath):
         On one filesystem the service moves it, where it can. Only what was moved is removed.
         """
         target = self._target(target)
+        check_removal(self.fs, self.path, recursive=True)
         if not isinstance(target, OpendalPath) or target.fs != self.fs or kwargs:
             if may_be_same_file(self, target):
                 raise same_file(self, target)
@@ -140,7 +141,6 @@ class OpendalPath(UPath):
             # Not what others have added meanwhile.
             run(remove_listed, self.fs, listed or {self.path: None}, self.fs.batch_size)
             return copied
-        check_removal(self.fs, self.path, recursive=True)
         run(move, self.fs, self.path, target.path, recursive=True, literal=True)
         return target.joinpath()
 

@@ -52,7 +52,7 @@ def is_same_local_file(source: Any, target: Any) -> bool:
 
 def same_file(source: Any, target: Any) -> OSError:
     """Return the error for two paths that are, or may be, one file."""
-    text = "Source and target may be the same file: copy it, compare, and remove the source"
+    text = "Source and target may be the same file: choose another target"
     return OSError(errno.EINVAL, text, redact(str(source)), None, redact(str(target)))
 
 

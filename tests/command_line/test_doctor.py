@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ import pytest
 import opendalfs
 from opendalfs.fs.content import ContentFileSystem
 from opendalfs.testing import Request, Response, S3Server, ScriptedServer
+from opendalfs_cli.doctor.storage import Probe
+from opendalfs_cli.locations import open_location
 from tests.https_server import https_server
 
 from .conftest import Run
@@ -302,3 +305,16 @@ def test_a_port_that_does_not_exist(run: Run) -> None:
     assert "127.0.0.1:99999" in failures(found)["reach"]
     assert "invalid port number" in failures(found)["reach"]
     assert "__cause__" not in failures(found)["reach"]
+
+
+def test_an_interrupted_write_check_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    location = open_location(str(tmp_path))
+
+    def interrupt(*_: object, **__: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(location.fs, "cat_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Probe(location).write()
+    assert os.listdir(tmp_path) == ["a"]

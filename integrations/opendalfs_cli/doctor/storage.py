@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -121,6 +122,11 @@ class Probe:
             check = skipped(str(exc).partition("\n")[0])
         except Exception as exc:
             check = self._explain(exc)
+        except BaseException:
+            # Ctrl-C: the object goes, and no error of its removal hides that.
+            with suppress(Exception):
+                fs.rm_file(probe)
+            raise
         try:
             fs.rm_file(probe)
         except FileNotFoundError:

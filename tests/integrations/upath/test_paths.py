@@ -203,6 +203,15 @@ def test_no_move_removes_the_only_file(s3_server: S3Server, tmp_path: Path) -> N
         assert one.read_bytes() == b"content"
 
 
+def test_no_whole_bucket_is_moved(s3_server: S3Server, prefix: str, tmp_path: Path) -> None:
+    path = UPath(f"opendal+s3://{prefix}/x", **s3_server.options)
+    path.write_text("x")
+    with pytest.raises(PermissionError, match="whole container"):
+        UPath(f"opendal+s3://{s3_server.bucket}", **s3_server.options).move(UPath(str(tmp_path / "all")))
+    assert path.exists()
+    assert not (tmp_path / "all").exists()
+
+
 def test_a_move_to_another_filesystem_replaces_what_is_there(root: UPath, tmp_path: Path) -> None:
     (root / "x").write_bytes(b"longer than before")
     target = UPath(str(tmp_path / "x"))
